@@ -1,0 +1,90 @@
+"""Votes of a classifier under noise, turned into guarantees.
+
+The public names are imported on first use, so that ``import rsbounds`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from rsbounds._types import (
+        BoundedSamples,
+        Certificate,
+        Certificates,
+        Counts,
+        Guarantee,
+        MarginBound,
+        MeanBound,
+        Predictions,
+        Selection,
+    )
+    from rsbounds.bounds.margin import margin_lower_bound
+    from rsbounds.bounds.proportion import (
+        clopper_pearson_interval,
+        clopper_pearson_lower,
+        clopper_pearson_upper,
+    )
+    from rsbounds.certificates import certify, predict, select_top
+    from rsbounds.noises import Gaussian, Lipschitz, Uniform, lipschitz_radius
+
+_HOME = {
+    "rsbounds._types": (
+        "BoundedSamples",
+        "Certificate",
+        "Certificates",
+        "Counts",
+        "Guarantee",
+        "MarginBound",
+        "MeanBound",
+        "Predictions",
+        "Selection",
+    ),
+    "rsbounds.bounds.margin": ("margin_lower_bound",),
+    "rsbounds.bounds.proportion": (
+        "clopper_pearson_interval",
+        "clopper_pearson_lower",
+        "clopper_pearson_upper",
+    ),
+    "rsbounds.certificates": ("certify", "predict", "select_top"),
+    "rsbounds.noises": ("Gaussian", "Lipschitz", "Uniform", "lipschitz_radius"),
+}
+_WHERE = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "BoundedSamples",
+    "Certificate",
+    "Certificates",
+    "Counts",
+    "Gaussian",
+    "Guarantee",
+    "Lipschitz",
+    "MarginBound",
+    "MeanBound",
+    "Predictions",
+    "Selection",
+    "Uniform",
+    "certify",
+    "clopper_pearson_interval",
+    "clopper_pearson_lower",
+    "clopper_pearson_upper",
+    "lipschitz_radius",
+    "margin_lower_bound",
+    "predict",
+    "select_top",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        value = getattr(importlib.import_module(_WHERE[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'rsbounds' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHERE})

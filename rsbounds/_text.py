@@ -1,0 +1,66 @@
+"""Numbers as text, tables for terminals, and files that appear only when complete."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from decimal import ROUND_FLOOR, Decimal
+from pathlib import Path
+from typing import IO
+
+
+def down(value: float, digits: int = 4) -> str:
+    """``value`` with ``digits`` decimals, rounded towards minus infinity.
+
+    Examples
+    --------
+    >>> down(0.45449999, 3)
+    '0.454'
+    >>> down(-0.1234, 2)
+    '-0.13'
+    """
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return str(Decimal(value).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_FLOOR))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to their widest cell; the first column to the left, others right."""
+    cells = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = []
+    for row in cells:
+        padded = [row[0].ljust(widths[0])]
+        padded += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(padded).rstrip())
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def complete_file(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[str]]:
+    """Open a file that takes its name only when the block ends without an error."""
+    target = Path(path)
+    if target.is_dir():
+        raise ValueError(f"path is {str(path)!r}, a folder; allowed: a file name")
+    if not target.parent.is_dir():
+        raise ValueError(f"path is {str(path)!r}; allowed: a file in a folder that exists")
+    encoding = None if "b" in mode else "utf-8"
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, mode, encoding=encoding) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes private files; give it what an ordinary open would have given.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise

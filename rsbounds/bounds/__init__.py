@@ -1,0 +1,1 @@
+"""Statistics: samples in, bounds out. One folder per kind of data."""

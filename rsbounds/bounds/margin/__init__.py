@@ -1,0 +1,23 @@
+"""Lower bounds on the margin between a top class and every other class.
+
+The contract of a method is in `rsbounds.bounds.margin._base`. To add one: a file with a
+`MarginMethod`, and one line here (or an entry point of the group ``rsbounds.margin_bounds``
+in your own package). The contract tests, `rsbounds compare`, `rsbounds methods` and the
+benchmark then pick it up.
+"""
+
+from __future__ import annotations
+
+from rsbounds.bounds.margin._base import (
+    MARGIN_METHODS,
+    MarginMethod,
+    margin_lower_bound,
+    margin_method,
+)
+
+MARGIN_METHODS.register("runner-up", "rsbounds.bounds.margin.runner_up:RunnerUp")
+MARGIN_METHODS.register("complement", "rsbounds.bounds.margin.complement:Complement")
+MARGIN_METHODS.register("bonferroni", "rsbounds.bounds.margin.bonferroni:Bonferroni")
+MARGIN_METHODS.register("t-certify", "rsbounds.bounds.margin.t_certify:TCertify")
+
+__all__ = ["MARGIN_METHODS", "MarginMethod", "margin_lower_bound", "margin_method"]

@@ -1,0 +1,196 @@
+"""The contract of a margin method, and the one public call around it.
+
+Contract
+--------
+Given counts X ~ Multinomial(n, p) of one input and a class A fixed before X was seen, a
+method returns a number L with
+
+    P( L <= min over c != A of g(p_A, p_c) ) >= 1 - alpha        for every p,
+
+where g is p_A - p_c (scale ``linear``) or Phi^-1(p_A) - Phi^-1(p_c) (scale ``probit``). n is
+fixed in advance. L is never NaN, is rounded down, and is -1 or -inf where nothing is known.
+A method whose claim is not proven says ``guarantee = "enumerated"``.
+
+A method is a frozen dataclass; its fields are its options. It writes only
+`MarginMethod.rows`; validation, chunks, threads and the result record are done here.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rsbounds import _validate
+from rsbounds._parallel import map_rows
+from rsbounds._registry import Registry
+from rsbounds._types import Guarantee, MarginBound, Scale, Selection
+
+MARGIN_METHODS: Registry[type[MarginMethod]] = Registry("method", "rsbounds.margin_bounds")
+
+
+class MarginMethod(abc.ABC):
+    """Base of the margin methods; see the module's text for the contract."""
+
+    #: Registered name.
+    name: ClassVar[str]
+    #: Theorem or equation that the guarantee rests on, in one line.
+    source: ClassVar[str]
+    #: What it costs, in words ("one tail inversion per row").
+    cost: ClassVar[str]
+    #: When to choose it, in one sentence.
+    choose: ClassVar[str]
+    #: Rows per chunk; methods that are slow per row say fewer, for progress and balance.
+    chunk: ClassVar[int] = 4096
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """Whether the returned bound is proven with these options."""
+        return "proven"
+
+    @abc.abstractmethod
+    def rows(
+        self,
+        counts: NDArray[np.int64],
+        top: NDArray[np.int64],
+        n: NDArray[np.int64],
+        alpha: float,
+        scale: Scale,
+        selection: NDArray[np.int64] | None,
+    ) -> Mapping[str, NDArray[Any]]:
+        """Bounds for some rows.
+
+        Parameters
+        ----------
+        counts : (b, K) int64
+            Validated counts, C-contiguous, K >= 2.
+        top, n : (b,) int64
+            Class of each row and its number of draws.
+        alpha : float
+            Error probability of each row's statement.
+        scale : {"linear", "probit"}
+            Scale of the margin.
+        selection : (b, K) int64 or None
+            Selection counts of the same inputs, independent of ``counts``.
+
+        Returns
+        -------
+        mapping of str to (b,) arrays
+            ``lower``, and optionally ``certified`` (bool) and any further details.
+        """
+
+
+def margin_method(method: str | MarginMethod, options: Mapping[str, Any]) -> MarginMethod:
+    """The method of that name with those options, or ``method`` itself if it is one."""
+    if isinstance(method, MarginMethod):
+        _validate.known_options(f"{method.name} (already built)", options, ())
+        return method
+    kind = MARGIN_METHODS[method]
+    # Methods are frozen dataclasses: their fields are their options.
+    _validate.known_options(method, options, (f.name for f in fields(kind)))  # type: ignore[arg-type]
+    return kind(**options)
+
+
+def fixed_top(
+    top: ArrayLike | Selection, counts: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[Any] | None]:
+    """Top classes and, where known, the selection counts; refuses counts used twice."""
+    rows, classes = counts.shape
+    if not isinstance(top, Selection):
+        if np.ndim(top) == 2:
+            raise ValueError(
+                f"top has shape {np.shape(top)}; allowed: class indices, or select_top(counts) "
+                "of a selection sample that is independent of the estimation counts"
+            )
+        return _validate.class_indices(top, rows, classes), None
+    if np.shares_memory(top.counts, counts):
+        raise ValueError(
+            "top was selected from the same counts that are to be bounded; allowed: a selection "
+            "from an independent sample (the top class must be fixed before the counts are seen)"
+        )
+    if top.counts.shape != counts.shape:
+        raise ValueError(
+            f"top was selected from counts of shape {top.counts.shape}; allowed: {counts.shape}"
+        )
+    return top.top, top.counts
+
+
+def margin_lower_bound(
+    counts: ArrayLike,
+    top: ArrayLike | Selection,
+    *,
+    alpha: float,
+    scale: Scale,
+    method: str | MarginMethod = "runner-up",
+    progress: bool | None = False,
+    **options: Any,
+) -> MarginBound:
+    """Lower confidence bound on the margin between a top class and every other class.
+
+    With probability at least ``1 - alpha`` over the draws, for each row on its own, the
+    margin of ``top`` against every other class is at least ``lower``. Source: the method's
+    (see ``rsbounds methods``); each states whether it is proven.
+
+    Parameters
+    ----------
+    counts : (B, K) or (K,) integers
+        Votes for each class; rows may have different totals n. K >= 2, n >= 1.
+    top : int, (B,) integers or Selection
+        Class that each bound is about, fixed before ``counts`` were seen: a label, or
+        `select_top` of an independent selection sample.
+    alpha : float
+        Error probability of each row's statement, in (0, 1).
+    scale : {"linear", "probit"}
+        Margin p_A - p_c, or Phi^-1(p_A) - Phi^-1(p_c).
+    method : str or MarginMethod
+        A registered name, or a method object.
+    progress : bool, optional
+        Show a progress line; None shows it where stderr is a terminal.
+    **options
+        Options of the method.
+
+    Returns
+    -------
+    MarginBound
+        Arrays with one entry per row.
+
+    Raises
+    ------
+    ValueError
+        Bad counts, top, alpha, scale, method or option; the message names the row.
+
+    Examples
+    --------
+    >>> import rsbounds
+    >>> bound = rsbounds.margin_lower_bound(
+    ...     [[990, 8, 2]], 0, alpha=0.001, scale="probit", method="runner-up")
+    >>> print(f"{bound.lower[0]:.3f}")
+    3.950
+    """
+    table = _validate.count_table(counts)
+    level = _validate.alpha(alpha)
+    _validate.choice("scale", scale, ("linear", "probit"))
+    chosen = margin_method(method, options)
+    classes, selection = fixed_top(top, table)
+
+    def work(start: int, stop: int) -> dict[str, NDArray[Any]]:
+        rows, n = _validate.count_rows(table[start:stop], start)
+        picked = None
+        if selection is not None:
+            picked, _ = _validate.count_rows(selection[start:stop], start, "selection counts")
+        part = dict(chosen.rows(rows, classes[start:stop], n, level, scale, picked))
+        part["n"] = n
+        if np.isnan(part["lower"]).any():
+            raise ArithmeticError(f"method {chosen.name} returned NaN; please report this")
+        return part
+
+    joined = map_rows(work, len(table), chunk=chosen.chunk, label=chosen.name, progress=progress)
+    lower, n = joined.pop("lower"), joined.pop("n")
+    certified = joined.pop("certified", np.ones(len(lower), dtype=bool))
+    return MarginBound(
+        lower, classes, n, level, scale, chosen.name, chosen.guarantee, certified, joined
+    )

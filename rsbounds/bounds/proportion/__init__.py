@@ -1,0 +1,11 @@
+"""Bounds on one binomial proportion: k successes in n draws."""
+
+from __future__ import annotations
+
+from rsbounds.bounds.proportion.clopper_pearson import (
+    clopper_pearson_interval,
+    clopper_pearson_lower,
+    clopper_pearson_upper,
+)
+
+__all__ = ["clopper_pearson_interval", "clopper_pearson_lower", "clopper_pearson_upper"]

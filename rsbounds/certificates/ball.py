@@ -1,0 +1,99 @@
+"""Certified balls from counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rsbounds._types import Certificates, MarginBound, Selection
+from rsbounds.bounds.margin import MarginMethod, margin_lower_bound
+from rsbounds.noises import Noise
+
+
+def ball(bound: MarginBound, noise: Noise) -> Certificates:
+    """The certificates that a margin bound on the law's scale gives."""
+    radius = noise.radius(bound.lower)
+    return Certificates(
+        top=bound.top,
+        radius=radius,
+        abstained=~(radius > 0),
+        margin_lower=bound.lower,
+        n=bound.n,
+        alpha=bound.alpha,
+        method=bound.method,
+        guarantee=bound.guarantee,
+        certified=bound.certified,
+        noise=str(noise),
+        norm=noise.norm,
+        scale=bound.scale,
+        index=np.arange(len(bound)),
+    )
+
+
+def certify(
+    counts: ArrayLike,
+    top: ArrayLike | Selection,
+    *,
+    noise: Noise,
+    alpha: float = 0.001,
+    method: str | MarginMethod = "runner-up",
+    progress: bool | None = False,
+    **options: Any,
+) -> Certificates:
+    """Certified radii of a smoothed classifier, from its votes under noise.
+
+    With probability at least ``1 - alpha`` over the draws, for each row on its own, no
+    perturbation smaller than ``radius`` in the law's norm changes the smoothed classifier's
+    answer ``top`` (the margin method's theorem together with the noise law's, which the
+    result names). The default method is proven.
+
+    Parameters
+    ----------
+    counts : (B, K) or (K,) integers
+        Votes for each class at each input, from ``n`` draws of ``noise`` fixed in advance;
+        rows may have different n.
+    top : int, (B,) integers or Selection
+        Class to certify, fixed before ``counts`` were seen: a label, or `select_top` of an
+        independent selection sample.
+    noise : Noise
+        The law the draws came from, such as ``Gaussian(sigma=0.25)``.
+    alpha : float
+        Error probability of each row's statement, in (0, 1).
+    method : str or MarginMethod
+        Margin bound, by name (`rsbounds methods` lists them) or as an object.
+    progress : bool, optional
+        Show a progress line; None shows it where stderr is a terminal.
+    **options
+        Options of the method.
+
+    Returns
+    -------
+    Certificates
+        One entry per row, radii in units of the raw input.
+
+    Raises
+    ------
+    ValueError
+        Bad counts, top, alpha, noise, method or option; the message names the row.
+
+    Examples
+    --------
+    >>> import rsbounds
+    >>> certificates = rsbounds.certify(
+    ...     [[990, 8, 2], [400, 350, 250]], [0, 0], noise=rsbounds.Gaussian(sigma=0.5))
+    >>> print(certificates)
+    input  class     radius   margin     n
+    -----  -----  ---------  -------  ----
+    0          0     0.9875   3.9500  1000
+    1          -  abstained  -0.1470  1000
+    1 of 2 certified, mean l2 radius 0.49375
+    gaussian(sigma=0.5), runner-up, alpha 0.001, guarantee: proven
+    """
+    if not isinstance(noise, Noise):
+        raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
+    bound = margin_lower_bound(
+        counts, top, alpha=alpha, scale=noise.scale, method=method, progress=progress, **options
+    )
+    return ball(bound, noise)

@@ -1,0 +1,95 @@
+"""Choosing the class: PREDICT with abstention, and the selection sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rsbounds import _validate
+from rsbounds._parallel import map_rows
+from rsbounds._types import Predictions, Selection
+
+
+def select_top(counts: ArrayLike) -> Selection:
+    """The class with most votes in a selection sample (the lowest index on a tie).
+
+    Pass the result as ``top`` of `certify`: the class is then fixed before the estimation
+    counts are seen, which every bound here needs. The selection counts are remembered, and
+    `certify` refuses to bound those same counts.
+
+    Parameters
+    ----------
+    counts : (B, K) or (K,) integers
+        Votes of a small sample (n0 = 100 is usual) that serves no other purpose.
+
+    Returns
+    -------
+    Selection
+        Top classes and the counts they come from.
+
+    Raises
+    ------
+    ValueError
+        Bad counts; the message names the row.
+
+    Examples
+    --------
+    >>> import rsbounds
+    >>> rsbounds.select_top([[3, 96, 1], [50, 20, 30]]).top
+    array([1, 0])
+    """
+    table = _validate.count_table(counts)
+
+    def work(start: int, stop: int) -> dict[str, NDArray[Any]]:
+        rows, _ = _validate.count_rows(table[start:stop], start)
+        return {"top": rows.argmax(axis=1)}
+
+    return Selection(map_rows(work, len(table), chunk=65536)["top"], table)
+
+
+def predict(counts: ArrayLike, *, alpha: float = 0.001) -> Predictions:
+    """PREDICT: the smoothed classifier's answer, or an abstention.
+
+    With probability at least ``1 - alpha`` each row abstains or returns the class of largest
+    probability under noise (Cohen et al. 2019, Proposition 2, after Hung and Fithian 2019):
+    the two leading counts are compared by a two-sided binomial test. It says nothing about
+    perturbed inputs; `certify` does.
+
+    Parameters
+    ----------
+    counts : (B, K) or (K,) integers
+        Votes for each class.
+    alpha : float
+        Probability of a wrong answer, in (0, 1).
+
+    Returns
+    -------
+    Predictions
+        Class, abstention and p-value for each row.
+
+    Raises
+    ------
+    ValueError
+        Bad counts or alpha; the message names the row.
+
+    Examples
+    --------
+    >>> import rsbounds
+    >>> answers = rsbounds.predict([[80, 15, 5], [51, 49, 0]], alpha=0.001)
+    >>> answers.top, answers.abstained
+    (array([0, 0]), array([False,  True]))
+    """
+    from rsbounds.certificates._predict_kernel import two_sided_p_values
+
+    table = _validate.count_table(counts)
+    level = _validate.alpha(alpha)
+
+    def work(start: int, stop: int) -> dict[str, NDArray[Any]]:
+        rows, _ = _validate.count_rows(table[start:stop], start)
+        leading = np.sort(np.partition(rows, rows.shape[1] - 2, axis=1)[:, -2:], axis=1)
+        return {"top": rows.argmax(axis=1), "p": two_sided_p_values(leading[:, 1], leading[:, 0])}
+
+    joined = map_rows(work, len(table), chunk=16384)
+    return Predictions(joined["top"], ~(joined["p"] <= level), joined["p"], level)

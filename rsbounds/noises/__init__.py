@@ -1,0 +1,18 @@
+"""Noise laws: how to sample, on which scale a margin is measured, what radius it buys.
+
+The contract is in `rsbounds.noises._base`. To add a law: a file with a `Noise`, and one line
+here (or an entry point of the group ``rsbounds.noises``).
+"""
+
+from __future__ import annotations
+
+from rsbounds.noises._base import NOISES, Noise
+from rsbounds.noises.gaussian import Gaussian
+from rsbounds.noises.lipschitz import Lipschitz, lipschitz_radius
+from rsbounds.noises.uniform import Uniform
+
+NOISES.register("gaussian", "rsbounds.noises.gaussian:Gaussian")
+NOISES.register("uniform", "rsbounds.noises.uniform:Uniform")
+NOISES.register("lipschitz", "rsbounds.noises.lipschitz:Lipschitz")
+
+__all__ = ["NOISES", "Gaussian", "Lipschitz", "Noise", "Uniform", "lipschitz_radius"]
