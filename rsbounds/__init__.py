@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     )
     from rsbounds.certificates import certify, predict, select_top
     from rsbounds.noises import Gaussian, Lipschitz, Uniform, lipschitz_radius
+    from rsbounds.report import (
+        Comparison,
+        average_certified_radius,
+        certified_accuracy,
+        compare,
+        plot_certified_accuracy,
+    )
+    from rsbounds.sampling import sample_counts, sample_scores
 
 _HOME = {
     "rsbounds._types": (
@@ -51,6 +59,14 @@ _HOME = {
     ),
     "rsbounds.certificates": ("certify", "predict", "select_top"),
     "rsbounds.noises": ("Gaussian", "Lipschitz", "Uniform", "lipschitz_radius"),
+    "rsbounds.report": (
+        "Comparison",
+        "average_certified_radius",
+        "certified_accuracy",
+        "compare",
+        "plot_certified_accuracy",
+    ),
+    "rsbounds.sampling": ("sample_counts", "sample_scores"),
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
@@ -58,6 +74,7 @@ __all__ = [
     "BoundedSamples",
     "Certificate",
     "Certificates",
+    "Comparison",
     "Counts",
     "Gaussian",
     "Guarantee",
@@ -67,13 +84,19 @@ __all__ = [
     "Predictions",
     "Selection",
     "Uniform",
+    "average_certified_radius",
+    "certified_accuracy",
     "certify",
     "clopper_pearson_interval",
     "clopper_pearson_lower",
     "clopper_pearson_upper",
+    "compare",
     "lipschitz_radius",
     "margin_lower_bound",
+    "plot_certified_accuracy",
     "predict",
+    "sample_counts",
+    "sample_scores",
     "select_top",
 ]
 
