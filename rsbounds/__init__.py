@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         compare,
         plot_certified_accuracy,
     )
+    from rsbounds.runs import RunStore, certify_dataset, rebound
     from rsbounds.sampling import sample_counts, sample_scores
 
 _HOME = {
@@ -66,6 +67,7 @@ _HOME = {
         "compare",
         "plot_certified_accuracy",
     ),
+    "rsbounds.runs": ("RunStore", "certify_dataset", "rebound"),
     "rsbounds.sampling": ("sample_counts", "sample_scores"),
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
@@ -82,11 +84,13 @@ __all__ = [
     "MarginBound",
     "MeanBound",
     "Predictions",
+    "RunStore",
     "Selection",
     "Uniform",
     "average_certified_radius",
     "certified_accuracy",
     "certify",
+    "certify_dataset",
     "clopper_pearson_interval",
     "clopper_pearson_lower",
     "clopper_pearson_upper",
@@ -95,6 +99,7 @@ __all__ = [
     "margin_lower_bound",
     "plot_certified_accuracy",
     "predict",
+    "rebound",
     "sample_counts",
     "sample_scores",
     "select_top",

@@ -19,6 +19,8 @@ from rsbounds import _text
 from rsbounds._files import CountFile, read_counts
 from rsbounds._types import Certificates, Selection
 from rsbounds.noises import Gaussian, Lipschitz, Noise, Uniform
+from rsbounds.runs import RunStore, export_rows
+from rsbounds.runs.rebounding import stored_labels
 
 _TOP_HELP = (
     "where each row's class comes from: 'selection' (argmax of the selection columns), 'label' "
@@ -80,6 +82,27 @@ def _parser() -> argparse.ArgumentParser:
 
     methods = _command(commands, "methods", _methods, "what is registered, and when to choose it")
     methods.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    rebound = _command(
+        commands, "rebound", _rebound, "new certificates from a stored run, without sampling"
+    )
+    rebound.add_argument("store", metavar="STORE", help="SQLite file of a run")
+    rebound.add_argument("--method", help="margin method (default: the run's)")
+    rebound.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
+    rebound.add_argument("--alpha", type=float, help="error probability (default: the run's)")
+    rebound.add_argument("--output", metavar="FILE", help="write every row to .tsv or .jsonl")
+    rebound.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    report = _command(commands, "report", _report, "tables and figures of one or more stored runs")
+    report.add_argument("stores", nargs="+", metavar="STORE", help="SQLite files of runs")
+    report.add_argument("--methods", help="margin methods, separated by commas (default: all)")
+    report.add_argument("--radii", help="radii of the accuracy columns, separated by commas")
+    report.add_argument("--output", default="report", metavar="DIR", help="folder (report)")
+    report.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+    export = _command(commands, "export", _export, "the rows of a stored run as a file")
+    export.add_argument("store", metavar="STORE", help="SQLite file of a run")
+    export.add_argument("output", metavar="FILE", help=".tsv, .jsonl or .parquet")
 
     demo = _command(commands, "demo", _demo, "train, sample, certify and compare on the digits")
     demo.add_argument("--output", default="demo", metavar="DIR", help="folder for the results")
@@ -225,12 +248,7 @@ def _compare(given: argparse.Namespace) -> int:
     top, covered = _top(given, table)
     if given.output is not None and not given.output.endswith(".json"):
         raise ValueError(f"--output is {given.output!r}; allowed ending: .json")
-    radii = None
-    if given.radii is not None:
-        try:
-            radii = [float(text) for text in given.radii.split(",")]
-        except ValueError:
-            raise ValueError(f"--radii is {given.radii!r}; allowed: numbers with commas") from None
+    radii = _radii(given.radii)
     result = rsbounds.compare(
         table.counts,
         top,
@@ -294,6 +312,58 @@ def _methods(given: argparse.Namespace) -> int:
         print(f"    cost     {row['cost']}")
         print(f"    source   {row['source']}")
         print(f"    options  {options or 'none'}")
+    return 0
+
+
+def _rebound(given: argparse.Namespace) -> int:
+    if given.output is not None and Path(given.output).suffix not in (".tsv", ".jsonl"):
+        raise ValueError(f"--output is {given.output!r}; allowed endings: .tsv, .jsonl")
+    with RunStore(given.store) as store:
+        result = rsbounds.rebound(
+            store, method=given.method, alpha=given.alpha, **_options(given.option)
+        )
+        label = stored_labels(store)
+    if given.output is not None:
+        (result.to_tsv if given.output.endswith(".tsv") else result.to_jsonl)(given.output)
+    if given.json:
+        print(json.dumps({"summary": _summary(result, label), "rows": list(result.records())}))
+        return 0
+    print(result.table(20))
+    if label is not None:
+        acr = rsbounds.average_certified_radius(result, label)
+        print(f"average certified radius against the labels: {_text.down(acr, 5)}")
+    if given.output is not None:
+        print(f"all {len(result)} rows: {given.output}")
+    return 0
+
+
+def _radii(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--radii is {text!r}; allowed: numbers with commas") from None
+
+
+def _report(given: argparse.Namespace) -> int:
+    from rsbounds.report.runs import report_runs
+
+    methods = None if given.methods is None else given.methods.split(",")
+    result = report_runs(
+        given.stores, Path(given.output), methods=methods, radii=_radii(given.radii)
+    )
+    if given.json:
+        print(json.dumps(result.as_dict()))
+        return 0
+    print(result)
+    return 0
+
+
+def _export(given: argparse.Namespace) -> int:
+    with RunStore(given.store) as store:
+        target = export_rows(store, rsbounds.rebound(store), given.output)
+        print(f"written: {target} ({len(store)} rows)")
     return 0
 
 
