@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Selection,
     )
     from rsbounds.bounds.margin import margin_lower_bound
+    from rsbounds.bounds.mean import mean_bound
     from rsbounds.bounds.proportion import (
         clopper_pearson_interval,
         clopper_pearson_lower,
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
     )
     from rsbounds.certificates import certify, predict, select_top
     from rsbounds.noises import Gaussian, Lipschitz, Uniform, lipschitz_radius
+    from rsbounds.sequential import (
+        Adaptive,
+        CountSequence,
+        Decide,
+        confidence_sequence,
+        geometric_looks,
+    )
 
 _HOME = {
     "rsbounds._types": (
@@ -44,6 +52,7 @@ _HOME = {
         "Selection",
     ),
     "rsbounds.bounds.margin": ("margin_lower_bound",),
+    "rsbounds.bounds.mean": ("mean_bound",),
     "rsbounds.bounds.proportion": (
         "clopper_pearson_interval",
         "clopper_pearson_lower",
@@ -51,14 +60,24 @@ _HOME = {
     ),
     "rsbounds.certificates": ("certify", "predict", "select_top"),
     "rsbounds.noises": ("Gaussian", "Lipschitz", "Uniform", "lipschitz_radius"),
+    "rsbounds.sequential": (
+        "Adaptive",
+        "CountSequence",
+        "Decide",
+        "confidence_sequence",
+        "geometric_looks",
+    ),
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "Adaptive",
     "BoundedSamples",
     "Certificate",
     "Certificates",
+    "CountSequence",
     "Counts",
+    "Decide",
     "Gaussian",
     "Guarantee",
     "Lipschitz",
@@ -71,8 +90,11 @@ __all__ = [
     "clopper_pearson_interval",
     "clopper_pearson_lower",
     "clopper_pearson_upper",
+    "confidence_sequence",
+    "geometric_looks",
     "lipschitz_radius",
     "margin_lower_bound",
+    "mean_bound",
     "predict",
     "select_top",
 ]
