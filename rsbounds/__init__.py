@@ -29,7 +29,17 @@ if TYPE_CHECKING:
         clopper_pearson_lower,
         clopper_pearson_upper,
     )
-    from rsbounds.certificates import certify, predict, select_top
+    from rsbounds.certificates import (
+        certify,
+        certify_soft,
+        hardmax,
+        predict,
+        select_top,
+        soft_lipschitz,
+        soft_margin_bound,
+        softmax,
+        sparsemax,
+    )
     from rsbounds.noises import Gaussian, Lipschitz, Uniform, lipschitz_radius
     from rsbounds.sequential import (
         Adaptive,
@@ -58,7 +68,17 @@ _HOME = {
         "clopper_pearson_lower",
         "clopper_pearson_upper",
     ),
-    "rsbounds.certificates": ("certify", "predict", "select_top"),
+    "rsbounds.certificates": (
+        "certify",
+        "certify_soft",
+        "hardmax",
+        "predict",
+        "select_top",
+        "soft_lipschitz",
+        "soft_margin_bound",
+        "softmax",
+        "sparsemax",
+    ),
     "rsbounds.noises": ("Gaussian", "Lipschitz", "Uniform", "lipschitz_radius"),
     "rsbounds.sequential": (
         "Adaptive",
@@ -87,16 +107,22 @@ __all__ = [
     "Selection",
     "Uniform",
     "certify",
+    "certify_soft",
     "clopper_pearson_interval",
     "clopper_pearson_lower",
     "clopper_pearson_upper",
     "confidence_sequence",
     "geometric_looks",
+    "hardmax",
     "lipschitz_radius",
     "margin_lower_bound",
     "mean_bound",
     "predict",
     "select_top",
+    "soft_lipschitz",
+    "soft_margin_bound",
+    "softmax",
+    "sparsemax",
 ]
 
 
