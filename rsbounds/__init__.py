@@ -22,8 +22,12 @@ if TYPE_CHECKING:
         Predictions,
         Selection,
     )
-    from rsbounds.bounds.margin import margin_lower_bound
-    from rsbounds.bounds.mean import mean_bound
+    from rsbounds.bounds.margin import (
+        margin_lower_bound,
+    )
+    from rsbounds.bounds.mean import (
+        mean_bound,
+    )
     from rsbounds.bounds.proportion import (
         clopper_pearson_interval,
         clopper_pearson_lower,
@@ -40,7 +44,23 @@ if TYPE_CHECKING:
         softmax,
         sparsemax,
     )
-    from rsbounds.noises import Gaussian, Lipschitz, Uniform, lipschitz_radius
+    from rsbounds.noises import (
+        Gaussian,
+        Lipschitz,
+        Uniform,
+        lipschitz_radius,
+    )
+    from rsbounds.report import (
+        Comparison,
+        average_certified_radius,
+        certified_accuracy,
+        compare,
+        plot_certified_accuracy,
+    )
+    from rsbounds.sampling import (
+        sample_counts,
+        sample_scores,
+    )
     from rsbounds.sequential import (
         Adaptive,
         CountSequence,
@@ -79,7 +99,23 @@ _HOME = {
         "softmax",
         "sparsemax",
     ),
-    "rsbounds.noises": ("Gaussian", "Lipschitz", "Uniform", "lipschitz_radius"),
+    "rsbounds.noises": (
+        "Gaussian",
+        "Lipschitz",
+        "Uniform",
+        "lipschitz_radius",
+    ),
+    "rsbounds.report": (
+        "Comparison",
+        "average_certified_radius",
+        "certified_accuracy",
+        "compare",
+        "plot_certified_accuracy",
+    ),
+    "rsbounds.sampling": (
+        "sample_counts",
+        "sample_scores",
+    ),
     "rsbounds.sequential": (
         "Adaptive",
         "CountSequence",
@@ -95,6 +131,7 @@ __all__ = [
     "BoundedSamples",
     "Certificate",
     "Certificates",
+    "Comparison",
     "CountSequence",
     "Counts",
     "Decide",
@@ -106,18 +143,24 @@ __all__ = [
     "Predictions",
     "Selection",
     "Uniform",
+    "average_certified_radius",
+    "certified_accuracy",
     "certify",
     "certify_soft",
     "clopper_pearson_interval",
     "clopper_pearson_lower",
     "clopper_pearson_upper",
+    "compare",
     "confidence_sequence",
     "geometric_looks",
     "hardmax",
     "lipschitz_radius",
     "margin_lower_bound",
     "mean_bound",
+    "plot_certified_accuracy",
     "predict",
+    "sample_counts",
+    "sample_scores",
     "select_top",
     "soft_lipschitz",
     "soft_margin_bound",

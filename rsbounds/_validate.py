@@ -109,7 +109,8 @@ def count_rows(
         refuse(rows < 0, "whole numbers >= 0")
     if rows.max() > MAX_N:
         refuse(rows > MAX_N, f"whole numbers up to {MAX_N:.0e}")
-    counts = np.ascontiguousarray(rows, dtype=np.int64)
+    # A copy, so that kernels see one type of array whatever the caller's flags.
+    counts = np.array(rows, dtype=np.int64, order="C")
     n = counts.sum(axis=1)
     if n.min() <= 0:
         raise ValueError(

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from rsbounds import _validate
 from rsbounds._types import Certificates, MarginBound, Selection
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound, margin_method
-from rsbounds.certificates.ball import ball
 from rsbounds.noises import Noise
+from rsbounds.sequential._record import certificates
 from rsbounds.sequential.decide import checked_increments
 from rsbounds.sequential.looks import checked_looks, geometric_looks
 
@@ -194,14 +194,13 @@ class Adaptive:
 
     def certificates(self) -> Certificates:
         """The best radius of each row over its looks so far; valid at any moment."""
-        bound = MarginBound(
+        return certificates(
             self._best.copy(),
-            self.top.astype(np.int64),
+            self.top,
             self.n,
-            self.alpha,
-            self.noise.scale,
-            f"adaptive {self.method.name}",
-            self.method.guarantee,
-            self._proven.copy(),
+            noise=self.noise,
+            alpha=self.alpha,
+            method=f"adaptive {self.method.name}",
+            guarantee=self.method.guarantee,
+            certified=self._proven.copy(),
         )
-        return ball(bound, self.noise)

@@ -12,6 +12,7 @@ from scipy.special import betainc, ndtr
 from rsbounds import _validate
 from rsbounds._types import Certificates, Selection
 from rsbounds.noises import Noise
+from rsbounds.sequential._record import certificates
 from rsbounds.sequential.confidence import checked_prior
 
 #: The incomplete beta function is right to this, relative, where it is above a thousandth.
@@ -159,24 +160,18 @@ class Decide:
 
     def certificates(self) -> Certificates:
         """Balls of radius r where the answer is yes; the other rows abstain."""
-        yes = self._answer == 1
-        radius = np.where(yes, self.radius, 0.0)
         unknown = -math.inf if self.noise.scale == "probit" else -1.0
-        margin = self.radius / self.noise.radius_per_margin
-        return Certificates(
-            top=self.top.astype(np.int64),
-            radius=radius,
-            abstained=~yes,
-            margin_lower=np.where(yes, margin, unknown),
-            n=self.n,
+        # The law rounds its radius down; the margin proven is as much larger.
+        margin = self.radius / self.noise.radius_per_margin * (1.0 + 8e-15)
+        return certificates(
+            np.where(self._answer == 1, margin, unknown),
+            self.top,
+            self.n,
+            noise=self.noise,
             alpha=self.alpha,
             method="decide",
             guarantee="proven",
             certified=np.ones(len(self), dtype=bool),
-            noise=str(self.noise),
-            norm=self.noise.norm,
-            scale=self.noise.scale,
-            index=np.arange(len(self)),
         )
 
 

@@ -46,6 +46,13 @@ class MarginMethod(abc.ABC):
     choose: ClassVar[str]
     #: Rows per chunk; methods that are slow per row say fewer, for progress and balance.
     chunk: ClassVar[int] = 4096
+    #: Settings that comparisons show and contract tests check, the defaults first.
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
+
+    @classmethod
+    def usable(cls) -> bool:
+        """Whether the packages that the method needs are installed."""
+        return True
 
     @property
     def guarantee(self) -> Guarantee:

@@ -58,6 +58,8 @@ class Bonferroni(MarginMethod):
     cost: ClassVar[str] = "two tail inversions per row"
     choose: ClassVar[str] = "as the textbook baseline; runner-up with a fixed split is tighter"
 
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"over": "classes"})
+
     def __post_init__(self) -> None:
         _validate.choice("over", self.over, ("pair", "classes"))
 

@@ -133,6 +133,8 @@ class RunnerUp(MarginMethod):
     cost: ClassVar[str] = "two tail inversions per row and fraction"
     choose: ClassVar[str] = "by default: tighter than complement and t-certify at the same split"
 
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"split": "optimal"})
+
     def __post_init__(self) -> None:
         if isinstance(self.split, str):
             if self.split not in ("selection", "optimal"):

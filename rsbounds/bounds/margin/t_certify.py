@@ -65,7 +65,7 @@ def _others_upper(
 
     ``(q, p)`` is the answer for the largest count alone, which the sum can only worsen. The
     sum is not log-concave, so each step of Newton's method aims a little below the share
-    and only an evaluation of the sum accepts; but where a Chernoff bound shows the classes
+    and only an evaluation of the sum accepts a point; but where a Chernoff bound shows the classes
     behind the first to be negligible, the start (which aims 1e-13 below) is the answer.
     """
     if others.size == 1:
@@ -77,45 +77,53 @@ def _others_upper(
         exponent += n * p
     if others[1] < n * p and math.log(others.size - 1.0) - exponent < log_share - 32.0:
         return p, q
-    aim = 1e-11
+    safe_p, safe_q = 1.0, 0.0
     for _ in range(100):
         value, slope = _log_tail_sum(others, n, p, q)
         if value <= log_share:
-            return p, q
-        step = (log_share - aim - value) / slope
+            safe_p, safe_q = p, q
+            if log_share - value <= 1e-10:
+                break
+        step = (log_share - 5e-11 - value) / slope
         if q <= 0.5:
-            q *= math.exp(max(step / q, -1.0)) * (1.0 - 8.0 * EPS)
+            q *= math.exp(min(max(step / q, -1.0), 1.0)) * (1.0 - 8.0 * EPS)
             p = min((1.0 - q) * (1.0 + EPS), 1.0)
         else:
             p = min((p - step) * (1.0 + 8.0 * EPS), 0.5 * (p + 1.0))
             q = (1.0 - p) * (1.0 - EPS)
-        aim *= 4.0
-    return 1.0, 0.0
+    return safe_p, safe_q
 
 
 @kernel
 def _next_lower(
     k: float,
     n: float,
-    log_level: float,
+    level: float,
     z: NDArray[np.float64],
     j: int,
     p: NDArray[np.float64],
     q: NDArray[np.float64],
+    extrapolate: bool,
 ) -> None:
-    """proportion_lower at the j-th of several levels, from the two answers before it.
+    """proportion_lower at the j-th of several levels, from the answers before it.
 
-    The bound is nearly linear in the normal quantile z of its level, so extrapolation leaves
-    one step of Newton's method to do.
+    The bound is a smooth function of the normal quantile z of its level, so extrapolation
+    leaves one step of Newton's method to do.
     """
-    if j >= 2 and 1 < k < n and z[j - 1] != z[j - 2]:
-        weight = (z[j] - z[j - 1]) / (z[j - 1] - z[j - 2])
-        start_p = p[j - 1] + (p[j - 1] - p[j - 2]) * weight
-        start_q = q[j - 1] + (q[j - 1] - q[j - 2]) * weight
+    if extrapolate and j >= 2 and 1 < k < n:
+        first = max(j - 3, 0)
+        start_p, start_q = 0.0, 0.0
+        for i in range(first, j):
+            weight = 1.0
+            for other in range(first, j):
+                if other != i:
+                    weight *= (z[j] - z[other]) / (z[i] - z[other])
+            start_p += weight * p[i]
+            start_q += weight * q[i]
         if start_p > 1e-300 and start_q > 1e-300:
-            p[j], q[j] = polish_proportion_lower(k, n, log_level, start_p, start_q)
+            p[j], q[j] = polish_proportion_lower(k, n, math.log(level), start_p, start_q)
             return
-    p[j], q[j] = proportion_lower(k, n, math.exp(log_level))
+    p[j], q[j] = proportion_lower(k, n, level)
 
 
 @kernel
@@ -156,13 +164,17 @@ def _kernel(
         lower[i] = -math.inf if probit else -1.0
         p_a[i], p_b[i], used[i] = 0.0, 1.0, fractions[-1]
         for j in range(levels):
-            _next_lower(x_a, total, math.log(fractions[j] * alpha), z_a, j, pa, qa)
+            # At the fraction 1 the answer is Cohen's to the last bit.
+            warm = fractions[j] < 1.0
+            _next_lower(x_a, total, fractions[j] * alpha, z_a, j, pa, qa, warm)
             if rests[j] >= 1e-300:
                 # The level that proportion_lower is asked for leaves room for the roundings
                 # of the sum, so that the sum accepts at once where one class dominates.
                 log_share = math.log(rests[j])
                 log_share -= 8.0 * EPS * (1.0 - log_share)
-                _next_lower(total - others[0], total, log_share - 1e-13, z_b, j, qb, pb)
+                _next_lower(
+                    total - others[0], total, rests[j] * (1.0 - 2e-13), z_b, j, qb, pb, True
+                )
             if majority and pa[j] <= 0.5:
                 continue
             upper_p, upper_q = qa[j], pa[j]
@@ -200,6 +212,8 @@ class TCertify(MarginMethod):
     source: ClassVar[str] = "Feng et al. 2020, eq. 14 and Algorithm 2"
     cost: ClassVar[str] = "two tail inversions per row and fraction"
     choose: ClassVar[str] = "to reproduce the paper; runner-up is at least as tight at each split"
+
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"require_majority": True})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fractions", checked_fractions(self.fractions))

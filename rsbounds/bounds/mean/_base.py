@@ -53,6 +53,13 @@ class MeanMethod(abc.ABC):
     choose: ClassVar[str]
     #: True where only the two ends of the support are allowed as samples.
     two_point: ClassVar[bool] = False
+    #: Settings that comparisons show and contract tests check, the defaults first.
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
+
+    @classmethod
+    def usable(cls) -> bool:
+        """Whether the packages that the method needs are installed."""
+        return True
 
     @property
     def guarantee(self) -> Guarantee:

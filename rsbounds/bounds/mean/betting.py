@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ class Betting(MeanMethod):
     source: ClassVar[str] = "Waudby-Smith and Ramdas 2023, section 4 (hedged capital, one side)"
     cost: ClassVar[str] = "about a hundred multiplications per sample"
     choose: ClassVar[str] = "to compare with the literature; goal is tighter at a fixed n"
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"cap": 0.99})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cap", checked_cap("cap", self.cap))

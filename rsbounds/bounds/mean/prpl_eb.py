@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +127,7 @@ class PrPlEB(MeanMethod):
     source: ClassVar[str] = "Waudby-Smith and Ramdas 2023, Theorem 2 and Remark 1"
     cost: ClassVar[str] = "one pass per row, constant memory"
     choose: ClassVar[str] = "when a stream must be bounded in constant memory"
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"running": False})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cap", checked_cap("cap", self.cap))

@@ -1,0 +1,50 @@
+# Two commands do all set-up on a machine that has Python 3.11+ and make:
+#   make demo    train, sample, certify and compare on the digits; results in demo/
+#   make test    lint, types, tests and the snippets of the documentation
+# Each makes its own virtual environment with the pinned versions of constraints.txt.
+
+PYTHON ?= python3
+PIP_FLAGS = --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench paper-checks clean
+
+help:
+	@echo "make demo          train a small classifier, certify it, write demo/"
+	@echo "make test          lint, types, tests, documentation snippets"
+	@echo "make bench         speed and memory, as ratios within one process"
+	@echo "make paper-checks  one verdict per published claim, into paper_checks/REPORT.md"
+
+.venv-demo/ready: pyproject.toml constraints.txt
+	@echo "== Installing rsbounds and scikit-learn into .venv-demo (about a minute)"
+	@$(PYTHON) -m venv .venv-demo
+	@.venv-demo/bin/python -m pip install $(PIP_FLAGS) -e '.[demo]'
+	@touch $@
+
+.venv-test/ready: pyproject.toml constraints.txt
+	@echo "== Installing rsbounds and the test tools into .venv-test (about a minute)"
+	@$(PYTHON) -m venv .venv-test
+	@.venv-test/bin/python -m pip install $(PIP_FLAGS) -e '.[dev]'
+	@touch $@
+
+demo: .venv-demo/ready
+	@.venv-demo/bin/rsbounds demo --output demo
+
+test: .venv-test/ready
+	@echo "== ruff"
+	@.venv-test/bin/ruff check .
+	@.venv-test/bin/ruff format --check .
+	@echo "== mypy"
+	@.venv-test/bin/mypy
+	@echo "== tests (two processes) and documentation snippets"
+	@.venv-test/bin/python -m pytest -q -n 2
+
+bench: .venv-test/ready
+	@for file in tests/benchmarks/bench_*.py; do \
+		echo "== $$file"; .venv-test/bin/python $$file || exit 1; done
+
+paper-checks: .venv-test/ready
+	@.venv-test/bin/python -m paper_checks
+
+clean:
+	rm -rf .venv-demo .venv-test demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

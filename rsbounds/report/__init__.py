@@ -1,0 +1,16 @@
+"""Numbers and pictures of the field: certified accuracy, ACR, methods side by side."""
+
+from __future__ import annotations
+
+from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
+from rsbounds.report.comparison import Comparison, ComparisonRow, compare
+from rsbounds.report.figure import plot_certified_accuracy
+
+__all__ = [
+    "Comparison",
+    "ComparisonRow",
+    "average_certified_radius",
+    "certified_accuracy",
+    "compare",
+    "plot_certified_accuracy",
+]

@@ -1,0 +1,215 @@
+"""Every registered margin method on the same counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rsbounds import _text, _validate
+from rsbounds._parallel import Progress
+from rsbounds._types import Certificates, Guarantee, Selection
+from rsbounds.bounds.margin import MARGIN_METHODS
+from rsbounds.certificates import certify
+from rsbounds.noises import Noise
+from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """What one method made of the counts.
+
+    Attributes
+    ----------
+    method : str
+        Name, with the options that are not default.
+    guarantee : {"proven", "enumerated", "none"}
+        See `rsbounds.Guarantee`.
+    certified : float
+        Share of rows with a radius above 0.
+    mean_radius : float
+        Mean radius, abstentions as 0.
+    acr : float or None
+        Average certified radius; None without labels.
+    accuracy : tuple of float or None
+        Certified accuracy at the comparison's radii (share certified, without labels).
+    microseconds_per_row : float
+        Wall time per row of one call, after a warm-up call.
+    """
+
+    method: str
+    guarantee: Guarantee
+    certified: float
+    mean_radius: float
+    acr: float | None
+    accuracy: tuple[float, ...]
+    microseconds_per_row: float
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Methods side by side; print it, or take ``rows`` and ``certificates``.
+
+    Attributes
+    ----------
+    rows : tuple of ComparisonRow
+        One per method, largest mean radius first.
+    radii : (R,) float64
+        Radii of the ``accuracy`` columns.
+    labelled : bool
+        True where labels were given, so that accuracy means certified accuracy.
+    certificates : dict
+        Method label to `Certificates`.
+    noise : str
+        The noise law.
+    alpha : float
+        Error probability of each row's statement.
+    """
+
+    rows: tuple[ComparisonRow, ...]
+    radii: NDArray[np.float64]
+    labelled: bool
+    certificates: dict[str, Certificates]
+    noise: str
+    alpha: float
+
+    def __str__(self) -> str:
+        header = ["method", "guarantee", "certified", "mean radius"]
+        header += ["ACR"] if self.labelled else []
+        header += [f"r>={r:g}" for r in self.radii] + ["us/row"]
+        body = []
+        for row in self.rows:
+            cells = [row.method, row.guarantee, f"{_text.down(100 * row.certified, 1)}%"]
+            cells.append(_text.down(row.mean_radius, 5))
+            if row.acr is not None:
+                cells.append(_text.down(row.acr, 5))
+            cells += [_text.down(share, 3) for share in row.accuracy]
+            cells.append(f"{row.microseconds_per_row:.1f}")
+            body.append(cells)
+        what = "certified accuracy" if self.labelled else "share certified"
+        first = next(iter(self.certificates.values()))
+        return (
+            f"{len(first)} rows, {self.noise}, {first.norm} radius, alpha {self.alpha:g}; "
+            f"r>= columns: {what}\n" + _text.table(header, body)
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "noise": self.noise,
+            "alpha": self.alpha,
+            "rows": len(next(iter(self.certificates.values()))),
+            "radii": self.radii.tolist(),
+            "labelled": self.labelled,
+            "methods": [asdict(row) for row in self.rows],
+        }
+
+
+def _label(name: str, options: dict[str, Any]) -> str:
+    shown = ", ".join(f"{key}={value}" for key, value in options.items())
+    return f"{name} ({shown})" if shown else name
+
+
+def compare(
+    counts: ArrayLike,
+    top: ArrayLike | Selection,
+    *,
+    noise: Noise,
+    alpha: float = 0.001,
+    labels: ArrayLike | None = None,
+    radii: ArrayLike | None = None,
+    methods: Sequence[str] | None = None,
+    progress: bool | None = False,
+) -> Comparison:
+    """Certify the same counts with every registered method and its noteworthy options.
+
+    Each method's radii hold at its own alpha. Picking the best method after looking at the
+    result is not covered by any of them: choose one beforehand.
+
+    Parameters
+    ----------
+    counts, top, noise, alpha
+        As in `certify`.
+    labels : (B,) integers, optional
+        True classes; without them shares of certified rows are shown for accuracy.
+    radii : (R,) float array_like, optional
+        Radii of the accuracy columns; four steps up to the largest radius by default.
+    methods : sequence of str, optional
+        Registered names; all by default.
+    progress : bool, optional
+        Show a progress line; None shows it where stderr is a terminal.
+
+    Returns
+    -------
+    Comparison
+        Rows by mean radius, largest first.
+
+    Raises
+    ------
+    ValueError
+        As `certify`, and for unknown method names.
+
+    Examples
+    --------
+    >>> import rsbounds
+    >>> comparison = rsbounds.compare(
+    ...     [[990, 8, 2], [700, 200, 100]], [0, 0], noise=rsbounds.Gaussian(sigma=0.5),
+    ...     labels=[0, 0], methods=["complement", "runner-up"])
+    >>> [row.method for row in comparison.rows]
+    ['runner-up (split=optimal)', 'runner-up', 'complement']
+    """
+    table = _validate.count_table(counts)
+    names = MARGIN_METHODS.names() if methods is None else list(methods)
+    runs = [
+        (name, dict(options))
+        for name in names
+        for options in MARGIN_METHODS[name].variants
+        if MARGIN_METHODS[name].usable()
+    ]
+    if not runs:
+        raise ValueError(f"methods is {methods!r}; allowed: {', '.join(MARGIN_METHODS.names())}")
+    timed: list[tuple[str, Certificates, float]] = []
+    with Progress(len(runs), "methods", progress) as bar:
+        for name, options in runs:
+            # Compilation is not what a user pays per row: one small call first.
+            certify([2, 1], 0, noise=noise, alpha=alpha, method=name, **options)
+            start = time.perf_counter()
+            result = certify(table, top, noise=noise, alpha=alpha, method=name, **options)
+            took = time.perf_counter() - start
+            timed.append((_label(name, options), result, took))
+            bar.advance(1)
+    if radii is None:
+        largest = max(float(result.radius.max()) for _, result, _ in timed)
+        step = np.maximum(largest, 1e-9) / 5
+        digits = int(-np.floor(np.log10(step)))
+        at = np.round(step, digits) * np.arange(1, 5)
+    else:
+        at = np.atleast_1d(np.asarray(radii, dtype=np.float64))
+    rows = []
+    for label, result, took in timed:
+        known = result.top if labels is None else labels
+        rows.append(
+            ComparisonRow(
+                method=label,
+                guarantee=result.guarantee,
+                certified=float((~result.abstained).mean()),
+                mean_radius=float(result.radius.mean()),
+                acr=None if labels is None else average_certified_radius(result, labels),
+                accuracy=tuple(certified_accuracy(result, known, at).tolist()),
+                microseconds_per_row=took / len(result) * 1e6,
+            )
+        )
+    rows.sort(key=lambda row: -row.mean_radius)
+    certificates = {label: result for label, result, _ in timed}
+    return Comparison(
+        tuple(rows),
+        at,
+        labels is not None,
+        {row.method: certificates[row.method] for row in rows},
+        str(noise),
+        timed[0][1].alpha,
+    )

@@ -1,0 +1,279 @@
+"""Votes and scores of any Python callable on numpy batches.
+
+Noise comes from counter-based streams keyed by (seed, role, input index, block of draws),
+so what is drawn does not depend on the batch size, on how many inputs are sampled in one
+call, or on where a run was resumed. (A model whose arithmetic depends on the batch size can
+still flip a floating-point tie.)
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rsbounds import _validate
+from rsbounds._parallel import Progress
+from rsbounds._types import BoundedSamples, Counts
+from rsbounds.noises import Noise
+
+#: Draws per noise block; part of the definition of the streams.
+BLOCK = 128
+_ROLES = ("estimate", "select")
+
+Classifier = Callable[[NDArray[Any]], Any]
+
+
+def noise_block(
+    noise: Noise,
+    shape: tuple[int, ...],
+    *,
+    seed: int,
+    role: str,
+    index: int,
+    block: int,
+    dtype: Any,
+) -> NDArray[Any]:
+    """Noise of draws ``block * BLOCK`` to ``(block + 1) * BLOCK`` at one input."""
+    key = np.random.SeedSequence(seed, spawn_key=(_ROLES.index(role), index, block))
+    return noise.sample(np.random.Generator(np.random.Philox(key)), (BLOCK, *shape), dtype)
+
+
+def _noisy_batches(
+    x: NDArray[Any], noise: Noise, n: int, batch_size: int, seed: int, role: str, index: int
+) -> Iterator[NDArray[Any]]:
+    cached, drawn = -1, np.empty(0)
+    for start in range(0, n, batch_size):
+        stop = min(start + batch_size, n)
+        batch = np.empty((stop - start, *x.shape), dtype=x.dtype)
+        at = start
+        while at < stop:
+            block = at // BLOCK
+            if block != cached:
+                drawn = noise_block(
+                    noise, x.shape, seed=seed, role=role, index=index, block=block, dtype=x.dtype
+                )
+                cached = block
+            end = min(stop, (block + 1) * BLOCK)
+            np.add(
+                x,
+                drawn[at - block * BLOCK : end - block * BLOCK],
+                out=batch[at - start :][: end - at],
+            )
+            at = end
+        yield batch
+
+
+def _prepared(
+    inputs: ArrayLike, noise: Noise, n: int, seed: int | None, index: int, batch_size: int
+) -> tuple[NDArray[Any], int, int]:
+    if not isinstance(noise, Noise):
+        raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
+    _validate.integer("n", n, low=1, high=_validate.MAX_N)
+    _validate.integer("batch_size", batch_size, low=1)
+    _validate.integer("index", index, low=0)
+    chosen = secrets.randbits(63) if seed is None else _validate.integer("seed", seed, low=0)
+    array = np.asarray(inputs)
+    if array.dtype.kind in "iub":
+        array = array.astype(np.float64)
+    if array.dtype not in (np.float32, np.float64):
+        raise ValueError(f"inputs have type {array.dtype}; allowed: numbers (float32, float64)")
+    if not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(f"inputs{list(where)} is {array[where]}; allowed: finite numbers")
+    return array, chosen, n
+
+
+def _labels(
+    answer: Any, size: int, num_classes: int | None, index: int
+) -> tuple[NDArray[Any], int]:
+    """Class indices and K from what a classifier returned for a batch of ``size``."""
+    values = np.asarray(answer)
+    if values.ndim == 2 and values.shape[0] == size and values.shape[1] >= 2:
+        if num_classes is not None and values.shape[1] != num_classes:
+            raise ValueError(
+                f"classifier returned {values.shape[1]} scores per input; allowed: "
+                f"num_classes = {num_classes}"
+            )
+        if values.dtype.kind not in "iuf" or np.isnan(values).any():
+            raise ValueError(f"classifier returned NaN scores at input {index}; allowed: numbers")
+        return values.argmax(axis=1), values.shape[1]
+    if values.shape != (size,):
+        raise ValueError(
+            f"classifier returned shape {values.shape} for a batch of {size}; allowed: "
+            f"({size},) class indices or ({size}, K) scores"
+        )
+    if num_classes is None:
+        raise ValueError("num_classes is None; allowed: an integer >= 2 where labels are returned")
+    if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= num_classes:
+        raise ValueError(
+            f"classifier returned {values[:3]} ...; allowed: class indices from 0 to "
+            f"{num_classes - 1}"
+        )
+    return values, num_classes
+
+
+def sample_counts(
+    classifier: Classifier,
+    inputs: ArrayLike,
+    *,
+    noise: Noise,
+    n: int,
+    num_classes: int | None = None,
+    role: Literal["estimate", "select"] = "estimate",
+    seed: int | None = None,
+    index: int = 0,
+    batch_size: int = 1024,
+    progress: bool | None = None,
+) -> Counts:
+    """Votes of a classifier on noisy copies of each input.
+
+    The draws are independent given the seed; ``role`` separates the streams of the selection
+    and of the estimation sample, so the two are independent of one another.
+
+    Parameters
+    ----------
+    classifier : callable
+        Takes a batch (m, ...) of noisy inputs; returns (m,) class indices or (m, K) scores
+        whose argmax is the vote. A scikit-learn model's ``predict`` or ``predict_proba``, or
+        a function around an ONNX session.
+    inputs : (B, ...) array_like
+        Inputs in raw units; float32 stays float32, integers become float64.
+    noise : Noise
+        Law of the noise.
+    n : int
+        Draws per input.
+    num_classes : int, optional
+        K; needed where the classifier returns class indices.
+    role : {"estimate", "select"}
+        What the counts are for.
+    seed : int, optional
+        Seed of the streams; a fresh one by default, recorded in the result.
+    index : int
+        Stream number of the first input; the others follow. Give a part of a data set the
+        index of its first input and it gets the noise it would get in one call.
+    batch_size : int
+        Copies per call of the classifier; does not affect what is drawn.
+    progress : bool, optional
+        Show a progress line; None shows it where stderr is a terminal.
+
+    Returns
+    -------
+    Counts
+        (B, K) votes with their role and seed.
+
+    Raises
+    ------
+    ValueError
+        Bad arguments, or answers of the classifier that are not votes.
+
+    Examples
+    --------
+    >>> import numpy as np, rsbounds
+    >>> classifier = lambda batch: (batch[:, 0] > 0).astype(int)
+    >>> x = np.array([[0.3, 0.1], [-0.4, 0.2]])
+    >>> law = rsbounds.Gaussian(sigma=0.25)
+    >>> select = rsbounds.sample_counts(
+    ...     classifier, x, noise=law, n=100, num_classes=2, role="select", seed=1)
+    >>> estimate = rsbounds.sample_counts(
+    ...     classifier, x, noise=law, n=10_000, num_classes=2, seed=1)
+    >>> certificates = rsbounds.certify(estimate, rsbounds.select_top(select), noise=law)
+    >>> certificates.top
+    array([1, 0])
+    >>> bool((certificates.radius < [0.3, 0.4]).all())
+    True
+    """
+    array, chosen, _ = _prepared(inputs, noise, n, seed, index, batch_size)
+    _validate.choice("role", role, _ROLES)
+    if num_classes is not None:
+        num_classes = _validate.integer("num_classes", num_classes, low=2)
+    if array.ndim < 2 or array.shape[0] == 0:
+        raise ValueError(f"inputs have shape {array.shape}; allowed: (B, ...) with B >= 1")
+    rows = []
+    with Progress(len(array) * n, f"{role} votes", progress) as bar:
+        for i, x in enumerate(array):
+            tally: NDArray[np.int64] | None = None
+            for batch in _noisy_batches(x, noise, n, batch_size, chosen, role, index + i):
+                votes, num_classes = _labels(classifier(batch), len(batch), num_classes, i)
+                counted = np.bincount(votes, minlength=num_classes)
+                tally = counted if tally is None else tally + counted
+                bar.advance(len(batch))
+            assert tally is not None  # n >= 1
+            rows.append(tally)
+    return Counts(np.array(rows, dtype=np.int64), role, chosen)
+
+
+def sample_scores(
+    classifier: Classifier,
+    x: ArrayLike,
+    *,
+    noise: Noise,
+    n: int,
+    support: tuple[float, float] = (0.0, 1.0),
+    role: Literal["estimate", "select"] = "estimate",
+    seed: int | None = None,
+    index: int = 0,
+    batch_size: int = 1024,
+    progress: bool | None = None,
+) -> BoundedSamples:
+    """Scores of a soft classifier on noisy copies of one input.
+
+    Parameters
+    ----------
+    classifier : callable
+        Takes a batch (m, ...) of noisy inputs; returns (m, K) scores inside ``support``.
+    x : array_like
+        One input in raw units.
+    noise, n, role, seed, index, batch_size, progress
+        As in `sample_counts`; ``index`` is the input's stream number.
+    support : (float, float)
+        Interval that contains every score.
+
+    Returns
+    -------
+    BoundedSamples
+        (n, K) scores with their support and seed.
+
+    Raises
+    ------
+    ValueError
+        Bad arguments, or scores that are NaN or outside the support.
+
+    Examples
+    --------
+    >>> import numpy as np, rsbounds
+    >>> def classifier(batch):
+    ...     p = 1 / (1 + np.exp(-batch[:, 0]))
+    ...     return np.column_stack([1 - p, p])
+    >>> scores = rsbounds.sample_scores(
+    ...     classifier, [0.3, 0.1], noise=rsbounds.Gaussian(sigma=0.25), n=1000, seed=1)
+    >>> scores.values.shape
+    (1000, 2)
+    """
+    array, chosen, _ = _prepared(x, noise, n, seed, index, batch_size)
+    _validate.choice("role", role, _ROLES)
+    low, high = float(support[0]), float(support[1])
+    if not low < high:
+        raise ValueError(f"support is {support!r}; allowed: (a, b) with a < b")
+    parts = []
+    with Progress(n, "scores", progress) as bar:
+        for batch in _noisy_batches(array, noise, n, batch_size, chosen, role, index):
+            scores = np.asarray(classifier(batch), dtype=np.float64)
+            if scores.ndim != 2 or scores.shape[0] != len(batch):
+                raise ValueError(
+                    f"classifier returned shape {scores.shape} for a batch of {len(batch)}; "
+                    f"allowed: ({len(batch)}, K) scores"
+                )
+            outside = ~((scores >= low) & (scores <= high))
+            if outside.any():
+                row, column = (int(i) for i in np.argwhere(outside)[0])
+                raise ValueError(
+                    f"classifier returned {scores[row, column]} for class {column}; allowed: "
+                    f"scores in the support [{low:g}, {high:g}]"
+                )
+            parts.append(scores)
+            bar.advance(len(batch))
+    return BoundedSamples(np.concatenate(parts), (low, high), chosen)

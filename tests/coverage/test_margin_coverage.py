@@ -1,0 +1,84 @@
+"""Exact coverage: every outcome of small multinomials, at points that include the boundary."""
+
+import numpy as np
+import pytest
+
+from rsbounds.bounds.margin import MARGIN_METHODS
+from rsbounds.testing import margin_errors, simplex_grid
+
+VARIANTS = [
+    pytest.param(name, dict(options), id=f"{name}-{i}")
+    for name in MARGIN_METHODS
+    if MARGIN_METHODS[name].usable()
+    for i, options in enumerate(MARGIN_METHODS[name].variants)
+]
+
+
+@pytest.mark.parametrize("scale", ["linear", "probit"])
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+@pytest.mark.parametrize(
+    ("classes", "n", "steps"), [(2, 1, 20), (2, 23, 40), (3, 5, 16), (3, 17, 20), (4, 9, 10)]
+)
+def test_error_is_at_most_alpha(name, options, classes, n, steps, scale):
+    points = simplex_grid(classes, steps)
+    # Near the boundary and off the grid: where discrete bounds come closest to alpha.
+    near = np.array([[1 - 1e-3, *[1e-3 / (classes - 1)] * (classes - 1)]])
+    points = np.vstack([points, near, near[:, ::-1], simplex_grid(classes, 7)])
+    for alpha in (0.001, 0.05, 0.3):
+        errors = margin_errors(
+            name, n=n, classes=classes, alpha=alpha, scale=scale, points=points, **options
+        )
+        worst = int(np.argmax(errors))
+        assert errors[worst] <= alpha * (1 + 1e-9), f"at p = {points[worst]}"
+
+
+def test_the_enumeration_would_notice():
+    """A bound that is a little too good fails the same check."""
+    from dataclasses import dataclass
+    from typing import ClassVar
+
+    from rsbounds.bounds.margin.complement import Complement
+
+    @dataclass(frozen=True)
+    class Greedy(Complement):
+        """Claims a fifth more than alpha pays for."""
+
+        name: ClassVar[str] = "greedy"
+
+        def rows(self, counts, top, n, alpha, scale, selection):
+            return super().rows(counts, top, n, min(1.2 * alpha, 0.99), scale, selection)
+
+    points = np.column_stack([np.linspace(0.01, 0.99, 99), np.linspace(0.99, 0.01, 99)])
+    errors = margin_errors(Greedy(), n=23, classes=2, alpha=0.05, scale="linear", points=points)
+    assert errors.max() > 0.05
+
+
+def test_the_planned_split_covers_given_any_selection():
+    import rsbounds
+    from rsbounds._types import Selection
+    from rsbounds.testing import exact_error, outcomes
+
+    table = outcomes(15, 3)
+    for seen in ([10, 0, 0], [6, 3, 1], [1, 8, 1]):
+        select = Selection(
+            np.zeros(len(table), dtype=np.int64), np.tile(np.array([seen]), (len(table), 1))
+        )
+        lower = rsbounds.margin_lower_bound(
+            table, select, alpha=0.05, scale="linear", split="selection"
+        ).lower
+        for p in simplex_grid(3, 12):
+            assert exact_error(lower, table, p, p[0] - p[1:].max()) <= 0.05 * (1 + 1e-9)
+
+
+def test_predict_errs_at_most_alpha():
+    import rsbounds
+    from rsbounds.testing import outcomes
+    from rsbounds.testing.coverage import _probabilities
+
+    for n in (6, 17):
+        table = outcomes(n, 3)
+        for alpha in (0.05, 0.3):
+            answers = rsbounds.predict(table, alpha=alpha)
+            for p in simplex_grid(3, 20):
+                wrong = ~answers.abstained & (p[answers.top] < p.max())
+                assert _probabilities(table, p)[wrong].sum() <= alpha * (1 + 1e-9)
