@@ -364,7 +364,7 @@ def _methods(given: argparse.Namespace) -> int:
                 "name": name,
                 "role": role,
                 "guarantee": kind().guarantee,
-                "options": {f.name: f.default for f in dataclasses.fields(kind)},  # type: ignore[arg-type]
+                "options": {f.name: f.default for f in dataclasses.fields(kind)},
                 "cost": kind.cost,
                 "choose": kind.choose,
                 "source": kind.source,

@@ -251,8 +251,9 @@ def mean_bound(
         inside = (table > ends[0]) & (table < ends[1])
         if inside.any():
             where = tuple(int(i) for i in np.argwhere(inside)[0])
+            shown = where[-np.ndim(samples) :]
             raise ValueError(
-                f"samples[{', '.join(map(str, where))}] is {table[where]}; allowed with method "
+                f"samples[{', '.join(map(str, shown))}] is {table[where]}; allowed with method "
                 f"{chosen.name}: {ends[0]:g} and {ends[1]:g} only"
             )
     share = level / 2 if side == "both" else level

@@ -29,5 +29,8 @@ class ClopperPearson(MeanMethod):
     def lower(self, y: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
         from rsbounds.bounds.proportion import clopper_pearson_lower
 
+        # Half of the smallest alpha, for side "both": nothing can be said.
+        if alpha < 1e-300:
+            return np.zeros(len(y))
         successes = np.count_nonzero(y, axis=1)
         return clopper_pearson_lower(successes, y.shape[1], alpha=alpha)
