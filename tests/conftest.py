@@ -11,6 +11,9 @@ settings.register_profile(
 )
 settings.load_profile("fixed")
 
+# Benchmarks are scripts: `make bench`.
+collect_ignore = ["benchmarks"]
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

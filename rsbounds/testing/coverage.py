@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def outcomes(n: int, classes: int) -> NDArray[np.int64]:
     _validate.integer("classes", classes, low=1)
     bars = np.array(
         list(itertools.combinations(range(n + classes - 1), classes - 1)), dtype=np.int64
-    ).reshape(-1, classes - 1)
+    ).reshape(math.comb(n + classes - 1, classes - 1), classes - 1)
     edges = np.hstack([np.full((len(bars), 1), -1), bars, np.full((len(bars), 1), n + classes - 1)])
     return np.diff(edges, axis=1) - 1
 

@@ -1,0 +1,91 @@
+import math
+
+import numpy as np
+import pytest
+from mpmath import mp, mpf, ncdf
+
+import rsbounds
+from rsbounds.noises import NOISES, Noise
+
+LAWS = [
+    rsbounds.Gaussian(0.25),
+    rsbounds.Uniform(0.5),
+    rsbounds.Lipschitz(2.0, rsbounds.Gaussian(0.25)),
+]
+
+
+def test_every_registered_law_is_tested():
+    assert {law.name for law in LAWS} == set(NOISES)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=str)
+class TestEveryLaw:
+    def test_radius_is_rounded_down_and_zero_without_margin(self, law):
+        exact = {
+            "gaussian": mpf(0.25) / 2,
+            "uniform": mpf(0.5),
+            "lipschitz": 1 / (mp.sqrt(2) * 2),
+        }[law.name]
+        for margin in (1e-9, 0.1, 0.7, 1.0):
+            radius = float(law.radius(margin))
+            assert 0 <= (exact * mpf(margin) - mpf(radius)) <= 1e-14 * exact * mpf(margin)
+        assert law.radius([0.0, -1.0, -np.inf]).tolist() == [0.0, 0.0, 0.0]
+        with pytest.raises(ValueError, match="margin is NaN"):
+            law.radius([float("nan")])
+
+    def test_samples_have_shape_type_and_spread(self, law):
+        for kind in (np.float32, np.float64):
+            noise = law.sample(np.random.default_rng(0), (40_000, 2), kind)
+            assert noise.shape == (40_000, 2)
+            assert noise.dtype == kind
+            spread = {"gaussian": 0.25, "uniform": 0.5 / math.sqrt(3), "lipschitz": 0.25}
+            # 80,000 draws: the relative error of the spread is below 1 % at 4 sigma.
+            assert noise.std() == pytest.approx(spread[law.name], rel=0.01)
+            assert abs(noise.mean()) < 4 * spread[law.name] / math.sqrt(80_000)
+        if law.name == "uniform":
+            assert abs(noise).max() <= 0.5
+
+    def test_says_its_scale_and_norm(self, law):
+        assert isinstance(law, Noise)
+        assert law.scale in ("linear", "probit")
+        assert law.norm in ("l1", "l2")
+        assert law.name in str(law)
+
+
+def test_gaussian_radius_is_where_a_half_space_flips():
+    # A linear classifier is the worst case: its smoothed answer flips exactly at the radius.
+    sigma, distance = 0.5, 0.8
+    p = float(ncdf(mpf(distance) / mpf(sigma)))
+    margin = 2 * float(mp.sqrt(2) * mp.erfinv(2 * mpf(p) - 1))
+    assert rsbounds.Gaussian(sigma).radius(margin) == pytest.approx(distance, rel=1e-9)
+
+
+def test_uniform_radius_is_where_a_slab_flips():
+    # One coordinate, classifier 1[x > 0] at x = 0.3, noise on [-0.5, 0.5]: p_A = 0.8.
+    assert rsbounds.Uniform(0.5).radius(0.8 - 0.2) == pytest.approx(0.3, rel=1e-12)
+
+
+def test_lipschitz_radius_is_the_law():
+    law = rsbounds.Lipschitz(3.0, rsbounds.Uniform(1.0))
+    assert rsbounds.lipschitz_radius([0.5, -1], 3.0).tolist() == law.radius([0.5, -1]).tolist()
+    assert law.norm == "l2"
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: rsbounds.Gaussian(0), "sigma is 0; allowed: a finite number > 0"),
+        (lambda: rsbounds.Gaussian(-1), "sigma is -1"),
+        (lambda: rsbounds.Gaussian(float("nan")), "sigma is nan"),
+        (lambda: rsbounds.Gaussian(float("inf")), "sigma is inf"),
+        (lambda: rsbounds.Gaussian("0.5"), "sigma is '0.5'"),
+        (lambda: rsbounds.Gaussian(True), "sigma is True"),
+        (lambda: rsbounds.Uniform(0.0), "half_width is 0.0"),
+        (lambda: rsbounds.Lipschitz(0, rsbounds.Gaussian(1)), "constant is 0"),
+        (lambda: rsbounds.Lipschitz(1, 0.5), "noise is 0.5"),
+        (lambda: rsbounds.certify([3, 1], 0, noise=0.25), "noise is 0.25"),
+    ],
+)
+def test_bad_parameters_are_named(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

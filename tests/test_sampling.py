@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+
+import rsbounds
+from rsbounds.sampling import BLOCK, noise_block
+from rsbounds.testing import assert_error_rate
+
+LAW = rsbounds.Gaussian(0.5)
+X = np.array([[0.4, -0.1], [-0.2, 0.3], [0.05, 0.0]])
+
+
+def vote(batch):
+    return (batch[:, 0] > 0).astype(np.int64)
+
+
+def counts(classifier=vote, inputs=X, **changes):
+    arguments = {"noise": LAW, "n": 1000, "num_classes": 2, "seed": 7, **changes}
+    return rsbounds.sample_counts(classifier, inputs, **arguments)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, BLOCK, 333, 5000])
+def test_counts_do_not_depend_on_the_batch_size(batch_size):
+    assert (counts(batch_size=batch_size, n=300).values == counts(n=300).values).all()
+
+
+def test_counts_do_not_depend_on_where_a_run_is_cut():
+    whole = counts()
+    parts = [counts(inputs=X[:1]), counts(inputs=X[1:], index=1)]
+    assert (np.vstack([p.values for p in parts]) == whole.values).all()
+
+
+def test_fewer_draws_are_a_prefix_of_more():
+    seen = []
+
+    def record(batch):
+        seen.append(batch.copy())
+        return vote(batch)
+
+    counts(record, X[:1], n=200)
+    first = np.vstack(seen)
+    seen.clear()
+    counts(record, X[:1], n=450, batch_size=99)
+    assert (np.vstack(seen)[:200] == first).all()
+
+
+def test_streams_of_seeds_inputs_blocks_and_roles_differ():
+    base = {"seed": 1, "role": "estimate", "index": 0, "block": 0, "dtype": np.float64}
+    blocks = [noise_block(LAW, (3,), **base)]
+    for change in ({"seed": 2}, {"role": "select"}, {"index": 1}, {"block": 1}):
+        blocks.append(noise_block(LAW, (3,), **{**base, **change}))
+    for i in range(len(blocks)):
+        for j in range(i):
+            assert abs(np.corrcoef(blocks[i].ravel(), blocks[j].ravel())[0, 1]) < 0.25
+    assert (noise_block(LAW, (3,), **base) == blocks[0]).all()
+
+
+def test_scores_and_labels_vote_alike():
+    def scores(batch):
+        return np.column_stack([-batch[:, 0], batch[:, 0]])
+
+    assert (counts(scores, num_classes=None).values == counts().values).all()
+    assert counts(role="select").role == "select"
+    assert (counts(role="select").values != counts().values).any()
+
+
+def test_noise_is_in_the_type_of_the_input():
+    kinds = []
+
+    def record(batch):
+        kinds.append(batch.dtype)
+        return vote(batch)
+
+    for kind in (np.float32, np.float64, np.uint8):
+        counts(record, np.ones((1, 2), dtype=kind), n=10)
+    assert kinds == [np.float32, np.float64, np.float64]
+
+
+def test_a_fresh_seed_is_recorded():
+    first = counts(seed=None)
+    assert first.seed != counts(seed=None).seed
+    assert (counts(seed=first.seed).values == first.values).all()
+
+
+def test_certificates_of_a_half_space_cover_its_true_radius():
+    # vote() is a linear classifier: the true radius at x is |x_0|. 400 inputs at alpha 0.05;
+    # a correct library fails here with probability 1e-9.
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-0.6, 0.6, (400, 2))
+    select = counts(inputs=x, n=50, role="select")
+    estimate = counts(inputs=x, n=400)
+    result = rsbounds.certify(estimate, rsbounds.select_top(select), noise=LAW, alpha=0.05)
+    wrong = (~result.abstained) & (
+        (result.top != vote(x)) | (result.radius > np.abs(x[:, 0]) * (1 + 1e-12))
+    )
+    assert_error_rate(int(wrong.sum()), 400, 0.05, false_alarm=1e-9)
+    assert wrong.sum() > 0, "the bound is so loose that this test cannot fail"
+
+
+def test_sample_scores():
+    def soft(batch):
+        p = 1 / (1 + np.exp(-3 * batch[:, 0]))
+        return np.column_stack([1 - p, p])
+
+    one = rsbounds.sample_scores(soft, X[0], noise=LAW, n=500, seed=1, batch_size=64)
+    two = rsbounds.sample_scores(soft, X[0], noise=LAW, n=500, seed=1)
+    np.testing.assert_allclose(one.values, two.values, rtol=1e-12)
+    assert len(one) == 500
+    assert np.asarray(one).shape == (500, 2)
+    with pytest.raises(ValueError, match=r"classifier returned .* for class 1; allowed: scores in"):
+        rsbounds.sample_scores(lambda b: 3 * soft(b), X[0], noise=LAW, n=10, seed=1)
+    with pytest.raises(ValueError, match="support is"):
+        rsbounds.sample_scores(soft, X[0], noise=LAW, n=10, seed=1, support=(1, 0))
+
+
+def test_results_are_read_only():
+    with pytest.raises(ValueError, match="read-only"):
+        counts().values[0, 0] = 5
+
+
+def test_a_scikit_learn_model_votes():
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(200, 2))
+    model = LogisticRegression().fit(points, (points[:, 0] > 0).astype(int))
+    labels = counts(model.predict)
+    probabilities = counts(model.predict_proba, num_classes=None)
+    assert (labels.values == probabilities.values).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n": 0}, "n is 0"),
+        ({"n": 10.0}, "n is 10.0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"index": -1}, "index is -1"),
+        ({"role": "both"}, "role is 'both'"),
+        ({"num_classes": 1}, "num_classes is 1"),
+        ({"num_classes": None}, "num_classes is None"),
+        ({"noise": None}, "noise is None"),
+        ({"inputs": np.array([[np.nan, 0]])}, r"inputs\[0, 0\] is nan"),
+        ({"inputs": np.empty((0, 2))}, r"inputs have shape \(0, 2\)"),
+        ({"inputs": np.array([["a"]])}, "inputs have type"),
+        ({"classifier": lambda b: np.zeros(3)}, r"returned shape \(3,\) for a batch of"),
+        ({"classifier": lambda b: np.full(len(b), 2)}, "class indices from 0 to 1"),
+        ({"classifier": lambda b: np.full(len(b), 0.5)}, "class indices from 0 to 1"),
+        ({"classifier": lambda b: np.full((len(b), 2), np.nan)}, "NaN scores at input 0"),
+        ({"classifier": lambda b: np.zeros((len(b), 3))}, "returned 3 scores per input"),
+    ],
+)
+def test_bad_input_is_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        counts(**change)
