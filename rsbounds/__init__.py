@@ -57,6 +57,11 @@ if TYPE_CHECKING:
         compare,
         plot_certified_accuracy,
     )
+    from rsbounds.runs import (
+        RunStore,
+        certify_dataset,
+        rebound,
+    )
     from rsbounds.sampling import (
         sample_counts,
         sample_scores,
@@ -112,6 +117,11 @@ _HOME = {
         "compare",
         "plot_certified_accuracy",
     ),
+    "rsbounds.runs": (
+        "RunStore",
+        "certify_dataset",
+        "rebound",
+    ),
     "rsbounds.sampling": (
         "sample_counts",
         "sample_scores",
@@ -141,11 +151,13 @@ __all__ = [
     "MarginBound",
     "MeanBound",
     "Predictions",
+    "RunStore",
     "Selection",
     "Uniform",
     "average_certified_radius",
     "certified_accuracy",
     "certify",
+    "certify_dataset",
     "certify_soft",
     "clopper_pearson_interval",
     "clopper_pearson_lower",
@@ -159,6 +171,7 @@ __all__ = [
     "mean_bound",
     "plot_certified_accuracy",
     "predict",
+    "rebound",
     "sample_counts",
     "sample_scores",
     "select_top",

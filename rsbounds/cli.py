@@ -19,6 +19,8 @@ from rsbounds import _text
 from rsbounds._files import CountFile, read_counts, read_samples
 from rsbounds._types import Certificates, Selection
 from rsbounds.noises import Gaussian, Lipschitz, Noise, Uniform
+from rsbounds.runs import RunStore, export_rows
+from rsbounds.runs.rebounding import stored_labels
 
 _TOP_HELP = (
     "where each row's class comes from: 'selection' (argmax of the selection columns), 'label' "
@@ -103,10 +105,37 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="an option of the method, such as cap=0.9; may be repeated",
     )
+    mean.add_argument(
+        "--compare",
+        action="store_true",
+        help="bounds of every method side by side, for comparison only: choose a method before "
+        "you look",
+    )
     mean.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     methods = _command(commands, "methods", _methods, "what is registered, and when to choose it")
     methods.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    rebound = _command(
+        commands, "rebound", _rebound, "new certificates from a stored run, without sampling"
+    )
+    rebound.add_argument("store", metavar="STORE", help="SQLite file of a run")
+    rebound.add_argument("--method", help="margin method (default: the run's)")
+    rebound.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
+    rebound.add_argument("--alpha", type=float, help="error probability (default: the run's)")
+    rebound.add_argument("--output", metavar="FILE", help="write every row to .tsv or .jsonl")
+    rebound.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    report = _command(commands, "report", _report, "tables and figures of one or more stored runs")
+    report.add_argument("stores", nargs="+", metavar="STORE", help="SQLite files of runs")
+    report.add_argument("--methods", help="margin methods, separated by commas (default: all)")
+    report.add_argument("--radii", help="radii of the accuracy columns, separated by commas")
+    report.add_argument("--output", default="report", metavar="DIR", help="folder (report)")
+    report.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+    export = _command(commands, "export", _export, "the rows of a stored run as a file")
+    export.add_argument("store", metavar="STORE", help="SQLite file of a run")
+    export.add_argument("output", metavar="FILE", help=".tsv, .jsonl or .parquet")
 
     demo = _command(commands, "demo", _demo, "train, sample, certify and compare on the digits")
     demo.add_argument("--output", default="demo", metavar="DIR", help="folder for the results")
@@ -252,12 +281,7 @@ def _compare(given: argparse.Namespace) -> int:
     top, covered = _top(given, table)
     if given.output is not None and not given.output.endswith(".json"):
         raise ValueError(f"--output is {given.output!r}; allowed ending: .json")
-    radii = None
-    if given.radii is not None:
-        try:
-            radii = [float(text) for text in given.radii.split(",")]
-        except ValueError:
-            raise ValueError(f"--radii is {given.radii!r}; allowed: numbers with commas") from None
+    radii = _radii(given.radii)
     result = rsbounds.compare(
         table.counts,
         top,
@@ -297,8 +321,52 @@ def _up(value: float, digits: int) -> str:
     return text.removeprefix("-") if text.startswith("-") else f"-{text}"
 
 
+def _mean_comparison(given: argparse.Namespace, samples: NDArray[Any], names: Sequence[str]) -> int:
+    """Bounds of every method on the same samples; two-point methods where they apply."""
+    from rsbounds.bounds.mean import MEAN_METHODS
+
+    ends = tuple(given.support)
+    two_point = bool(np.isin(samples, ends).all())
+    usable = [
+        name
+        for name in MEAN_METHODS
+        if MEAN_METHODS[name].usable() and (two_point or not MEAN_METHODS[name].two_point)
+    ]
+    rows: list[dict[str, Any]] = []
+    for method in usable:
+        found = rsbounds.mean_bound(
+            samples, alpha=given.alpha, side=given.side, method=method, support=ends, progress=None
+        )
+        for i, name in enumerate(names):
+            rows.append(
+                {
+                    "name": name,
+                    "method": method,
+                    "guarantee": found.guarantee,
+                    "lower": float(found.lower[i]),
+                    "upper": float(found.upper[i]),
+                }
+            )
+    if given.json:
+        print(json.dumps({"alpha": given.alpha, "side": given.side, "rows": rows}))
+        return 0
+    rows.sort(key=lambda row: names.index(row["name"]))
+    body = [
+        [row["name"], row["method"], _text.down(row["lower"], 6), _up(row["upper"], 6)]
+        for row in rows
+    ]
+    print(_text.table(["quantity", "method", "lower", "upper"], body))
+    print(
+        f"side {given.side}, alpha {given.alpha:g} for each line on its own: the best of several "
+        "lines is not a bound at that level"
+    )
+    return 0
+
+
 def _mean(given: argparse.Namespace) -> int:
     samples, names = read_samples(given.file)
+    if given.compare:
+        return _mean_comparison(given, samples, names)
     found = rsbounds.mean_bound(
         samples,
         alpha=given.alpha,
@@ -352,6 +420,7 @@ def _mean(given: argparse.Namespace) -> int:
 def _methods(given: argparse.Namespace) -> int:
     from rsbounds.bounds.margin import MARGIN_METHODS
     from rsbounds.bounds.mean import MEAN_METHODS
+    from rsbounds.sequential import SEQUENCES
 
     rows = []
     listed: list[tuple[str, str, Any]] = [
@@ -371,6 +440,20 @@ def _methods(given: argparse.Namespace) -> int:
                 "installed": kind.usable(),
             }
         )
+    for name in SEQUENCES:
+        sequence = SEQUENCES[name]
+        rows.append(
+            {
+                "name": name,
+                "role": "any-time mean",
+                "guarantee": "proven",
+                "options": sequence.options(),
+                "cost": sequence.memory,
+                "choose": sequence.choose,
+                "source": sequence.source,
+                "installed": True,
+            }
+        )
     if given.json:
         print(json.dumps(rows))
         return 0
@@ -383,6 +466,58 @@ def _methods(given: argparse.Namespace) -> int:
         print(f"    cost     {row['cost']}")
         print(f"    source   {row['source']}")
         print(f"    options  {options or 'none'}")
+    return 0
+
+
+def _rebound(given: argparse.Namespace) -> int:
+    if given.output is not None and Path(given.output).suffix not in (".tsv", ".jsonl"):
+        raise ValueError(f"--output is {given.output!r}; allowed endings: .tsv, .jsonl")
+    with RunStore(given.store) as store:
+        result = rsbounds.rebound(
+            store, method=given.method, alpha=given.alpha, **_options(given.option)
+        )
+        label = stored_labels(store)
+    if given.output is not None:
+        (result.to_tsv if given.output.endswith(".tsv") else result.to_jsonl)(given.output)
+    if given.json:
+        print(json.dumps({"summary": _summary(result, label), "rows": list(result.records())}))
+        return 0
+    print(result.table(20))
+    if label is not None:
+        acr = rsbounds.average_certified_radius(result, label)
+        print(f"average certified radius against the labels: {_text.down(acr, 5)}")
+    if given.output is not None:
+        print(f"all {len(result)} rows: {given.output}")
+    return 0
+
+
+def _radii(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--radii is {text!r}; allowed: numbers with commas") from None
+
+
+def _report(given: argparse.Namespace) -> int:
+    from rsbounds.report.runs import report_runs
+
+    methods = None if given.methods is None else given.methods.split(",")
+    result = report_runs(
+        given.stores, Path(given.output), methods=methods, radii=_radii(given.radii)
+    )
+    if given.json:
+        print(json.dumps(result.as_dict()))
+        return 0
+    print(result)
+    return 0
+
+
+def _export(given: argparse.Namespace) -> int:
+    with RunStore(given.store) as store:
+        target = export_rows(store, rsbounds.rebound(store), given.output)
+        print(f"written: {target} ({len(store)} rows)")
     return 0
 
 

@@ -279,6 +279,27 @@ def test_mean_of_a_table_and_of_arrays(tmp_path, capsys):
     assert float(cells[4]) >= exact.upper[0] > float(cells[4]) - 1e-6
 
 
+def test_mean_compares_methods(tmp_path, capsys):
+    x = np.random.default_rng(0).beta(9, 1, (1, 400))
+    np.save(tmp_path / "scores.npy", x)
+    code, out, _ = run(capsys, "mean", str(tmp_path / "scores.npy"), "--compare", "--json")
+    assert code == 0
+    rows = {row["method"]: row for row in json.loads(out)["rows"]}
+    assert "clopper-pearson" not in rows
+    for method, row in rows.items():
+        assert row["lower"] == rsbounds.mean_bound(x, alpha=0.001, method=method).lower[0]
+    code, out, _ = run(capsys, "mean", str(tmp_path / "scores.npy"), "--compare")
+    assert "the best of several" in out
+
+
+def test_methods_lists_means_and_sequences(capsys):
+    _, out, _ = run(capsys, "methods", "--json")
+    listed = {(row["role"], row["name"]) for row in json.loads(out)}
+    assert {("mean", "goal"), ("any-time mean", "mixture"), ("margin", "runner-up")} <= listed
+    _, out, _ = run(capsys, "methods")
+    assert "(any-time mean bound, guarantee: proven)" in out
+
+
 def test_mean_offers_clopper_pearson_for_votes(tmp_path, capsys):
     file = tmp_path / "votes.csv"
     file.write_text("\n".join(["1"] * 90 + ["0"] * 10))

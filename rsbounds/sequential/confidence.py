@@ -14,7 +14,8 @@ was; it can be pickled and resumed.
 from __future__ import annotations
 
 import abc
-from typing import Any
+import inspect
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,10 +51,13 @@ class ConfidenceSequence(abc.ABC):
     """
 
     #: Registered name.
-    name: str
-    #: Theorem that the guarantee rests on, and the memory it takes.
-    source: str
-    memory: str
+    name: ClassVar[str]
+    #: Theorem that the guarantee rests on, in one line.
+    source: ClassVar[str]
+    #: Memory it takes, in words.
+    memory: ClassVar[str]
+    #: When to choose it, in one sentence.
+    choose: ClassVar[str]
 
     def __init__(self, alpha: float, side: Side, support: tuple[float, float]) -> None:
         self.alpha = _validate.alpha(alpha)
@@ -62,6 +66,12 @@ class ConfidenceSequence(abc.ABC):
         self.n = 0
         self.closed = False
         self._width: int | None = None
+
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        """Names and defaults of the method's own options."""
+        parameters = list(inspect.signature(cls.__init__).parameters.values())
+        return {p.name: p.default for p in parameters[4:]}
 
     @property
     def _share(self) -> float:
@@ -129,6 +139,7 @@ class PrPlEBSequence(ConfidenceSequence):
     name = "prpl-eb"
     source = "Waudby-Smith and Ramdas 2023, Theorem 2"
     memory = "eight numbers per side and stream"
+    choose = "when memory must not grow with the stream"
 
     def __init__(
         self, alpha: float, side: Side, support: tuple[float, float], cap: float = 0.5
@@ -196,6 +207,7 @@ class BettingSequence(_Remembering):
     name = "betting"
     source = "Waudby-Smith and Ramdas 2023, section 4"
     memory = "8 to 16 bytes per sample"
+    choose = "to compare with the literature"
 
     def __init__(
         self, alpha: float, side: Side, support: tuple[float, float], cap: float = 0.5
@@ -222,6 +234,7 @@ class MixtureSequence(_Remembering):
     name = "mixture"
     source = "Ville's inequality for an average of capitals (method of mixtures)"
     memory = "8 to 16 bytes per sample"
+    choose = "by default: the tightest over all sample sizes"
 
     def __init__(
         self,
@@ -259,6 +272,7 @@ class BetaBinomialSequence(ConfidenceSequence):
     name = "beta-binomial"
     source = "Ville's inequality for a beta mixture (Robbins 1970)"
     memory = "one count per stream"
+    choose = "for votes: samples that are one of the two ends of the support"
 
     def __init__(
         self,
@@ -444,11 +458,5 @@ def confidence_sequence(
     (1000, '0.901')
     """
     kind = SEQUENCES[method]
-    try:
-        return kind(alpha, side, support, **options)
-    except TypeError:
-        import inspect
-
-        known = list(inspect.signature(kind.__init__).parameters)[4:]
-        _validate.known_options(method, options, known)
-        raise
+    _validate.known_options(method, options, kind.options())
+    return kind(alpha, side, support, **options)
