@@ -191,6 +191,12 @@ class _Remembering(ConfidenceSequence):
             self._known[reflected] = known
         return known[1].copy()
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        # The spare room at the end holds whatever the memory held before.
+        state["_store"] = self._store[:, : self.n].copy()
+        return state
+
     @abc.abstractmethod
     def _invert(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Lower bounds from the whole history."""

@@ -21,7 +21,7 @@ AIM = 1.01
 PILOT_SHARE = 0.05
 #: Cell width over the width expected of the bound, where the bound is expected: a cell costs
 #: half its width on average, and time.
-PITCH_SHORT, PITCH_LONG, SHORT = 0.003, 0.008, 5000
+PITCH_SHORT, PITCH_LONG, SHORT = 0.003, 0.005, 5000
 
 #: Cells that are played side by side.
 LANES = 16
