@@ -125,6 +125,7 @@ _HOME = {
     "rsbounds.sampling": (
         "sample_counts",
         "sample_scores",
+        "sample_until",
     ),
     "rsbounds.sequential": (
         "Adaptive",
@@ -174,6 +175,7 @@ __all__ = [
     "rebound",
     "sample_counts",
     "sample_scores",
+    "sample_until",
     "select_top",
     "soft_lipschitz",
     "soft_margin_bound",

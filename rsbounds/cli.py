@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import json
 import os
 import sys
@@ -32,8 +33,10 @@ _TOP_HELP = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (2 for bad input, 1 for a missing extra)."""
-    parser = _parser()
-    given = parser.parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["certify-model"]:
+        return _certify_model(words[1:])
+    given = _parser().parse_args(words)
     try:
         return int(given.run(given))
     except ValueError as error:
@@ -113,6 +116,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     mean.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
+    commands.add_parser(
+        "certify-model", help="certify a PyTorch model on a data set, resumably (rsbounds[torch])"
+    )
+
     methods = _command(commands, "methods", _methods, "what is registered, and when to choose it")
     methods.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -144,6 +151,16 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--alpha", type=float, default=0.001, help="error probability per image")
     demo.add_argument("--seed", type=int, default=0, help="seed of training and noise")
     return parser
+
+
+def _certify_model(words: Sequence[str]) -> int:
+    # The adapter is a package above this one: it is found by name, never imported from here.
+    try:
+        adapter = importlib.import_module("rsbounds_torch.cli")
+    except ImportError:
+        print("rsbounds: certify-model needs PyTorch; install rsbounds[torch]", file=sys.stderr)
+        return 1
+    return int(adapter.main(["certify", *words], program="rsbounds"))
 
 
 def _command(
@@ -215,7 +232,8 @@ def _top(given: argparse.Namespace, table: CountFile) -> tuple[ArrayLike | Selec
     raise ValueError(f"--top is {rule!r}; allowed: selection, label, a class index, argmax")
 
 
-def _options(pairs: Sequence[str]) -> dict[str, Any]:
+def method_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """Options of a method from NAME=VALUE texts; values are JSON, or else text."""
     options: dict[str, Any] = {}
     for pair in pairs:
         name, sign, text = pair.partition("=")
@@ -240,7 +258,7 @@ def _certify(given: argparse.Namespace) -> int:
         alpha=given.alpha,
         method=given.method,
         progress=None,
-        **_options(given.option),
+        **method_options(given.option),
     )
     if not covered:
         result = dataclasses.replace(result, guarantee="none")
@@ -374,7 +392,7 @@ def _mean(given: argparse.Namespace) -> int:
         method=given.method,
         support=tuple(given.support),
         progress=None,
-        **_options(given.option),
+        **method_options(given.option),
     )
     averages = samples.mean(axis=1)
     if given.json:
@@ -474,7 +492,7 @@ def _rebound(given: argparse.Namespace) -> int:
         raise ValueError(f"--output is {given.output!r}; allowed endings: .tsv, .jsonl")
     with RunStore(given.store) as store:
         result = rsbounds.rebound(
-            store, method=given.method, alpha=given.alpha, **_options(given.option)
+            store, method=given.method, alpha=given.alpha, **method_options(given.option)
         )
         label = stored_labels(store)
     if given.output is not None:

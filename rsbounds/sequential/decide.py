@@ -121,6 +121,18 @@ class Decide:
         return np.asarray(self._answer == 0)
 
     @property
+    def wanted(self) -> NDArray[np.int64]:
+        """(B,) draws worth taking before the next `update`; 0 for a row with its answer.
+
+        An eighth of those so far: few rounds, and little is drawn in vain. Any other number
+        is as valid.
+        """
+        more = 64 + self._n // 8
+        if self.limit is not None:
+            more = np.minimum(more, self.limit - self._n)
+        return np.where(self.active, more, 0)
+
+    @property
     def status(self) -> NDArray[np.str_]:
         """(B,) "continue", "yes", "no" or "undecided"."""
         return np.array(["undecided", "no", "continue", "yes"])[self._answer + 2]
