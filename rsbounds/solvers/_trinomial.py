@@ -25,15 +25,16 @@ FLOOR = -600.0
 
 @kernel
 def curve_point(param: float, level: float, probit: bool) -> tuple[float, float, float]:
-    """(q1, q2, q3) with g(q1, q2) = level; q2 and q3 are exact, q1 is what they leave."""
+    """(q1, q2, q3) with g(q1, q2) = level, each to a few ulps where that is possible."""
     if probit:
+        q1 = 0.5 * math.erfc(-(param + level) * ROOT_HALF)
         q2 = 0.5 * math.erfc(-param * ROOT_HALF)
         q3 = 0.5 * math.erfc((param + level) * ROOT_HALF) - q2
     else:
+        q1 = max(param + level, 0.0)
         q2 = param
         q3 = 1.0 - 2.0 * param - level
-    q3 = max(q3, 0.0)
-    return max(1.0 - q2 - q3, 0.0), q2, q3
+    return q1, q2, max(q3, 0.0)
 
 
 @kernel
@@ -124,6 +125,11 @@ def log_tail_upper(
         if hi < first:
             # Nothing is known below ``first``; without anything below, the region is empty.
             return FLOOR if first == 0 else 0.0
+        log_weight = log_binom_pmf(float(hi), float(n), q2, p_rest)
+        while log_weight < FLOOR and hi > mean and hi > first:
+            hi = max((hi + int(mean)) // 2, first)
+            ended = False
+            log_weight = log_binom_pmf(float(hi), float(n), q2, p_rest)
         found = hi
         step = max(int(0.5 * spread), 1)
         tail, mass, log_tail, error = _start(float(boundary[hi - first]), float(n - hi), r, s)
@@ -133,10 +139,16 @@ def log_tail_upper(
         if log_tail < FLOOR:
             tail = math.exp(FLOOR)
             mass = max(mass, math.exp(FLOOR - 90.0))
-        log_weight = log_binom_pmf(float(hi), float(n), q2, p_rest)
+        if hi < found:
+            log_weight = log_binom_pmf(float(hi), float(n), q2, p_rest)
         if log_weight < FLOOR:
             if hi > mean:
-                return 0.0
+                # P(X2 >= first) is at most (n + 1) times its largest term.
+                if first > 0:
+                    return 0.0
+                return min(FLOOR + math.log(n + 1.0), 0.0)
+            if ended and hi == found:
+                tail = 0.0
             return min(math.log(tail + (n + 1.0) * math.exp(FLOOR)) + error, 0.0)
         error += _log_error(log_weight, float(n), hi - mean)
         weight = math.exp(log_weight)
@@ -321,5 +333,7 @@ def chord_dip(
 def margin_of(q1: float, q2: float, q3: float, probit: bool) -> float:
     """Margin g(q1, q2), to a few ulps."""
     if probit:
-        return -normal_quantile(q2 + q3) - normal_quantile(q2)
+        high = normal_quantile(q1) if q1 < 0.5 else -normal_quantile(q2 + q3)
+        low = normal_quantile(q2) if q2 < 0.5 else -normal_quantile(q1 + q3)
+        return high - low
     return q1 - q2

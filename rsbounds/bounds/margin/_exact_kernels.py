@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._numerics import deviance, kernel, margin_down, normal_quantile, proportion_lower, upper_tail
-from rsbounds.solvers._sup import curve_window, edge_share, edge_value
+from rsbounds.solvers._sup import certified_sup, curve_window, edge_share, edge_value
 from rsbounds.solvers._trinomial import (
     ROOT_TWO_PI,
     chord_dip,
@@ -380,19 +380,22 @@ def certify_level(
         return level, -math.inf, 0, 0, True
     start = min(start, end)
     used, proved = 0, 0
+    asked = level
     largest = -math.inf
     aim = target - 0.5 * slack
     tolerance = 0.25 * slack / rate
     for edge in range(2):
         if (edge == 0 and not start_edge) or (edge == 1 and not end_edge):
             continue
-        for _ in range(30):
+        for trial in range(60):
             at = start if edge == 0 else end
             value = _edge(n, at, level, probit, edge == 1, boundary, first)
             used += 1
             if value <= target:
                 break
-            level -= (value - aim) / rate
+            level -= (value - aim) / rate * 1.2**trial
+            if not probit and level <= -1.0:
+                return -1.0, value, proved, used, False
             if edge == 1:
                 # The curve is cut further out at a lower level.
                 _, end, _, end_edge = curve_window(
@@ -405,6 +408,8 @@ def certify_level(
             return level, value, proved, used, False
         largest = max(largest, value)
         proved += 1
+    if level < asked:
+        start, _, _, _ = curve_window(a1, a1_rest, b2, b2_rest, level, probit, share)
     start = min(start, end)
     span = 2 * budget + 40
     left, right = np.empty(span), np.empty(span)
@@ -445,6 +450,7 @@ def certify_level(
         l_left[stack], l_right[stack] = level_at[i], level_at[i + 1]
         stack += 1
     result = level
+    begin, begin_level, largest_level = start, level, asked
     while stack > 0:
         stack -= 1
         u, v = left[stack], right[stack]
@@ -453,6 +459,21 @@ def certify_level(
         while True:
             if used >= budget:
                 return level, largest, proved, used, False
+            if not probit and level <= -1.0:
+                return -1.0, largest, proved, used, False
+            if level < largest_level - slack / rate:
+                # What was proved higher up says little about how much is left here.
+                largest, largest_level = -math.inf, level
+            if level < begin_level:
+                # At a lower level the curve enters the window later.
+                begin, _, _, _ = curve_window(
+                    a1, a1_rest, b2, b2_rest, level, probit, share
+                )
+                begin_level = level
+            if v <= begin:
+                break
+            if u < begin:
+                u, log_u = begin, 1.0
             if log_u > target or level_u < level:
                 log_u, level_u = _log_p(n, u, level, probit, boundary, first), level
                 used += 1
@@ -535,6 +556,7 @@ def exact_row(
     y1, y2, y3 = x1 + pseudo, x2 + pseudo, x3 + pseudo
     tested, param, slope = likelihood_limit(y1, y2, y3, z, probit)
     rate = (z + 1.0 / (z + 0.5)) * abs(slope)
+    rate0, slack0 = rate, slack
     # What x2 the sweeps will visit: the window of q2, and what the draws add to it.
     start, end, start_edge, end_edge = curve_window(
         a1, a1_rest, b2, b2_rest, tested + 2.0 / rate, probit, tiny
@@ -603,7 +625,10 @@ def exact_row(
             following = min(max(following, -1.0 + 1e-12), 1.0 - 1e-12)
         level = following
     cells = 0
-    for attempt in range(8):
+    short = False
+    known, known_value = -math.inf, 0.0
+    settled = False
+    for attempt in range(5):
         proved, largest, count, spent, done = certify_level(
             n,
             boundary,
@@ -628,15 +653,64 @@ def exact_row(
             if proved > out[0]:
                 out[0] = max(proved, nothing)
                 out[1] = math.log(math.exp(min(largest, target)) + beta)
-            out[4] = 1.0
-            if largest >= target - 1.5 * slack or attempt >= 3:
+            if largest >= target - 1.5 * slack:
+                settled = True
                 break
-            level = proved + (aim - max(largest, target - 3.0)) / rate
-        elif out[4] == 1.0:
-            break
+            if short:
+                break
+            # Far from where the rate was measured, measure it again.
+            if known > -math.inf and proved > known and largest > known_value:
+                rate = min(max((largest - known_value) / (proved - known), 0.2 * rate), 5.0 * rate)
+            elif known > -math.inf and attempt > 2:
+                rate *= 2.0
+            if proved > known:
+                known, known_value = proved, largest
+            level = max(proved, known) + min(max(aim - largest, 0.5 * slack), 3.0) / rate
         else:
-            level = proved - (attempt + 1.0) * 1.0 / rate
+            short = True
+            level = min(proved, level) - (attempt + 1.0) / rate
             slack = min(2.0 * slack, 0.5)
+            if probit and level < -60.0:
+                break
         if not probit:
             level = min(max(level, -1.0 + 1e-12), 1.0 - 1e-12)
+    if not settled:
+        # Few draws: the p-value is far from exponential in the level. Bisect instead.
+        low = out[0] if out[0] > -math.inf else -60.0
+        high = max(tested, low) + 4.0 / rate0
+        if not probit:
+            high = min(high, 1.0)
+        for _ in range(60):
+            if high - low <= 0.3 * slack / rate0:
+                break
+            level = 0.5 * (low + high)
+            upper, value, at, dip, spent = certified_sup(
+                n,
+                boundary,
+                first,
+                level,
+                probit,
+                a1,
+                a1_rest,
+                b2,
+                b2_rest,
+                tiny,
+                0.25 * slack0,
+                0.1 * slack0 / rate0,
+                target,
+                budget,
+            )
+            used += spent
+            if upper <= target:
+                low = level
+                if level - dip - 1e-14 * (1.0 + abs(level)) > out[0]:
+                    out[0] = level - dip - 1e-14 * (1.0 + abs(level))
+                    out[1] = math.log(math.exp(upper) + beta)
+                if upper >= target - slack0:
+                    break
+            else:
+                high = level
+                if value <= target and spent >= budget:
+                    short = True
+    out[4] = 0.0 if short else 1.0
     out[2], out[3] = cells, used

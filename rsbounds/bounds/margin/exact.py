@@ -97,7 +97,7 @@ class Exact(MarginMethod):
     beta: float = 1e-3
     split: float = 0.9
     slack: float = 2e-3
-    budget: int = 600
+    budget: int = 5000
 
     name: ClassVar[str] = "exact"
     source: ClassVar[str] = "Buehler 1957, Berger and Boos 1994; optimal-certified-radius, (7)-(11)"
