@@ -114,7 +114,8 @@ def certified_sup(
     """(log upper bound, log value, parameter of the value, dip in g, evaluations).
 
     Bisects the cell with the largest bound until bound and best value are within ``gap`` of
-    each other (in logs), the value exceeds ``enough``, or ``budget`` evaluations are spent.
+    each other (in logs), then the cells that dip by more than ``fine``; stops where the value
+    exceeds ``enough`` or ``budget`` evaluations are spent.
     The bound holds for every level' <= level - dip.
     """
     start, end, start_edge, end_edge = curve_window(
@@ -159,8 +160,12 @@ def certified_sup(
             if bound[i] > bound[worst]:
                 worst = i
         top = max(bound[worst], edges)
-        if top - best <= gap or best > enough or used >= budget or edges >= bound[worst]:
+        if best > enough or used >= budget:
             break
+        if top - best <= gap or edges >= bound[worst]:
+            worst = np.argmax(dips[:cells])
+            if dips[worst] <= fine:
+                break
         at = middle_of(left[worst], right[worst], level, probit)
         if not left[worst] < at < right[worst]:
             break
