@@ -81,12 +81,9 @@ def edge_value(
     first: int,
 ) -> float:
     """Corner bound on the edge cell beyond an inner point: its largest q1, its smallest q2."""
-    q1, q2, q3 = curve_point(param, level, probit)
+    q1, q2, _q3 = curve_point(param, level, probit)
     if at_end:
-        if probit:
-            top = 0.5 * math.erfc(-0.5 * level * 0.7071067811865476)
-        else:
-            top = 0.5 * (1.0 + level)
+        top = 0.5 * math.erfc(-0.5 * level * 0.7071067811865476) if probit else 0.5 * (1.0 + level)
         rest = max(1.0 - top - q2, 0.0)
         q1 = min(top, 1.0 - q2 - rest) if rest > 0.0 else 1.0 - q2
         return log_tail_upper(n, q1, q2, rest, boundary, first)
@@ -118,9 +115,7 @@ def certified_sup(
     exceeds ``enough`` or ``budget`` evaluations are spent.
     The bound holds for every level' <= level - dip.
     """
-    start, end, start_edge, end_edge = curve_window(
-        a1, a1_rest, b2, b2_rest, level, probit, share
-    )
+    start, end, start_edge, end_edge = curve_window(a1, a1_rest, b2, b2_rest, level, probit, share)
     if start > end and not start_edge and not end_edge:
         return -math.inf, -math.inf, start, 0.0, 0
     start = min(start, end)
@@ -163,7 +158,7 @@ def certified_sup(
         if best > enough or used >= budget:
             break
         if top - best <= gap or edges >= bound[worst]:
-            worst = np.argmax(dips[:cells])
+            worst = int(np.argmax(dips[:cells]))
             if dips[worst] <= fine:
                 break
         at = middle_of(left[worst], right[worst], level, probit)
@@ -178,7 +173,9 @@ def certified_sup(
         v_left[cells], v_right[cells] = value, v_right[worst]
         right[worst], v_right[worst] = at, value
         for i in (worst, cells):
-            bound[i], dips[i] = _cell(n, left[i], v_left[i], right[i], v_right[i], level, probit, fine)
+            bound[i], dips[i] = _cell(
+                n, left[i], v_left[i], right[i], v_right[i], level, probit, fine
+            )
         cells += 1
     dip = 0.0
     for i in range(cells):

@@ -58,7 +58,9 @@ def _start(k: float, size: float, r: float, s: float) -> tuple[float, float, flo
 
 
 @kernel
-def _two_cells(n: int, q1: float, q2: float, q3: float, boundary: NDArray[np.int64], first: int) -> float:
+def _two_cells(
+    n: int, q1: float, q2: float, q3: float, boundary: NDArray[np.int64], first: int
+) -> float:
     # q2 = 0: x2 is 0. q3 = 0: x1 = n - x2, and the region is {x1 >= k} for some k.
     if q2 <= 0.0:
         k = float(boundary[0]) if first == 0 else 0.0
@@ -115,7 +117,7 @@ def log_tail_upper(
     spread = math.sqrt(mean * p_rest)
     reach = 4.5
     total, above, below, rounding = 0.0, 0.0, 0.0, 0.0
-    for attempt in range(3):
+    for _attempt in range(3):
         hi = min(last, int(mean + reach * spread + 0.5 * reach * reach))
         wanted = hi
         while hi >= first and boundary[hi - first] > n - hi:

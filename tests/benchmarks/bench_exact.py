@@ -90,10 +90,14 @@ def radii(counts: np.ndarray, labels: np.ndarray) -> None:
     gap = exact.lower - floor.lower
     print(f"mean radius {np.floor(radius.mean() * 1e6) / 1e6:.6f} (asked: 0.46922)")
     print(f"ACR {np.floor((radius * correct).mean() * 1e6) / 1e6:.6f} (asked: 0.41676)")
-    print(f"rows below runner-up by more than 1e-9: {(gap < -1e-9).sum()}, least gap {gap.min():.2e}")
-    print(f"certified {int(exact.certified.sum())} of {len(counts)}, "
-          f"p-value bound at most {exact.details['p_value'].max():.6f}, "
-          f"exhausted {int(exact.details['exhausted'].sum())}")
+    print(
+        f"rows below runner-up by more than 1e-9: {(gap < -1e-9).sum()}, least gap {gap.min():.2e}"
+    )
+    print(
+        f"certified {int(exact.certified.sum())} of {len(counts)}, "
+        f"p-value bound at most {exact.details['p_value'].max():.6f}, "
+        f"exhausted {int(exact.details['exhausted'].sum())}"
+    )
 
 
 def table_time(counts: np.ndarray) -> None:

@@ -66,8 +66,11 @@ def test_tail_agrees_with_an_independent_sum_at_100_000(q):
     boundary = np.where(boundary <= n - x2, np.maximum(boundary, 0), n + 1)
     keep = np.abs(x2 - n * q2) < 12 * math.sqrt(n * q2) + 60
     weight = np.exp(
-        gammaln(n + 1) - gammaln(x2 + 1) - gammaln(n - x2 + 1)
-        + xlogy(x2, q2) + xlogy(n - x2, 1 - q2)
+        gammaln(n + 1)
+        - gammaln(x2 + 1)
+        - gammaln(n - x2 + 1)
+        + xlogy(x2, q2)
+        + xlogy(n - x2, 1 - q2)
     )
     tails = binom.sf(boundary[keep] - 1, n - x2[keep], q1 / (1 - q2))
     independent = float((weight[keep] * tails).sum())

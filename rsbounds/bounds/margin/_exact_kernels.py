@@ -21,9 +21,17 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._numerics import deviance, kernel, margin_down, normal_quantile, proportion_lower, upper_tail
+from rsbounds._numerics import (
+    deviance,
+    kernel,
+    margin_down,
+    normal_quantile,
+    proportion_lower,
+    upper_tail,
+)
 from rsbounds.solvers._sup import certified_sup, curve_window, edge_share, edge_value
 from rsbounds.solvers._trinomial import (
+    ROOT_HALF,
     ROOT_TWO_PI,
     chord_dip,
     chord_upper,
@@ -178,9 +186,7 @@ def fill_boundary(
             y2 = x2 + pseudo
             room = size - pseudo - y2
             share = y2 / size
-            on_curve, _, _ = curve_point(
-                normal_quantile(share) if probit else share, level, probit
-            )
+            on_curve, _, _ = curve_point(normal_quantile(share) if probit else share, level, probit)
             # Outcomes on or below the curve are outside; the root is looked for above it.
             proven = min(size * on_curve * (1.0 - 1e-12), room)
             low, high = proven, room
@@ -229,8 +235,8 @@ def fill_boundary(
             if started and convex and abs(x2 - previous_x2) > 1:
                 for j in range(min(x2, previous_x2) + 1, max(x2, previous_x2)):
                     line = previous + (value - previous) * (j - previous_x2) / (x2 - previous_x2)
-                    boundary[j - first] = int(math.floor(max(line - 1e-7, -1.0))) + 1
-            boundary[x2 - first] = int(math.floor(max(value, -1.0))) + 1
+                    boundary[j - first] = math.floor(max(line - 1e-7, -1.0)) + 1
+            boundary[x2 - first] = math.floor(max(value, -1.0)) + 1
             if started:
                 slope = (value - previous) / (x2 - previous_x2)
             else:
@@ -261,15 +267,56 @@ def wald_pseudo(z: float) -> float:
 
 
 @kernel
-def fill_wald(
-    n: int, seen1: int, seen2: int, z: float, first: int, boundary: NDArray[np.int64]
-) -> None:
-    """Boundary of {Wald limit >= the observed one}, linear scale, from a quadratic in d."""
+def wald_limit(n: int, x1: int, x2: int, z: float) -> float:
+    """Wald lower limit of the linear margin with pseudo-counts."""
     a = wald_pseudo(z)
     size = n + 3.0 * a
-    p1, p2 = (seen1 + a) / size, (seen2 + a) / size
-    d = p1 - p2
-    limit = d - z * math.sqrt((p1 + p2 - d * d) / size)
+    p1, p2 = (x1 + a) / size, (x2 + a) / size
+    return p1 - p2 - z * math.sqrt((p1 + p2 - (p1 - p2) ** 2) / size)
+
+
+@kernel
+def complement_level(n: int, x1: int, level: float, probit: bool) -> float:
+    """Bound on the margin if every vote but those for c were for the top class."""
+    p, q = proportion_lower(float(x1), float(n), level)
+    return float(margin_down(p, q, q, p, probit))
+
+
+@kernel
+def complement_count(n: int, x1: int, limit: float, level: float, probit: bool) -> int:
+    """Smallest count up to x1 whose `complement_level` is at least ``limit``."""
+    if probit:
+        p, q = 0.5 * math.erfc(-0.5 * limit * ROOT_HALF), 0.5 * math.erfc(0.5 * limit * ROOT_HALF)
+    else:
+        p, q = 0.5 * (1.0 + limit), 0.5 * (1.0 - limit)
+    if p <= 0.0 or q <= 0.0:
+        return 0
+    # A tail that is a little above the level still counts: the region may only grow.
+    enough = math.log(level) + 1e-8
+    low, high = 0, x1
+    while low < high:
+        k = (low + high) // 2
+        if k >= 1 and upper_tail(float(k), float(n), p, q)[0] <= enough:
+            high = k
+        else:
+            low = k + 1
+    return high
+
+
+@kernel
+def fill_wald(
+    n: int,
+    seen1: int,
+    seen2: int,
+    limit: float,
+    z: float,
+    first: int,
+    boundary: NDArray[np.int64],
+) -> None:
+    """Boundary of {Wald limit >= limit}, linear scale, from a quadratic in d."""
+    a = wald_pseudo(z)
+    size = n + 3.0 * a
+    limit -= 1e-13
     for j in range(boundary.size):
         p2 = (first + j + a) / size
         # (d - limit)^2 N = z^2 (d + 2 p2 - d^2), the larger root.
@@ -326,9 +373,7 @@ def fill_runner_up(
         y1 = max(y1, 1)
         while y1 <= n - y2 and upper_tail(float(y1), float(n), need, rest)[0] > log_share + 1e-8:
             y1 += 1
-        while (
-            y1 > 1 and upper_tail(float(y1 - 1), float(n), need, rest)[0] <= log_share + 1e-8
-        ):
+        while y1 > 1 and upper_tail(float(y1 - 1), float(n), need, rest)[0] <= log_share + 1e-8:
             y1 -= 1
         boundary[j] = y1 if y1 <= n - y2 else n + 1
         y1 = min(y1, n)
@@ -373,9 +418,7 @@ def certify_level(
     cell that cannot be proved lowers the level for itself and for the cells still to come.
     Returns (proved level, largest cell bound, cells, evaluations, success).
     """
-    start, end, start_edge, end_edge = curve_window(
-        a1, a1_rest, b2, b2_rest, level, probit, share
-    )
+    start, end, start_edge, end_edge = curve_window(a1, a1_rest, b2, b2_rest, level, probit, share)
     if start > end and not start_edge and not end_edge:
         return level, -math.inf, 0, 0, True
     start = min(start, end)
@@ -398,9 +441,7 @@ def certify_level(
                 return -1.0, value, proved, used, False
             if edge == 1:
                 # The curve is cut further out at a lower level.
-                _, end, _, end_edge = curve_window(
-                    a1, a1_rest, b2, b2_rest, level, probit, share
-                )
+                _, end, _, end_edge = curve_window(a1, a1_rest, b2, b2_rest, level, probit, share)
                 if not end_edge:
                     value = -math.inf
                     break
@@ -416,12 +457,12 @@ def certify_level(
     v_left, v_right = np.empty(span), np.empty(span)
     l_left, l_right = np.empty(span), np.empty(span)
     cells = 8
-    at = np.empty(cells + 1)
+    nodes = np.empty(cells + 1)
     value_at = np.empty(cells + 1)
     peak = 0
     for i in range(cells + 1):
-        at[i] = start + (end - start) * i / cells
-        value_at[i] = _log_p(n, at[i], level, probit, boundary, first)
+        nodes[i] = start + (end - start) * i / cells
+        value_at[i] = _log_p(n, nodes[i], level, probit, boundary, first)
         used += 1
         if value_at[i] > value_at[peak]:
             peak = i
@@ -432,11 +473,11 @@ def certify_level(
         rise, fall = top - value_at[peak - 1], top - value_at[peak + 1]
         if rise + fall > 0.0:
             top += 0.125 * (rise - fall) ** 2 / (rise + fall)
-    for attempt in range(6):
+    for _attempt in range(6):
         if top <= target - 0.1 * slack:
             break
         level -= (top - aim) / rate
-        value_at[peak] = _log_p(n, at[peak], level, probit, boundary, first)
+        value_at[peak] = _log_p(n, nodes[peak], level, probit, boundary, first)
         drop = value_at[peak]
         level_at[peak] = level
         used += 1
@@ -445,7 +486,7 @@ def certify_level(
     order = np.argsort(value_at[:cells] + value_at[1:])
     for k in range(cells):
         i = order[k]
-        left[stack], right[stack] = at[i], at[i + 1]
+        left[stack], right[stack] = nodes[i], nodes[i + 1]
         v_left[stack], v_right[stack] = value_at[i], value_at[i + 1]
         l_left[stack], l_right[stack] = level_at[i], level_at[i + 1]
         stack += 1
@@ -466,9 +507,7 @@ def certify_level(
                 largest, largest_level = -math.inf, level
             if level < begin_level:
                 # At a lower level the curve enters the window later.
-                begin, _, _, _ = curve_window(
-                    a1, a1_rest, b2, b2_rest, level, probit, share
-                )
+                begin, _, _, _ = curve_window(a1, a1_rest, b2, b2_rest, level, probit, share)
                 begin_level = level
             if v <= begin:
                 break
@@ -531,6 +570,7 @@ def exact_row(
     beta: float,
     kind: int,
     share: float,
+    keep: float,
     pseudo: float,
     slack: float,
     budget: int,
@@ -571,10 +611,24 @@ def exact_row(
     first = min(first, x2)
     last = max(last, x2)
     boundary = np.empty(last - first + 1, dtype=np.int64)
+    limit, least = tested, 0
+    if kind == 1:
+        limit = wald_limit(n, x1, x2, z)
+    elif kind == 0:
+        # Ordered by the smaller of two limits: the likelihood's is too generous to outcomes
+        # near x3 = 0, where Clopper-Pearson for n - x2 of two cells is the limit to beat.
+        # With few draws the two differ too much to be mixed; n and alpha alone decide.
+        widest, _, _ = likelihood_limit(n + pseudo, pseudo, pseudo, z, probit)
+        level = keep * (alpha - beta)
+        if widest - complement_level(n, n, level, probit) <= 0.05:
+            limit = min(tested, complement_level(n, n - x2, level, probit))
+            least = complement_count(n, n - x2, limit, level, probit)
+            if limit < tested:
+                param, _, _ = restricted(y1, y2, y3, limit, probit, param)
     if kind == 0:
-        fill_boundary(n, x1, x2, tested, param, z, pseudo, probit, first, boundary)
+        fill_boundary(n, x1, x2, limit, param, z, pseudo, probit, first, boundary)
     elif kind == 1:
-        fill_wald(n, x1, x2, z, first, boundary)
+        fill_wald(n, x1, x2, limit, z, first, boundary)
     else:
         p, p_rest = proportion_lower(float(x1), float(n), share * (alpha - beta))
         q_rest, q = proportion_lower(float(n - x2), float(n), (1.0 - share) * (alpha - beta))
@@ -583,6 +637,9 @@ def exact_row(
         # Valid at alpha - beta by itself, and its own p-value bound is alpha.
         if base > out[0]:
             out[0], out[1] = base, math.log(alpha)
+    for j in range(boundary.size):
+        if n - first - j < least:
+            boundary[j] = n + 1
     # Solve at one point of the curve; the certificate then only lowers what comes out.
     level = tested
     aim = target - 0.5 * slack
@@ -590,7 +647,7 @@ def exact_row(
     previous, previous_level = 0.0, math.inf
     used = 0
     for _ in range(12):
-        start, end, start_edge, end_edge = curve_window(
+        start, end, _start_edge, end_edge = curve_window(
             a1, a1_rest, b2, b2_rest, level, probit, tiny
         )
         at = min(max(param, start), end)

@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rsbounds
-from rsbounds.bounds.margin._exact_kernels import fill_boundary, fill_wald, likelihood_limit
+from rsbounds.bounds.margin._exact_kernels import (
+    fill_boundary,
+    fill_wald,
+    likelihood_limit,
+    wald_limit,
+)
 from rsbounds.testing import margin_errors, simplex_grid
 
 CASES = [
@@ -52,8 +57,14 @@ def test_coverage_with_four_classes(scale, alpha, n):
 @pytest.mark.parametrize(("scale", "statistic"), CASES, ids=ids)
 def test_coverage_without_a_window(scale, statistic):
     errors = margin_errors(
-        "exact", n=12, classes=3, alpha=0.05, scale=scale, points=simplex_grid(3, 16),
-        statistic=statistic, beta=0.0,
+        "exact",
+        n=12,
+        classes=3,
+        alpha=0.05,
+        scale=scale,
+        points=simplex_grid(3, 16),
+        statistic=statistic,
+        beta=0.0,
     )
     assert errors.max() <= 0.05 * (1 + 1e-9)
 
@@ -102,9 +113,7 @@ def test_never_below_runner_up_with_that_ordering(scale):
 @given(st.data())
 def test_monotone_and_blind_to_the_order_of_classes(data):
     classes = data.draw(st.integers(3, 6))
-    counts = np.array(
-        data.draw(st.lists(st.integers(0, 150), min_size=classes, max_size=classes))
-    )
+    counts = np.array(data.draw(st.lists(st.integers(0, 150), min_size=classes, max_size=classes)))
     counts[0] += 1
     scale = data.draw(st.sampled_from(["linear", "probit"]))
     alpha = data.draw(st.sampled_from([1e-6, 0.001, 0.05, 0.3]))
@@ -175,7 +184,7 @@ def test_boundaries_are_those_of_the_orderings():
                 if other < tested - 2e-3:
                     assert y1 < boundary[y2]
         if not probit:
-            fill_wald(n, x1, x2, z, 0, boundary)
+            fill_wald(n, x1, x2, wald_limit(n, x1, x2, z), z, 0, boundary)
             assert boundary[x2] <= x1
             assert (np.diff(boundary) >= 0).all()
 
