@@ -43,6 +43,8 @@ class Progress:
         self._show = self._stream.isatty() if show is None else show
         self._start = self._last = self._clock()
         self._shown = False
+        #: Text behind the time left, such as a running result.
+        self.note = ""
 
     def advance(self, by: int) -> None:
         """Count ``by`` more pieces of work as done."""
@@ -54,7 +56,11 @@ class Progress:
         share = self._done / self._total
         left = (now - self._start) * (1 - share) / share if share > 0 else 0.0
         bar = "#" * int(24 * share)
-        text = f"\r{self._label} [{bar:<24}] {self._done}/{self._total}, {left:.0f} s left "
+        rate = self._done / max(now - self._start, 1e-9)
+        text = (
+            f"\r{self._label} [{bar:<24}] {self._done}/{self._total}, {rate:.3g}/s, "
+            f"{left:.0f} s left {self.note} "
+        )
         self._stream.write(text)
         self._stream.flush()
         self._shown = True

@@ -1,4 +1,4 @@
-"""The command line ``rsbounds``: certify, compare, methods, demo."""
+"""The command line ``rsbounds``: certify, compare, mean, methods, demo."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 
 import rsbounds
 from rsbounds import _text
-from rsbounds._files import CountFile, read_counts
+from rsbounds._files import CountFile, read_counts, read_samples
 from rsbounds._types import Certificates, Selection
 from rsbounds.noises import Gaussian, Lipschitz, Noise, Uniform
+from rsbounds.runs import RunStore, export_rows
+from rsbounds.runs.rebounding import stored_labels
 
 _TOP_HELP = (
     "where each row's class comes from: 'selection' (argmax of the selection columns), 'label' "
@@ -78,8 +80,62 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--output", metavar="FILE", help="write the comparison to a .json file")
     compare.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
+    mean = _command(commands, "mean", _mean, "bounds on the means of a file of bounded samples")
+    mean.add_argument(
+        "file",
+        metavar="FILE",
+        help=".npy or .npz with one quantity per row; .tsv or .csv with one draw per line and one "
+        "quantity per column",
+    )
+    mean.add_argument("--alpha", type=float, default=0.001, help="error probability per quantity")
+    mean.add_argument("--side", default="lower", help="lower (default), upper or both")
+    mean.add_argument("--method", default="goal", help="mean method (default goal)")
+    mean.add_argument(
+        "--support",
+        type=float,
+        nargs=2,
+        default=(0.0, 1.0),
+        metavar=("A", "B"),
+        help="interval that every possible sample lies in (default 0 1)",
+    )
+    mean.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the method, such as cap=0.9; may be repeated",
+    )
+    mean.add_argument(
+        "--compare",
+        action="store_true",
+        help="bounds of every method side by side, for comparison only: choose a method before "
+        "you look",
+    )
+    mean.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
     methods = _command(commands, "methods", _methods, "what is registered, and when to choose it")
     methods.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    rebound = _command(
+        commands, "rebound", _rebound, "new certificates from a stored run, without sampling"
+    )
+    rebound.add_argument("store", metavar="STORE", help="SQLite file of a run")
+    rebound.add_argument("--method", help="margin method (default: the run's)")
+    rebound.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
+    rebound.add_argument("--alpha", type=float, help="error probability (default: the run's)")
+    rebound.add_argument("--output", metavar="FILE", help="write every row to .tsv or .jsonl")
+    rebound.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    report = _command(commands, "report", _report, "tables and figures of one or more stored runs")
+    report.add_argument("stores", nargs="+", metavar="STORE", help="SQLite files of runs")
+    report.add_argument("--methods", help="margin methods, separated by commas (default: all)")
+    report.add_argument("--radii", help="radii of the accuracy columns, separated by commas")
+    report.add_argument("--output", default="report", metavar="DIR", help="folder (report)")
+    report.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+    export = _command(commands, "export", _export, "the rows of a stored run as a file")
+    export.add_argument("store", metavar="STORE", help="SQLite file of a run")
+    export.add_argument("output", metavar="FILE", help=".tsv, .jsonl or .parquet")
 
     demo = _command(commands, "demo", _demo, "train, sample, certify and compare on the digits")
     demo.add_argument("--output", default="demo", metavar="DIR", help="folder for the results")
@@ -225,12 +281,7 @@ def _compare(given: argparse.Namespace) -> int:
     top, covered = _top(given, table)
     if given.output is not None and not given.output.endswith(".json"):
         raise ValueError(f"--output is {given.output!r}; allowed ending: .json")
-    radii = None
-    if given.radii is not None:
-        try:
-            radii = [float(text) for text in given.radii.split(",")]
-        except ValueError:
-            raise ValueError(f"--radii is {given.radii!r}; allowed: numbers with commas") from None
+    radii = _radii(given.radii)
     result = rsbounds.compare(
         table.counts,
         top,
@@ -264,22 +315,143 @@ def _compare(given: argparse.Namespace) -> int:
     return 0
 
 
+def _up(value: float, digits: int) -> str:
+    """Rounded up: the negative of what `_text.down` makes of the negative."""
+    text = _text.down(-value, digits)
+    return text.removeprefix("-") if text.startswith("-") else f"-{text}"
+
+
+def _mean_comparison(given: argparse.Namespace, samples: NDArray[Any], names: Sequence[str]) -> int:
+    """Bounds of every method on the same samples; two-point methods where they apply."""
+    from rsbounds.bounds.mean import MEAN_METHODS
+
+    ends = tuple(given.support)
+    two_point = bool(np.isin(samples, ends).all())
+    usable = [
+        name
+        for name in MEAN_METHODS
+        if MEAN_METHODS[name].usable() and (two_point or not MEAN_METHODS[name].two_point)
+    ]
+    rows: list[dict[str, Any]] = []
+    for method in usable:
+        found = rsbounds.mean_bound(
+            samples, alpha=given.alpha, side=given.side, method=method, support=ends, progress=None
+        )
+        for i, name in enumerate(names):
+            rows.append(
+                {
+                    "name": name,
+                    "method": method,
+                    "guarantee": found.guarantee,
+                    "lower": float(found.lower[i]),
+                    "upper": float(found.upper[i]),
+                }
+            )
+    if given.json:
+        print(json.dumps({"alpha": given.alpha, "side": given.side, "rows": rows}))
+        return 0
+    rows.sort(key=lambda row: names.index(row["name"]))
+    body = [
+        [row["name"], row["method"], _text.down(row["lower"], 6), _up(row["upper"], 6)]
+        for row in rows
+    ]
+    print(_text.table(["quantity", "method", "lower", "upper"], body))
+    print(
+        f"side {given.side}, alpha {given.alpha:g} for each line on its own: the best of several "
+        "lines is not a bound at that level"
+    )
+    return 0
+
+
+def _mean(given: argparse.Namespace) -> int:
+    samples, names = read_samples(given.file)
+    if given.compare:
+        return _mean_comparison(given, samples, names)
+    found = rsbounds.mean_bound(
+        samples,
+        alpha=given.alpha,
+        side=given.side,
+        method=given.method,
+        support=tuple(given.support),
+        progress=None,
+        **_options(given.option),
+    )
+    averages = samples.mean(axis=1)
+    if given.json:
+        rows = [
+            {"name": name, "n": int(n), "mean": float(mean), "lower": float(a), "upper": float(b)}
+            for name, n, mean, a, b in zip(
+                names, found.n, averages, found.lower, found.upper, strict=True
+            )
+        ]
+        about = {
+            "alpha": found.alpha,
+            "side": found.side,
+            "method": found.method,
+            "guarantee": found.guarantee,
+            "support": list(found.support),
+        }
+        print(json.dumps({"summary": about, "rows": rows}))
+        return 0
+    body = [
+        [name, str(n), f"{mean:.6f}", _text.down(a, 6), _up(b, 6)]
+        for name, n, mean, a, b in zip(
+            names,
+            found.n,
+            averages.tolist(),
+            found.lower.tolist(),
+            found.upper.tolist(),
+            strict=True,
+        )
+    ]
+    print(_text.table(["quantity", "n", "mean", "lower", "upper"], body))
+    print(
+        f"{found.method}, side {found.side}, alpha {found.alpha:g} per quantity, guarantee: "
+        f"{found.guarantee}"
+    )
+    if found.details["two_point"].all() and found.method != "clopper-pearson":
+        print(
+            "every sample is an end of the support: if they can be nothing else (votes), "
+            "--method clopper-pearson is exact"
+        )
+    return 0
+
+
 def _methods(given: argparse.Namespace) -> int:
     from rsbounds.bounds.margin import MARGIN_METHODS
+    from rsbounds.bounds.mean import MEAN_METHODS
+    from rsbounds.sequential import SEQUENCES
 
     rows = []
-    for name in MARGIN_METHODS:
-        kind = MARGIN_METHODS[name]
+    listed: list[tuple[str, str, Any]] = [
+        ("margin", name, MARGIN_METHODS[name]) for name in MARGIN_METHODS
+    ]
+    listed += [("mean", name, MEAN_METHODS[name]) for name in MEAN_METHODS]
+    for role, name, kind in listed:
         rows.append(
             {
                 "name": name,
-                "role": "margin",
+                "role": role,
                 "guarantee": kind().guarantee,
-                "options": {f.name: f.default for f in dataclasses.fields(kind)},  # type: ignore[arg-type]
+                "options": {f.name: f.default for f in dataclasses.fields(kind)},
                 "cost": kind.cost,
                 "choose": kind.choose,
                 "source": kind.source,
                 "installed": kind.usable(),
+            }
+        )
+    for name in SEQUENCES:
+        sequence = SEQUENCES[name]
+        rows.append(
+            {
+                "name": name,
+                "role": "any-time mean",
+                "guarantee": "proven",
+                "options": sequence.options(),
+                "cost": sequence.memory,
+                "choose": sequence.choose,
+                "source": sequence.source,
+                "installed": True,
             }
         )
     if given.json:
@@ -294,6 +466,58 @@ def _methods(given: argparse.Namespace) -> int:
         print(f"    cost     {row['cost']}")
         print(f"    source   {row['source']}")
         print(f"    options  {options or 'none'}")
+    return 0
+
+
+def _rebound(given: argparse.Namespace) -> int:
+    if given.output is not None and Path(given.output).suffix not in (".tsv", ".jsonl"):
+        raise ValueError(f"--output is {given.output!r}; allowed endings: .tsv, .jsonl")
+    with RunStore(given.store) as store:
+        result = rsbounds.rebound(
+            store, method=given.method, alpha=given.alpha, **_options(given.option)
+        )
+        label = stored_labels(store)
+    if given.output is not None:
+        (result.to_tsv if given.output.endswith(".tsv") else result.to_jsonl)(given.output)
+    if given.json:
+        print(json.dumps({"summary": _summary(result, label), "rows": list(result.records())}))
+        return 0
+    print(result.table(20))
+    if label is not None:
+        acr = rsbounds.average_certified_radius(result, label)
+        print(f"average certified radius against the labels: {_text.down(acr, 5)}")
+    if given.output is not None:
+        print(f"all {len(result)} rows: {given.output}")
+    return 0
+
+
+def _radii(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--radii is {text!r}; allowed: numbers with commas") from None
+
+
+def _report(given: argparse.Namespace) -> int:
+    from rsbounds.report.runs import report_runs
+
+    methods = None if given.methods is None else given.methods.split(",")
+    result = report_runs(
+        given.stores, Path(given.output), methods=methods, radii=_radii(given.radii)
+    )
+    if given.json:
+        print(json.dumps(result.as_dict()))
+        return 0
+    print(result)
+    return 0
+
+
+def _export(given: argparse.Namespace) -> int:
+    with RunStore(given.store) as store:
+        target = export_rows(store, rsbounds.rebound(store), given.output)
+        print(f"written: {target} ({len(store)} rows)")
     return 0
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
 from rsbounds.report.comparison import Comparison, ComparisonRow, compare
 from rsbounds.report.figure import plot_certified_accuracy
+from rsbounds.report.runs import RunReport, report_runs
 
 __all__ = [
     "Comparison",
     "ComparisonRow",
+    "RunReport",
     "average_certified_radius",
     "certified_accuracy",
     "compare",
     "plot_certified_accuracy",
+    "report_runs",
 ]

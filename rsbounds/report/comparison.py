@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -109,9 +109,18 @@ class Comparison:
         }
 
 
-def _label(name: str, options: dict[str, Any]) -> str:
+def method_label(name: str, options: Mapping[str, Any]) -> str:
+    """Name of a method with the options that are not default."""
     shown = ", ".join(f"{key}={value}" for key, value in options.items())
     return f"{name} ({shown})" if shown else name
+
+
+def accuracy_radii(results: Sequence[Certificates]) -> NDArray[np.float64]:
+    """Four round radii up to about the largest of some certificates."""
+    largest = max(float(result.radius.max()) for result in results)
+    step = max(largest, 1e-9) / 5
+    digits = int(-np.floor(np.log10(step)))
+    return np.asarray(np.round(step, digits) * np.arange(1, 5))
 
 
 def compare(
@@ -180,13 +189,10 @@ def compare(
             start = time.perf_counter()
             result = certify(table, top, noise=noise, alpha=alpha, method=name, **options)
             took = time.perf_counter() - start
-            timed.append((_label(name, options), result, took))
+            timed.append((method_label(name, options), result, took))
             bar.advance(1)
     if radii is None:
-        largest = max(float(result.radius.max()) for _, result, _ in timed)
-        step = np.maximum(largest, 1e-9) / 5
-        digits = int(-np.floor(np.log10(step)))
-        at = np.round(step, digits) * np.arange(1, 5)
+        at = accuracy_radii([result for _, result, _ in timed])
     else:
         at = np.atleast_1d(np.asarray(radii, dtype=np.float64))
     rows = []

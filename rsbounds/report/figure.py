@@ -20,7 +20,7 @@ _FORMATS = (".png", ".svg", ".pdf")
 
 def plot_certified_accuracy(
     curves: Mapping[str, Certificates],
-    labels: ArrayLike | None = None,
+    labels: ArrayLike | Mapping[str, ArrayLike] | None = None,
     *,
     path: str | os.PathLike[str],
     title: str | None = None,
@@ -30,9 +30,10 @@ def plot_certified_accuracy(
     Parameters
     ----------
     curves : mapping of str to Certificates
-        Legend text to certificates of the same inputs.
-    labels : (B,) integers, optional
-        True classes; without them the share of certified inputs is drawn.
+        Legend text to certificates.
+    labels : (B,) integers, or a mapping of them, optional
+        True classes, the same for every curve or one entry per legend text; without them the
+        share of certified inputs is drawn.
     path : str or path
         File to write; ``.png``, ``.svg`` or ``.pdf``.
     title : str, optional
@@ -79,7 +80,9 @@ def plot_certified_accuracy(
     norms = {result.norm for result in curves.values()}
     styles: list[Any] = ["-", "--", "-.", ":"]
     for i, (name, result) in enumerate(curves.items()):
-        known = result.top if labels is None else labels
+        known = labels[name] if isinstance(labels, Mapping) else labels
+        if known is None:
+            known = result.top
         # A step at every radius: the curve is drawn exactly, not sampled.
         at = np.unique(np.concatenate([[0.0], result.radius]))
         share = certified_accuracy(result, known, at)

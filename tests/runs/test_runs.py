@@ -1,0 +1,405 @@
+"""The run store, resumption, re-bounding, export and report."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rsbounds
+from rsbounds.cli import main
+from rsbounds.report import report_runs
+from rsbounds.runs import RunStore, export_rows, merge_stores, run_inputs
+from rsbounds.runs.rebounding import noise_config, noise_from_config
+
+ROOT = Path(__file__).resolve().parents[2]
+LAW = rsbounds.Gaussian(0.5)
+X = np.random.default_rng(0).uniform(-0.8, 0.8, (12, 3))
+LABELS = (X[:, 0] > 0).astype(int)
+
+
+def vote(batch):
+    return (batch[:, 0] > 0).astype(np.int64)
+
+
+def run(path, classifier=vote, inputs=X, labels=LABELS, **changes):
+    arguments = {"noise": LAW, "n": 500, "n0": 50, "num_classes": 2, "seed": 3, **changes}
+    return rsbounds.certify_dataset(classifier, inputs, labels, store=path, **arguments)
+
+
+def plain(path):
+    """Rows without their times."""
+    with RunStore(path) as store:
+        return [
+            (r.idx, r.label, r.digest, r.select.tolist(), r.estimate.tolist(), r.n0, r.n, r.invalid,
+             r.alpha, r.method, r.noise, r.seed, r.top, r.radius, r.abstained)
+            for r in store.rows()
+        ]  # fmt: skip
+
+
+def test_a_run_is_select_estimate_certify(tmp_path):
+    got = run(tmp_path / "run.sqlite")
+    arguments = {"noise": LAW, "num_classes": 2, "seed": 3}
+    select = rsbounds.sample_counts(vote, X, n=50, role="select", **arguments)
+    estimate = rsbounds.sample_counts(vote, X, n=500, **arguments)
+    expected = rsbounds.certify(estimate, rsbounds.select_top(select), noise=LAW)
+    assert (got.radius == expected.radius).all()
+    assert (got.top == expected.top).all()
+    assert got.index.tolist() == list(range(12))
+    # One tidy file.
+    assert [p.name for p in tmp_path.iterdir()] == ["run.sqlite"]
+    rows = plain(tmp_path / "run.sqlite")
+    assert [r[13] for r in rows] == expected.radius.tolist()
+    assert all(r[5:8] == (50, 500, 0) for r in rows)
+
+
+def test_the_store_says_what_made_it(tmp_path):
+    run(tmp_path / "run.sqlite", model="half-space")
+    with RunStore(tmp_path / "run.sqlite") as store:
+        assert store.config["noise"] == {"name": "gaussian", "sigma": 0.5}
+        assert store.config["model"] == "half-space"
+        assert store.versions["rsbounds"] == rsbounds.__version__
+        with pytest.raises(OSError, match="readonly"):
+            store.add(next(iter(store.rows())))
+
+
+def test_an_interrupted_run_resumes_to_the_same_rows(tmp_path):
+    run(tmp_path / "whole.sqlite")
+    calls = 0
+
+    def failing(batch):
+        nonlocal calls
+        calls += 1
+        if calls == 9:
+            raise KeyboardInterrupt
+        return vote(batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut.sqlite", failing)
+    with RunStore(tmp_path / "cut.sqlite") as store:
+        assert store.done() == {0, 1, 2, 3}
+    # Without a seed the resumed call takes the store's.
+    run(tmp_path / "cut.sqlite", seed=None)
+    assert plain(tmp_path / "cut.sqlite") == plain(tmp_path / "whole.sqlite")
+    calls = 0
+    run(tmp_path / "cut.sqlite", failing)
+    assert calls == 0, "a finished run samples nothing"
+
+
+SCRIPT = """
+import sys, time
+import numpy as np
+import rsbounds
+x = np.random.default_rng(0).uniform(-0.8, 0.8, (60, 3))
+def vote(batch):
+    time.sleep(0.002)
+    return (batch[:, 0] > 0).astype(np.int64)
+print("ready", flush=True)
+rsbounds.certify_dataset(vote, x, (x[:, 0] > 0).astype(int), store=sys.argv[1],
+    noise=rsbounds.Gaussian(0.5), n=500, n0=50, num_classes=2, seed=3)
+print("done", flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+def test_kill_9_at_random_moments_loses_only_the_input_in_flight(tmp_path):
+    rng = np.random.default_rng(1)
+    store = tmp_path / "killed.sqlite"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    held = 0
+    for _ in range(4):
+        with subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(store)],
+            stdout=subprocess.PIPE, text=True, env=environment,
+        ) as process:  # fmt: skip
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.6 + rng.uniform(0, 0.05))
+            process.kill()
+        if store.exists():
+            try:
+                now = len(plain(store))
+            except ValueError:
+                now = 0  # killed before the store was made
+            assert now >= held
+            held = now
+    subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(store)], check=True, env=environment, capture_output=True
+    )
+    whole = tmp_path / "whole.sqlite"
+    subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(whole)], check=True, env=environment, capture_output=True
+    )
+    assert plain(store) == plain(whole)
+    assert len(plain(whole)) == 60
+
+
+def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path):
+    path = tmp_path / "run.sqlite"
+    config = {"n": 1}
+    with RunStore(path, config):
+        with pytest.raises(ValueError, match="being written to by another process"):
+            RunStore(path, config)
+        with RunStore(path) as reader:
+            assert reader.done() == set()
+    with RunStore(path, config) as store:
+        assert len(store) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n": 501}, "was made with n = 500; this run has n = 501"),
+        ({"noise": rsbounds.Gaussian(0.25)}, r"noise = \{'name': 'gaussian', 'sigma': 0.5\}"),
+        ({"seed": 4}, "seed = 3; this run has seed = 4"),
+        ({"method": "complement"}, "method = 'runner-up'"),
+        ({"split": 0.5}, r"options = \{\}; this run has options = \{'split': 0.5\}"),
+        ({"inputs": X[:5], "labels": LABELS[:5]}, "inputs = 12; this run has inputs = 5"),
+        ({"model": "other"}, "model = ''; this run has model = 'other'"),
+    ],
+)
+def test_another_configuration_is_refused_and_named(tmp_path, change, message):
+    run(tmp_path / "run.sqlite")
+    before = plain(tmp_path / "run.sqlite")
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path / "run.sqlite", **change)
+    assert plain(tmp_path / "run.sqlite") == before
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path):
+    junk = tmp_path / "junk.sqlite"
+    junk.write_bytes(b"not a database, certainly not one of ours" * 100)
+    with pytest.raises(ValueError, match="damaged or not a run store"):
+        run(junk)
+    foreign = tmp_path / "foreign.sqlite"
+    with sqlite3.connect(foreign) as database:
+        database.execute("CREATE TABLE t (x)")
+    database.close()
+    for call in (lambda: run(foreign), lambda: RunStore(foreign)):
+        with pytest.raises(ValueError, match="a database of another kind"):
+            call()
+    run(tmp_path / "run.sqlite")
+    data = (tmp_path / "run.sqlite").read_bytes()
+    (tmp_path / "half.sqlite").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match="damaged"), RunStore(tmp_path / "half.sqlite") as store:
+        list(store.rows())
+    with pytest.raises(ValueError, match="a file that exists"):
+        RunStore(tmp_path / "none.sqlite")
+    with pytest.raises(ValueError, match="a folder that exists"):
+        run(tmp_path / "no" / "run.sqlite")
+
+
+def test_a_full_disk_keeps_what_was_stored(tmp_path):
+    path = tmp_path / "run.sqlite"
+    run(tmp_path / "whole.sqlite")
+    with RunStore(tmp_path / "whole.sqlite") as whole:
+        rows, config = list(whole.rows()), whole.config
+    with RunStore(path, config) as store:
+        store.add(rows[0])
+        pages = store._database.execute("PRAGMA page_count").fetchone()[0]
+        store._database.execute(f"PRAGMA max_page_count = {pages}")
+
+        def fill():
+            for idx in range(100, 10_000):
+                store.add(type(rows[0])(**{**rows[1].__dict__, "idx": idx}))
+
+        with pytest.raises(OSError, match=r"could not keep input .* is full.* same call resumes"):
+            fill()
+        count = len(store)
+    with RunStore(path) as store:
+        assert len(store) == count >= 1
+        assert 0 in store.done()
+
+
+def test_an_input_is_stored_once(tmp_path):
+    run(tmp_path / "run.sqlite")
+    with RunStore(tmp_path / "run.sqlite") as held:
+        rows, config = list(held.rows()), held.config
+    with (
+        RunStore(tmp_path / "run.sqlite", config) as store,
+        pytest.raises(ValueError, match="input 0 is in store"),
+    ):
+        store.add(rows[0])
+
+
+def sampled(path, sampler, n=500):
+    config = {"noise": noise_config(LAW), "alpha": 0.001, "method": "runner-up", "options": {}}
+    with RunStore(path, config) as store:
+        summary = run_inputs(
+            sampler, lambda i: (X[i], int(LABELS[i])), range(12), store=store, noise=LAW, n0=50,
+            n=n, alpha=0.001, method="runner-up", options={}, seed=3, group=5,
+        )  # fmt: skip
+        return summary, rsbounds.rebound(store)
+
+
+def test_inputs_with_invalid_answers_abstain_and_are_reported(tmp_path):
+    def sampler(inputs, indices, role, n):
+        counts = np.tile([n - 2, 0], (len(indices), 1))
+        invalid = np.array([2 if role == "estimate" and i in (3, 7) else 0 for i in indices])
+        counts[:, 1] += 2 - invalid
+        for j, i in enumerate(indices):
+            if i == 7:
+                counts[j], invalid[j] = 0, n
+        return counts, invalid
+
+    summary, result = sampled(tmp_path / "run.sqlite", sampler)
+    assert summary.invalid == (3, 7)
+    assert np.flatnonzero(result.abstained).tolist() == [3, 7]
+    assert result.radius[[3, 7]].tolist() == [0.0, 0.0]
+    rows = plain(tmp_path / "run.sqlite")
+    assert rows[3][7] == 2
+    assert rows[7][7] == 550
+
+
+def test_groups_do_not_change_the_rows(tmp_path):
+    def sampler(inputs, indices, role, n):
+        rows = [
+            rsbounds.sample_counts(
+                vote, x[None], noise=LAW, n=n, num_classes=2, seed=3, role=role, index=i
+            ).values[0]
+            for x, i in zip(inputs, indices, strict=True)
+        ]
+        return np.array(rows), np.zeros(len(rows), dtype=np.int64)
+
+    sampled(tmp_path / "grouped.sqlite", sampler)
+    run(tmp_path / "single.sqlite")
+    assert plain(tmp_path / "grouped.sqlite") == plain(tmp_path / "single.sqlite")
+
+
+def test_shards_merge(tmp_path):
+    run(tmp_path / "whole.sqlite")
+    with RunStore(tmp_path / "whole.sqlite") as whole:
+        rows, config = list(whole.rows()), whole.config
+    for part in range(2):
+        with RunStore(tmp_path / f"{part}.sqlite", config) as shard:
+            for row in rows[part::2]:
+                shard.add(row)
+    parts = [tmp_path / "0.sqlite", tmp_path / "1.sqlite"]
+    with RunStore(tmp_path / "merged.sqlite", config) as merged:
+        assert merge_stores(parts, merged) == 12
+        assert merge_stores(parts, merged) == 0
+    assert plain(tmp_path / "merged.sqlite") == plain(tmp_path / "whole.sqlite")
+    with RunStore(tmp_path / "odd.sqlite", config) as shard:
+        shard.add(type(rows[0])(**{**rows[0].__dict__, "estimate": np.array([1, 499])}))
+    with (
+        RunStore(tmp_path / "merged.sqlite", config) as merged,
+        pytest.raises(ValueError, match="disagree about input 0"),
+    ):
+        merge_stores([tmp_path / "odd.sqlite"], merged)
+    with (
+        RunStore(tmp_path / "other.sqlite", {**config, "n": 7}) as other,
+        pytest.raises(ValueError, match="was made with n = 500"),
+    ):
+        merge_stores(parts, other)
+
+
+def test_rebound_equals_certify_on_the_stored_counts(tmp_path, capsys):
+    path = tmp_path / "run.sqlite"
+    run(path, split=0.5)
+    with RunStore(path) as store:
+        rows = list(store.rows())
+        own = rsbounds.rebound(store)
+        other = rsbounds.rebound(store, method="complement", alpha=1e-4)
+    assert own.radius.tolist() == [row.radius for row in rows]
+    expected = rsbounds.certify(
+        [row.estimate for row in rows], [row.top for row in rows], noise=LAW, alpha=1e-4,
+        method="complement",
+    )  # fmt: skip
+    assert (other.radius == expected.radius).all()
+    arguments = ["rebound", str(path), "--method", "complement", "--alpha", "1e-4"]
+    assert main([*arguments, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [row["radius"] for row in printed["rows"]] == other.radius.tolist()
+    assert main([*arguments, "--output", str(tmp_path / "r.tsv")]) == 0
+    assert "average certified radius" in capsys.readouterr().out
+    assert main(["rebound", str(path), "--option", "split=0.9"]) == 0
+    assert main(["rebound", str(tmp_path / "none")]) == 2
+    with RunStore(tmp_path / "empty.sqlite", {"a": 1}):
+        pass
+    with (
+        RunStore(tmp_path / "empty.sqlite") as store,
+        pytest.raises(ValueError, match="no finished"),
+    ):
+        rsbounds.rebound(store)
+
+
+def test_noise_laws_survive_the_store():
+    for law in (LAW, rsbounds.Uniform(0.3), rsbounds.Lipschitz(2.0, rsbounds.Uniform(0.3))):
+        assert noise_from_config(json.loads(json.dumps(noise_config(law)))) == law
+
+
+def test_export_has_the_columns_of_the_published_logs_first(tmp_path, capsys):
+    path = tmp_path / "run.sqlite"
+    run(path)
+    assert main(["export", str(path), str(tmp_path / "out.tsv")]) == 0
+    lines = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
+    assert lines[0][:6] == ["idx", "label", "predict", "radius", "correct", "time"]
+    rows = plain(path)
+    assert [float(line[3]) for line in lines[1:]] == [row[13] for row in rows]
+    assert [int(line[2]) for line in lines[1:]] == [-1 if r[14] else r[12] for r in rows]
+    assert main(["export", str(path), str(tmp_path / "out.jsonl")]) == 0
+    objects = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert objects[4]["estimate_counts"] == rows[4][4]
+    assert main(["export", str(path), str(tmp_path / "out.doc")]) == 2
+    assert "allowed endings" in capsys.readouterr().err
+
+
+def test_parquet_where_pyarrow_is(tmp_path, monkeypatch):
+    path = tmp_path / "run.sqlite"
+    run(path)
+    with RunStore(path) as store:
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        with pytest.raises(ImportError, match=r"install rsbounds\[all\]"):
+            export_rows(store, rsbounds.rebound(store), tmp_path / "out.parquet")
+        monkeypatch.undo()
+        parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet needs pyarrow")
+        export_rows(store, rsbounds.rebound(store), tmp_path / "out.parquet")
+    table = parquet.read_table(tmp_path / "out.parquet")
+    assert table.column("radius").to_pylist() == [row[13] for row in plain(path)]
+
+
+def test_report_of_two_runs(tmp_path, capsys):
+    run(tmp_path / "a.sqlite")
+    run(tmp_path / "b.sqlite", noise=rsbounds.Gaussian(0.25))
+    stores = [str(tmp_path / "a.sqlite"), str(tmp_path / "b.sqlite")]
+    folder = tmp_path / "report"
+    code = main(["report", *stores, "--output", str(folder), "--methods", "complement,runner-up"])
+    assert code == 0
+    out = capsys.readouterr().out
+    assert "complement" in out
+    names = {p.name for p in folder.iterdir()}
+    assert names == {
+        "report.tsv", "report.json", "a.png", "a.svg", "b.png", "b.svg", "runs.png", "runs.svg",
+    }  # fmt: skip
+    result = report_runs(stores, folder, methods=["complement"], radii=[0.1])
+    with RunStore(stores[0]) as store:
+        cohen = rsbounds.rebound(store, method="complement")
+    line = result.lines[0]
+    assert line["acr"] == rsbounds.average_certified_radius(cohen, LABELS)
+    assert line["accuracy"] == rsbounds.certified_accuracy(cohen, LABELS, [0.1]).tolist()
+    assert main(["report", stores[0], stores[0], "--output", str(folder)]) == 2
+    assert "two files named 'a'" in capsys.readouterr().err
+    assert main(["report", stores[0], "--output", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["lines"]
+
+
+def test_bad_arguments_are_named(tmp_path):
+    for change, message in [
+        ({"n": 0}, "n is 0"),
+        ({"n0": 0}, "n0 is 0"),
+        ({"alpha": 2}, "alpha is 2"),
+        ({"num_classes": 1}, "num_classes is 1"),
+        ({"labels": [0, 1]}, "labels has 2 entries"),
+        ({"labels": [5] * 12}, r"labels\[0\] is 5"),
+        ({"inputs": np.empty((0, 3)), "labels": None}, "inputs have shape"),
+        ({"seed": -1}, "seed is -1"),
+        ({"method": "best"}, "method is 'best'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            run(tmp_path / "run.sqlite", **change)
+        assert list(tmp_path.iterdir()) == []
