@@ -49,6 +49,7 @@ def kernel(function: F) -> F:
         own._source_stamp = (own._source_stamp, _STAMP)
     return cast(F, compiled)
 
+
 # stirlerr(m) = log(m!) - log(sqrt(2 pi m) (m/e)^m) for m = 0..15, computed with mpmath at
 # 50 digits: mp.log(mp.factorial(m)) - mp.log(mp.sqrt(2*mp.pi*m)*(m/mp.e)**m). Entry 0 is
 # never used in a formula (terms with m = 0 are handled by their closed form).

@@ -598,7 +598,7 @@ def exact_row(
     rate = (z + 1.0 / (z + 0.5)) * abs(slope)
     rate0, slack0 = rate, slack
     # What x2 the sweeps will visit: the window of q2, and what the draws add to it.
-    start, end, start_edge, end_edge = curve_window(
+    start, end, _start_edge, _end_edge = curve_window(
         a1, a1_rest, b2, b2_rest, tested + 2.0 / rate, probit, tiny
     )
     _, low, _ = curve_point(min(start, end), 0.0, probit)
