@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -102,7 +103,10 @@ class Signomial:
                     weight.value = share
                     offset.value = math.log(math.exp(at[1]) + level) - share * at[1]
                 near.value, reach.value = at, radius
-                problem.solve(solver="CLARABEL")
+                with warnings.catch_warnings():
+                    # Inaccurate solves only cost a step: every value is evaluated afresh.
+                    warnings.simplefilter("ignore")
+                    problem.solve(solver="CLARABEL")
                 used += 1
                 if y.value is None:
                     break
