@@ -1,0 +1,13 @@
+"""PyTorch models under noise: tensors in, counts, scores and certificates of `rsbounds` out.
+
+`SmoothedClassifier` wraps a model; `lipschitz_upper_bound` bounds a network's Lipschitz
+constant from above.
+"""
+
+from __future__ import annotations
+
+from rsbounds_torch.lipschitz import lipschitz_upper_bound
+from rsbounds_torch.model import SmoothedClassifier
+from rsbounds_torch.sampling import SampledCounts
+
+__all__ = ["SampledCounts", "SmoothedClassifier", "lipschitz_upper_bound"]
