@@ -22,14 +22,34 @@ if TYPE_CHECKING:
         Predictions,
         Selection,
     )
-    from rsbounds.bounds.margin import margin_lower_bound
+    from rsbounds.bounds.margin import (
+        margin_lower_bound,
+    )
+    from rsbounds.bounds.mean import (
+        mean_bound,
+    )
     from rsbounds.bounds.proportion import (
         clopper_pearson_interval,
         clopper_pearson_lower,
         clopper_pearson_upper,
     )
-    from rsbounds.certificates import certify, predict, select_top
-    from rsbounds.noises import Gaussian, Lipschitz, Uniform, lipschitz_radius
+    from rsbounds.certificates import (
+        certify,
+        certify_soft,
+        hardmax,
+        predict,
+        select_top,
+        soft_lipschitz,
+        soft_margin_bound,
+        softmax,
+        sparsemax,
+    )
+    from rsbounds.noises import (
+        Gaussian,
+        Lipschitz,
+        Uniform,
+        lipschitz_radius,
+    )
     from rsbounds.report import (
         Comparison,
         average_certified_radius,
@@ -37,8 +57,22 @@ if TYPE_CHECKING:
         compare,
         plot_certified_accuracy,
     )
-    from rsbounds.runs import RunStore, certify_dataset, rebound
-    from rsbounds.sampling import sample_counts, sample_scores
+    from rsbounds.runs import (
+        RunStore,
+        certify_dataset,
+        rebound,
+    )
+    from rsbounds.sampling import (
+        sample_counts,
+        sample_scores,
+    )
+    from rsbounds.sequential import (
+        Adaptive,
+        CountSequence,
+        Decide,
+        confidence_sequence,
+        geometric_looks,
+    )
 
 _HOME = {
     "rsbounds._types": (
@@ -53,13 +87,29 @@ _HOME = {
         "Selection",
     ),
     "rsbounds.bounds.margin": ("margin_lower_bound",),
+    "rsbounds.bounds.mean": ("mean_bound",),
     "rsbounds.bounds.proportion": (
         "clopper_pearson_interval",
         "clopper_pearson_lower",
         "clopper_pearson_upper",
     ),
-    "rsbounds.certificates": ("certify", "predict", "select_top"),
-    "rsbounds.noises": ("Gaussian", "Lipschitz", "Uniform", "lipschitz_radius"),
+    "rsbounds.certificates": (
+        "certify",
+        "certify_soft",
+        "hardmax",
+        "predict",
+        "select_top",
+        "soft_lipschitz",
+        "soft_margin_bound",
+        "softmax",
+        "sparsemax",
+    ),
+    "rsbounds.noises": (
+        "Gaussian",
+        "Lipschitz",
+        "Uniform",
+        "lipschitz_radius",
+    ),
     "rsbounds.report": (
         "Comparison",
         "average_certified_radius",
@@ -67,17 +117,35 @@ _HOME = {
         "compare",
         "plot_certified_accuracy",
     ),
-    "rsbounds.runs": ("RunStore", "certify_dataset", "rebound"),
-    "rsbounds.sampling": ("sample_counts", "sample_scores"),
+    "rsbounds.runs": (
+        "RunStore",
+        "certify_dataset",
+        "rebound",
+    ),
+    "rsbounds.sampling": (
+        "sample_counts",
+        "sample_scores",
+        "sample_until",
+    ),
+    "rsbounds.sequential": (
+        "Adaptive",
+        "CountSequence",
+        "Decide",
+        "confidence_sequence",
+        "geometric_looks",
+    ),
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "Adaptive",
     "BoundedSamples",
     "Certificate",
     "Certificates",
     "Comparison",
+    "CountSequence",
     "Counts",
+    "Decide",
     "Gaussian",
     "Guarantee",
     "Lipschitz",
@@ -91,18 +159,28 @@ __all__ = [
     "certified_accuracy",
     "certify",
     "certify_dataset",
+    "certify_soft",
     "clopper_pearson_interval",
     "clopper_pearson_lower",
     "clopper_pearson_upper",
     "compare",
+    "confidence_sequence",
+    "geometric_looks",
+    "hardmax",
     "lipschitz_radius",
     "margin_lower_bound",
+    "mean_bound",
     "plot_certified_accuracy",
     "predict",
     "rebound",
     "sample_counts",
     "sample_scores",
+    "sample_until",
     "select_top",
+    "soft_lipschitz",
+    "soft_margin_bound",
+    "softmax",
+    "sparsemax",
 ]
 
 

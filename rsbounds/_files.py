@@ -1,4 +1,4 @@
-"""Count tables from files: TSV, CSV, NPY, NPZ. Nothing is evaluated or unpickled."""
+"""Counts and samples from files: TSV, CSV, NPY, NPZ. Nothing is evaluated or unpickled."""
 
 from __future__ import annotations
 
@@ -129,6 +129,78 @@ def _read_text(file: Path, counts: str, label: str, select: str) -> CountFile:
         _numbers(file.name, columns, [label])[:, 0] if label in columns else None,
         _numbers(file.name, columns, selected) if selected else None,
     )
+
+
+def read_samples(path: str | os.PathLike[str]) -> tuple[NDArray[Any], list[str]]:
+    """Read bounded samples, one row per quantity, and the names of the quantities.
+
+    Parameters
+    ----------
+    path : str or path
+        ``.npy``: an (n,) or (B, n) array, one quantity per row. ``.npz``: such an array named
+        ``samples``, or the only one. ``.tsv``/``.csv``/``.txt``: one draw per line, one
+        quantity per column, a header line if there is one.
+
+    Returns
+    -------
+    (B, n) array and list of str
+        Samples, not yet validated against their support, and B names.
+
+    Raises
+    ------
+    ValueError
+        A file that is missing, mixed in width, or not of one of these forms.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f"FILE is {str(path)!r}; allowed: a file that exists")
+    suffix = file.suffix.lower()
+    if suffix in (".npy", ".npz"):
+        return _samples_numpy(file, suffix)
+    if suffix not in (".tsv", ".csv", ".txt"):
+        raise ValueError(f"FILE is {str(path)!r}; allowed endings: .tsv, .csv, .txt, .npy, .npz")
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"FILE {file.name} is not UTF-8 text; allowed: TSV or CSV") from None
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if not lines:
+        raise ValueError(f"FILE {file.name} is empty; allowed: one draw per line")
+    cells = list(csv.reader(lines, delimiter="\t" if "\t" in lines[0] else ","))
+    names = [str(i) for i in range(len(cells[0]))]
+    if not all(_is_number(cell) for cell in cells[0]):
+        names, cells = [name.strip() for name in cells[0]], cells[1:]
+    if not cells:
+        raise ValueError(f"FILE {file.name} has a header only; allowed: one draw per line")
+    table = np.empty((len(names), len(cells)))
+    for i, row in enumerate(cells):
+        if len(row) != len(names):
+            raise ValueError(
+                f"FILE {file.name} row {i} has {len(row)} cells; allowed: {len(names)}, as in the "
+                "first line"
+            )
+        for j, cell in enumerate(row):
+            if not _is_number(cell):
+                raise ValueError(
+                    f"FILE {file.name} row {i}, column {names[j]!r} is {cell!r}; allowed: numbers"
+                )
+            table[j, i] = float(cell)
+    return table, names
+
+
+def _samples_numpy(file: Path, suffix: str) -> tuple[NDArray[Any], list[str]]:
+    try:
+        held = np.load(file, allow_pickle=False)
+        if suffix == ".npz":
+            with held:
+                key = "samples" if "samples" in held.files else held.files[0]
+                if key != "samples" and len(held.files) > 1:
+                    raise ValueError(f"it holds arrays {sorted(held.files)}, none named 'samples'")
+                held = held[key]
+    except (ValueError, OSError, EOFError, KeyError, IndexError) as error:
+        raise ValueError(f"FILE {file.name} cannot be read as {suffix}: {error}") from None
+    table = np.atleast_2d(held)
+    return table, [str(i) for i in range(len(table))]
 
 
 def _is_number(cell: str) -> bool:

@@ -11,8 +11,10 @@ this module knows what a bound is for. Two conventions hold throughout:
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -23,9 +25,29 @@ EPS = 2.220446049250313e-16
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _sources() -> str:
+    """Names, sizes and times of the package's files, as one hash."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()
+
+
+_STAMP = _sources()
+
+
 def kernel(function: F) -> F:
-    """Compile a kernel: no interpreter lock, cached on disk, IEEE division, no fast math."""
-    return cast(F, njit(nogil=True, cache=True, error_model="numpy")(function))
+    """Compile a kernel: no interpreter lock, cached on disk, IEEE division, no fast math.
+
+    numba's cache looks at the file of a function only, while compiled code holds what the
+    function called in other files: after an upgrade it would run old arithmetic under new
+    names. So the stamp that it compares is made to cover the whole package.
+    """
+    compiled = njit(nogil=True, cache=True, error_model="numpy")(function)
+    cache = getattr(compiled, "_cache", None)
+    if cache is not None:
+        own = cache._cache_file
+        own._source_stamp = (own._source_stamp, _STAMP)
+    return cast(F, compiled)
 
 
 # stirlerr(m) = log(m!) - log(sqrt(2 pi m) (m/e)^m) for m = 0..15, computed with mpmath at

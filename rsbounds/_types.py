@@ -201,6 +201,8 @@ class MeanBound:
         Registered name of the method.
     guarantee : {"proven", "enumerated", "none"}
         See `rsbounds.Guarantee`.
+    details : mapping of str to (B,) arrays
+        ``two_point``: True where every sample is one of the two ends of the support.
     """
 
     lower: NDArray[np.float64]
@@ -211,6 +213,7 @@ class MeanBound:
     support: tuple[float, float]
     method: str
     guarantee: Guarantee
+    details: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.lower)

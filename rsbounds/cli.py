@@ -1,9 +1,10 @@
-"""The command line ``rsbounds``: certify, compare, methods, demo."""
+"""The command line ``rsbounds``: certify, compare, mean, methods, demo."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import json
 import os
 import sys
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import rsbounds
 from rsbounds import _text
-from rsbounds._files import CountFile, read_counts
+from rsbounds._files import CountFile, read_counts, read_samples
 from rsbounds._types import Certificates, Selection
 from rsbounds.noises import Gaussian, Lipschitz, Noise, Uniform
 from rsbounds.runs import RunStore, export_rows
@@ -32,8 +33,10 @@ _TOP_HELP = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (2 for bad input, 1 for a missing extra)."""
-    parser = _parser()
-    given = parser.parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["certify-model"]:
+        return _certify_model(words[1:])
+    given = _parser().parse_args(words)
     try:
         return int(given.run(given))
     except ValueError as error:
@@ -80,6 +83,43 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--output", metavar="FILE", help="write the comparison to a .json file")
     compare.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
+    mean = _command(commands, "mean", _mean, "bounds on the means of a file of bounded samples")
+    mean.add_argument(
+        "file",
+        metavar="FILE",
+        help=".npy or .npz with one quantity per row; .tsv or .csv with one draw per line and one "
+        "quantity per column",
+    )
+    mean.add_argument("--alpha", type=float, default=0.001, help="error probability per quantity")
+    mean.add_argument("--side", default="lower", help="lower (default), upper or both")
+    mean.add_argument("--method", default="goal", help="mean method (default goal)")
+    mean.add_argument(
+        "--support",
+        type=float,
+        nargs=2,
+        default=(0.0, 1.0),
+        metavar=("A", "B"),
+        help="interval that every possible sample lies in (default 0 1)",
+    )
+    mean.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the method, such as cap=0.9; may be repeated",
+    )
+    mean.add_argument(
+        "--compare",
+        action="store_true",
+        help="bounds of every method side by side, for comparison only: choose a method before "
+        "you look",
+    )
+    mean.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    commands.add_parser(
+        "certify-model", help="certify a PyTorch model on a data set, resumably (rsbounds[torch])"
+    )
+
     methods = _command(commands, "methods", _methods, "what is registered, and when to choose it")
     methods.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -111,6 +151,16 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--alpha", type=float, default=0.001, help="error probability per image")
     demo.add_argument("--seed", type=int, default=0, help="seed of training and noise")
     return parser
+
+
+def _certify_model(words: Sequence[str]) -> int:
+    # The adapter is a package above this one: it is found by name, never imported from here.
+    try:
+        adapter = importlib.import_module("rsbounds_torch.cli")
+    except ImportError:
+        print("rsbounds: certify-model needs PyTorch; install rsbounds[torch]", file=sys.stderr)
+        return 1
+    return int(adapter.main(["certify", *words], program="rsbounds"))
 
 
 def _command(
@@ -182,7 +232,8 @@ def _top(given: argparse.Namespace, table: CountFile) -> tuple[ArrayLike | Selec
     raise ValueError(f"--top is {rule!r}; allowed: selection, label, a class index, argmax")
 
 
-def _options(pairs: Sequence[str]) -> dict[str, Any]:
+def method_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """Options of a method from NAME=VALUE texts; values are JSON, or else text."""
     options: dict[str, Any] = {}
     for pair in pairs:
         name, sign, text = pair.partition("=")
@@ -207,7 +258,7 @@ def _certify(given: argparse.Namespace) -> int:
         alpha=given.alpha,
         method=given.method,
         progress=None,
-        **_options(given.option),
+        **method_options(given.option),
     )
     if not covered:
         result = dataclasses.replace(result, guarantee="none")
@@ -282,22 +333,143 @@ def _compare(given: argparse.Namespace) -> int:
     return 0
 
 
+def _up(value: float, digits: int) -> str:
+    """Rounded up: the negative of what `_text.down` makes of the negative."""
+    text = _text.down(-value, digits)
+    return text.removeprefix("-") if text.startswith("-") else f"-{text}"
+
+
+def _mean_comparison(given: argparse.Namespace, samples: NDArray[Any], names: Sequence[str]) -> int:
+    """Bounds of every method on the same samples; two-point methods where they apply."""
+    from rsbounds.bounds.mean import MEAN_METHODS
+
+    ends = tuple(given.support)
+    two_point = bool(np.isin(samples, ends).all())
+    usable = [
+        name
+        for name in MEAN_METHODS
+        if MEAN_METHODS[name].usable() and (two_point or not MEAN_METHODS[name].two_point)
+    ]
+    rows: list[dict[str, Any]] = []
+    for method in usable:
+        found = rsbounds.mean_bound(
+            samples, alpha=given.alpha, side=given.side, method=method, support=ends, progress=None
+        )
+        for i, name in enumerate(names):
+            rows.append(
+                {
+                    "name": name,
+                    "method": method,
+                    "guarantee": found.guarantee,
+                    "lower": float(found.lower[i]),
+                    "upper": float(found.upper[i]),
+                }
+            )
+    if given.json:
+        print(json.dumps({"alpha": given.alpha, "side": given.side, "rows": rows}))
+        return 0
+    rows.sort(key=lambda row: names.index(row["name"]))
+    body = [
+        [row["name"], row["method"], _text.down(row["lower"], 6), _up(row["upper"], 6)]
+        for row in rows
+    ]
+    print(_text.table(["quantity", "method", "lower", "upper"], body))
+    print(
+        f"side {given.side}, alpha {given.alpha:g} for each line on its own: the best of several "
+        "lines is not a bound at that level"
+    )
+    return 0
+
+
+def _mean(given: argparse.Namespace) -> int:
+    samples, names = read_samples(given.file)
+    if given.compare:
+        return _mean_comparison(given, samples, names)
+    found = rsbounds.mean_bound(
+        samples,
+        alpha=given.alpha,
+        side=given.side,
+        method=given.method,
+        support=tuple(given.support),
+        progress=None,
+        **method_options(given.option),
+    )
+    averages = samples.mean(axis=1)
+    if given.json:
+        rows = [
+            {"name": name, "n": int(n), "mean": float(mean), "lower": float(a), "upper": float(b)}
+            for name, n, mean, a, b in zip(
+                names, found.n, averages, found.lower, found.upper, strict=True
+            )
+        ]
+        about = {
+            "alpha": found.alpha,
+            "side": found.side,
+            "method": found.method,
+            "guarantee": found.guarantee,
+            "support": list(found.support),
+        }
+        print(json.dumps({"summary": about, "rows": rows}))
+        return 0
+    body = [
+        [name, str(n), f"{mean:.6f}", _text.down(a, 6), _up(b, 6)]
+        for name, n, mean, a, b in zip(
+            names,
+            found.n,
+            averages.tolist(),
+            found.lower.tolist(),
+            found.upper.tolist(),
+            strict=True,
+        )
+    ]
+    print(_text.table(["quantity", "n", "mean", "lower", "upper"], body))
+    print(
+        f"{found.method}, side {found.side}, alpha {found.alpha:g} per quantity, guarantee: "
+        f"{found.guarantee}"
+    )
+    if found.details["two_point"].all() and found.method != "clopper-pearson":
+        print(
+            "every sample is an end of the support: if they can be nothing else (votes), "
+            "--method clopper-pearson is exact"
+        )
+    return 0
+
+
 def _methods(given: argparse.Namespace) -> int:
     from rsbounds.bounds.margin import MARGIN_METHODS
+    from rsbounds.bounds.mean import MEAN_METHODS
+    from rsbounds.sequential import SEQUENCES
 
     rows = []
-    for name in MARGIN_METHODS:
-        kind = MARGIN_METHODS[name]
+    listed: list[tuple[str, str, Any]] = [
+        ("margin", name, MARGIN_METHODS[name]) for name in MARGIN_METHODS
+    ]
+    listed += [("mean", name, MEAN_METHODS[name]) for name in MEAN_METHODS]
+    for role, name, kind in listed:
         rows.append(
             {
                 "name": name,
-                "role": "margin",
+                "role": role,
                 "guarantee": kind().guarantee,
-                "options": {f.name: f.default for f in dataclasses.fields(kind)},  # type: ignore[arg-type]
+                "options": {f.name: f.default for f in dataclasses.fields(kind)},
                 "cost": kind.cost,
                 "choose": kind.choose,
                 "source": kind.source,
                 "installed": kind.usable(),
+            }
+        )
+    for name in SEQUENCES:
+        sequence = SEQUENCES[name]
+        rows.append(
+            {
+                "name": name,
+                "role": "any-time mean",
+                "guarantee": "proven",
+                "options": sequence.options(),
+                "cost": sequence.memory,
+                "choose": sequence.choose,
+                "source": sequence.source,
+                "installed": True,
             }
         )
     if given.json:
@@ -320,7 +492,7 @@ def _rebound(given: argparse.Namespace) -> int:
         raise ValueError(f"--output is {given.output!r}; allowed endings: .tsv, .jsonl")
     with RunStore(given.store) as store:
         result = rsbounds.rebound(
-            store, method=given.method, alpha=given.alpha, **_options(given.option)
+            store, method=given.method, alpha=given.alpha, **method_options(given.option)
         )
         label = stored_labels(store)
     if given.output is not None:

@@ -9,8 +9,8 @@ still flip a floating-point tie.)
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,7 @@ from rsbounds import _validate
 from rsbounds._parallel import Progress
 from rsbounds._types import BoundedSamples, Counts
 from rsbounds.noises import Noise
+from rsbounds.sequential import Adaptive, Decide
 
 #: Draws per noise block; part of the definition of the streams.
 BLOCK = 128
@@ -43,11 +44,17 @@ def noise_block(
 
 
 def _noisy_batches(
-    x: NDArray[Any], noise: Noise, n: int, batch_size: int, seed: int, role: str, index: int
+    x: NDArray[Any],
+    noise: Noise,
+    draws: tuple[int, int],
+    batch_size: int,
+    seed: int,
+    role: str,
+    index: int,
 ) -> Iterator[NDArray[Any]]:
     cached, drawn = -1, np.empty(0)
-    for start in range(0, n, batch_size):
-        stop = min(start + batch_size, n)
+    for start in range(*draws, batch_size):
+        stop = min(start + batch_size, draws[1])
         batch = np.empty((stop - start, *x.shape), dtype=x.dtype)
         at = start
         while at < stop:
@@ -192,18 +199,102 @@ def sample_counts(
         num_classes = _validate.integer("num_classes", num_classes, low=2)
     if array.ndim < 2 or array.shape[0] == 0:
         raise ValueError(f"inputs have shape {array.shape}; allowed: (B, ...) with B >= 1")
-    rows = []
     with Progress(len(array) * n, f"{role} votes", progress) as bar:
+        rows = []
         for i, x in enumerate(array):
-            tally: NDArray[np.int64] | None = None
-            for batch in _noisy_batches(x, noise, n, batch_size, chosen, role, index + i):
-                votes, num_classes = _labels(classifier(batch), len(batch), num_classes, i)
-                counted = np.bincount(votes, minlength=num_classes)
-                tally = counted if tally is None else tally + counted
-                bar.advance(len(batch))
-            assert tally is not None  # n >= 1
-            rows.append(tally)
+            batches = _noisy_batches(x, noise, (0, n), batch_size, chosen, role, index + i)
+            row, num_classes = _tally(classifier, batches, num_classes, i, bar)
+            rows.append(row)
     return Counts(np.array(rows, dtype=np.int64), role, chosen)
+
+
+def _tally(
+    classifier: Classifier,
+    batches: Iterable[NDArray[Any]],
+    num_classes: int | None,
+    input_index: int,
+    bar: Progress,
+) -> tuple[NDArray[np.int64], int]:
+    """Votes over at least one batch, and the number of classes that it told."""
+    tally: Any = 0
+    for batch in batches:
+        votes, num_classes = _labels(classifier(batch), len(batch), num_classes, input_index)
+        tally = tally + np.bincount(votes, minlength=num_classes)
+        bar.advance(len(batch))
+    assert num_classes is not None
+    return tally, num_classes
+
+
+Test = TypeVar("Test", Decide, Adaptive)
+
+
+def sample_until(
+    test: Test,
+    classifier: Classifier,
+    inputs: ArrayLike,
+    *,
+    num_classes: int,
+    seed: int | None = None,
+    index: int = 0,
+    batch_size: int = 1024,
+    progress: bool | None = None,
+) -> Test:
+    """Feed a stopping rule with votes until every input has its answer.
+
+    The guarantee is that of the rule (`Decide`, `Adaptive`). The draws are those of
+    `sample_counts` with the role "estimate": a rule that stops after n of them saw the first n.
+
+    Parameters
+    ----------
+    test : Decide or Adaptive
+        The rule, with one row for each input; its noise law is the one sampled.
+    classifier, inputs, num_classes, seed, index, batch_size, progress
+        As in `sample_counts`.
+
+    Returns
+    -------
+    Decide or Adaptive
+        ``test``, finished: ``test.n`` says how many draws each input took.
+
+    Raises
+    ------
+    ValueError
+        Bad arguments, or answers of the classifier that are not votes.
+
+    Examples
+    --------
+    >>> import numpy as np, rsbounds
+    >>> classifier = lambda batch: (batch[:, 0] > 0).astype(int)
+    >>> x = np.array([[0.9, 0.1], [0.1, 0.2]])
+    >>> law = rsbounds.Gaussian(sigma=0.25)
+    >>> select = rsbounds.sample_counts(
+    ...     classifier, x, noise=law, n=100, num_classes=2, role="select", seed=1)
+    >>> test = rsbounds.Decide(0.5, rsbounds.select_top(select), noise=law)
+    >>> rsbounds.sample_until(test, classifier, x, num_classes=2, seed=1).status.tolist()
+    ['yes', 'no']
+    >>> bool((test.n < 1000).all())
+    True
+    """
+    array, chosen, _ = _prepared(inputs, test.noise, 1, seed, index, batch_size)
+    classes = _validate.integer("num_classes", num_classes, low=2)
+    if array.ndim < 2 or len(array) != len(test):
+        raise ValueError(
+            f"inputs have shape {array.shape}; allowed: ({len(test)}, ...), one for each row of "
+            "the test"
+        )
+    with Progress(len(array), "inputs decided", progress) as bar, Progress(1, "", False) as quiet:
+        while test.active.any():
+            before = int(test.active.sum())
+            counts = np.zeros((len(array), classes), dtype=np.int64)
+            for i in np.flatnonzero(test.active):
+                span = int(test.n[i]), int(test.n[i] + test.wanted[i])
+                batches = _noisy_batches(
+                    array[i], test.noise, span, batch_size, chosen, "estimate", index + int(i)
+                )
+                counts[i], _ = _tally(classifier, batches, classes, int(i), quiet)
+            test.update(counts)
+            bar.advance(before - int(test.active.sum()))
+    return test
 
 
 def sample_scores(
@@ -260,7 +351,7 @@ def sample_scores(
         raise ValueError(f"support is {support!r}; allowed: (a, b) with a < b")
     parts = []
     with Progress(n, "scores", progress) as bar:
-        for batch in _noisy_batches(array, noise, n, batch_size, chosen, role, index):
+        for batch in _noisy_batches(array, noise, (0, n), batch_size, chosen, role, index):
             scores = np.asarray(classifier(batch), dtype=np.float64)
             if scores.ndim != 2 or scores.shape[0] != len(batch):
                 raise ValueError(

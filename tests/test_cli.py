@@ -250,3 +250,81 @@ def test_as_a_program(table):
     )  # fmt: skip
     assert done.returncode == 2
     assert "--sigma" in done.stderr
+
+
+def test_mean_of_a_table_and_of_arrays(tmp_path, capsys):
+    x = np.random.default_rng(0).beta(9, 1, (2, 400))
+    text = tmp_path / "scores.tsv"
+    text.write_text("cat\tdog\n" + "\n".join(f"{a!r}\t{b!r}" for a, b in x.T.tolist()) + "\n")
+    np.save(tmp_path / "scores.npy", x)
+    np.savez(tmp_path / "scores.npz", samples=x, other=np.zeros(3))
+    want = rsbounds.mean_bound(x, alpha=0.01, side="both")
+    for name in ("scores.tsv", "scores.npy", "scores.npz"):
+        code, out, _ = run(
+            capsys, "mean", str(tmp_path / name), "--alpha", "0.01", "--side", "both", "--json"
+        )
+        assert code == 0
+        rows = json.loads(out)["rows"]
+        assert [row["lower"] for row in rows] == want.lower.tolist()
+        assert [row["upper"] for row in rows] == want.upper.tolist()
+    assert [row["n"] for row in rows] == [400, 400]
+    code, out, _ = run(
+        capsys, "mean", str(text), "--method", "betting", "--option", "cap=0.9", "--side", "both"
+    )
+    assert code == 0
+    cells = out.splitlines()[2].split()
+    exact = rsbounds.mean_bound(x[0], alpha=0.001, side="both", method="betting", cap=0.9)
+    assert cells[0] == "cat"
+    assert float(cells[3]) <= exact.lower[0] < float(cells[3]) + 1e-6
+    assert float(cells[4]) >= exact.upper[0] > float(cells[4]) - 1e-6
+
+
+def test_mean_compares_methods(tmp_path, capsys):
+    x = np.random.default_rng(0).beta(9, 1, (1, 400))
+    np.save(tmp_path / "scores.npy", x)
+    code, out, _ = run(capsys, "mean", str(tmp_path / "scores.npy"), "--compare", "--json")
+    assert code == 0
+    rows = {row["method"]: row for row in json.loads(out)["rows"]}
+    assert "clopper-pearson" not in rows
+    for method, row in rows.items():
+        assert row["lower"] == rsbounds.mean_bound(x, alpha=0.001, method=method).lower[0]
+    code, out, _ = run(capsys, "mean", str(tmp_path / "scores.npy"), "--compare")
+    assert "the best of several" in out
+
+
+def test_methods_lists_means_and_sequences(capsys):
+    _, out, _ = run(capsys, "methods", "--json")
+    listed = {(row["role"], row["name"]) for row in json.loads(out)}
+    assert {("mean", "goal"), ("any-time mean", "mixture"), ("margin", "runner-up")} <= listed
+    _, out, _ = run(capsys, "methods")
+    assert "(any-time mean bound, guarantee: proven)" in out
+
+
+def test_mean_offers_clopper_pearson_for_votes(tmp_path, capsys):
+    file = tmp_path / "votes.csv"
+    file.write_text("\n".join(["1"] * 90 + ["0"] * 10))
+    code, out, _ = run(capsys, "mean", str(file))
+    assert code == 0
+    assert "--method clopper-pearson is exact" in out
+    code, out, _ = run(capsys, "mean", str(file), "--method", "clopper-pearson", "--json")
+    low = rsbounds.clopper_pearson_lower(90, 100, alpha=0.001)
+    assert json.loads(out)["rows"][0]["lower"] == low
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("0.5\n1.5\n", "samples[0, 1] is 1.5"),
+        ("a\tb\n0.5\t0.5\n0.5\n", "row 1 has 1 cells; allowed: 2"),
+        ("a\n0.5\nx\n", "row 1, column 'a' is 'x'"),
+        ("a\n", "has a header only"),
+        ("", "is empty"),
+        ("0.5\n", "n = 1 per row"),
+    ],
+)
+def test_mean_refuses(tmp_path, capsys, content, message):
+    file = tmp_path / "scores.tsv"
+    file.write_text(content)
+    code, _, err = run(capsys, "mean", str(file))
+    assert code == 2
+    assert message in err

@@ -21,11 +21,13 @@ ORDER = [
 ]  # fmt: skip
 
 PUBLIC = """
-BoundedSamples Certificate Certificates Comparison Counts Gaussian Guarantee Lipschitz MarginBound
-MeanBound Predictions RunStore Selection Uniform average_certified_radius certified_accuracy
-certify certify_dataset clopper_pearson_interval clopper_pearson_lower clopper_pearson_upper
-compare lipschitz_radius margin_lower_bound plot_certified_accuracy predict rebound sample_counts
-sample_scores select_top
+Adaptive BoundedSamples Certificate Certificates Comparison CountSequence Counts Decide Gaussian
+Guarantee Lipschitz MarginBound MeanBound Predictions RunStore Selection Uniform
+average_certified_radius certified_accuracy certify certify_dataset certify_soft
+clopper_pearson_interval clopper_pearson_lower clopper_pearson_upper compare confidence_sequence
+geometric_looks hardmax lipschitz_radius margin_lower_bound mean_bound plot_certified_accuracy
+predict rebound sample_counts sample_scores sample_until select_top
+soft_lipschitz soft_margin_bound softmax sparsemax
 """
 
 

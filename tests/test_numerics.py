@@ -80,3 +80,32 @@ def test_margins_of_certain_events():
     assert _numerics.margin_down(0.0, 1.0, 0.5, 0.5, True) == -math.inf
     assert _numerics.margin_down(0.5, 0.5, 1.0, 0.0, True) == -math.inf
     assert _numerics.margin_down(0.0, 1.0, 1.0, 0.0, False) == -1.0
+
+
+def test_a_cached_kernel_is_not_used_once_another_file_changed(tmp_path):
+    # A copy of the package; _numerics changes behind a cached caller in another file.
+    import os
+    import shutil
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    source = Path(_numerics.__file__).parent
+    shutil.copytree(source, tmp_path / "rsbounds", ignore=shutil.ignore_patterns("__pycache__"))
+    code = "import rsbounds; print(float(rsbounds.clopper_pearson_lower(0, 9, alpha=0.1)))"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+    def run():
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+            env=environment, cwd=tmp_path,
+        )  # fmt: skip
+        return float(done.stdout)
+
+    assert run() == run() == 0.0
+    changed = tmp_path / "rsbounds" / "_numerics.py"
+    text = changed.read_text()
+    marked = text.replace("        return 0.0, 1.0\n", "        return 0.125, 0.875\n", 1)
+    assert marked != text
+    changed.write_text(marked)
+    assert run() == 0.125

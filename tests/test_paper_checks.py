@@ -26,6 +26,15 @@ def test_verdicts_on_t_certify():
     assert verdicts[:3] == [True, True, False]
 
 
+def test_verdicts_on_mean_widths(monkeypatch, tmp_path):
+    from paper_checks import check_mean_widths
+
+    monkeypatch.setattr(check_mean_widths, "FOLDER", tmp_path)
+    verdicts = [check.holds for check in check_mean_widths.run()]
+    assert verdicts == [True, True, True, True, False, False]
+    assert "goal" in (tmp_path / "widths.md").read_text()
+
+
 def test_a_single_check_runs_from_the_command_line(capsys, monkeypatch):
     from paper_checks import __main__
 

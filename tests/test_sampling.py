@@ -153,3 +153,39 @@ def test_a_scikit_learn_model_votes():
 def test_bad_input_is_named(change, message):
     with pytest.raises(ValueError, match=message):
         counts(**change)
+
+
+def test_a_stopping_rule_sees_the_draws_of_sample_counts():
+    select = counts(role="select", n=100)
+    test = rsbounds.Decide(0.1, rsbounds.select_top(select), noise=LAW, alpha=0.01, limit=3000)
+    done = rsbounds.sample_until(test, vote, X, num_classes=2, seed=7, batch_size=50)
+    assert done is test
+    assert not test.active.any()
+    by_hand = rsbounds.Decide(0.1, rsbounds.select_top(select), noise=LAW, alpha=0.01, limit=3000)
+    while by_hand.active.any():
+        more = np.zeros((3, 2), dtype=np.int64)
+        for i in np.flatnonzero(by_hand.active):
+            stop = int(by_hand.n[i] + by_hand.wanted[i])
+            more[i] = counts(inputs=X[i : i + 1], n=stop, index=int(i)).values[0]
+            if by_hand.n[i]:
+                so_far = counts(inputs=X[i : i + 1], n=int(by_hand.n[i]), index=int(i))
+                more[i] -= so_far.values[0]
+        by_hand.update(more)
+    assert (by_hand.n == test.n).all()
+    assert (by_hand.status == test.status).all()
+    assert test.status.tolist()[0] == "yes"
+    assert test.n.max() <= 3000
+
+
+def test_adaptive_sampling_reports_its_draws():
+    select = rsbounds.select_top(counts(role="select", n=100))
+    run = rsbounds.Adaptive(select, noise=LAW, looks=(500, 1000, 2000), gain=0.2)
+    rsbounds.sample_until(run, vote, X, num_classes=2, seed=7)
+    result = run.certificates()
+    assert set(run.n.tolist()) <= {500, 1000, 2000}
+    assert (result.n == run.n).all()
+    assert (result.radius <= np.abs(X[:, 0])).all()
+    with pytest.raises(ValueError, match=r"inputs have shape \(1, 2\); allowed: \(3, ...\)"):
+        rsbounds.sample_until(
+            rsbounds.Adaptive(select, noise=LAW), vote, X[:1], num_classes=2, seed=7
+        )

@@ -4,5 +4,17 @@ from __future__ import annotations
 
 from rsbounds.certificates.ball import certify
 from rsbounds.certificates.prediction import predict, select_top
+from rsbounds.certificates.simplex import hardmax, soft_lipschitz, softmax, sparsemax
+from rsbounds.certificates.soft import certify_soft, soft_margin_bound
 
-__all__ = ["certify", "predict", "select_top"]
+__all__ = [
+    "certify",
+    "certify_soft",
+    "hardmax",
+    "predict",
+    "select_top",
+    "soft_lipschitz",
+    "soft_margin_bound",
+    "softmax",
+    "sparsemax",
+]

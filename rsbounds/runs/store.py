@@ -315,43 +315,35 @@ def _same(path: Path, held: Mapping[str, Any], given: Mapping[str, Any]) -> None
             )
 
 
-def merge_stores(
-    shards: Sequence[str | os.PathLike[str]],
-    target: str | os.PathLike[str],
-    config: Mapping[str, Any],
-) -> int:
-    """Copy the inputs of several stores of one run into one; returns how many were new.
+def merge_stores(shards: Sequence[str | os.PathLike[str]], store: RunStore) -> int:
+    """Copy the inputs of several stores of one run into another; returns how many were new.
 
     Parameters
     ----------
     shards : sequence of paths
-        Stores with the same configuration.
-    target : str or path
-        The store to complete.
-    config : mapping
-        The configuration that all of them must have.
+        Stores with the configuration of ``store``.
+    store : RunStore
+        Open for writing.
 
     Raises
     ------
     ValueError
-        A shard has another configuration, or disagrees with the target about an input.
+        A shard has another configuration, or disagrees with the store about an input.
     """
+    held = {row.idx: row for row in store.rows()}
     added = 0
-    with RunStore(target, config) as store:
-        done = {row.idx: row for row in store.rows()}
-        for path in shards:
-            with RunStore(path) as shard:
-                _same(Path(path), shard.config, json.loads(json.dumps(dict(config))))
-                for row in shard.rows():
-                    if row.idx in done:
-                        other = done[row.idx]
-                        if not np.array_equal(other.estimate, row.estimate):
-                            raise ValueError(
-                                f"stores {str(path)!r} and {str(target)!r} disagree about input "
-                                f"{row.idx}; allowed: shards of one run"
-                            )
-                        continue
+    for path in shards:
+        with RunStore(path) as shard:
+            _same(Path(path), shard.config, store.config)
+            for row in shard.rows():
+                other = held.get(row.idx)
+                if other is None:
                     store.add(row)
-                    done[row.idx] = row
+                    held[row.idx] = row
                     added += 1
+                elif not np.array_equal(other.estimate, row.estimate):
+                    raise ValueError(
+                        f"stores {str(path)!r} and {str(store.path)!r} disagree about input "
+                        f"{row.idx}; allowed: shards of one run"
+                    )
     return added

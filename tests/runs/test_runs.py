@@ -280,13 +280,22 @@ def test_shards_merge(tmp_path):
             for row in rows[part::2]:
                 shard.add(row)
     parts = [tmp_path / "0.sqlite", tmp_path / "1.sqlite"]
-    assert merge_stores(parts, tmp_path / "merged.sqlite", config) == 12
-    assert merge_stores(parts, tmp_path / "merged.sqlite", config) == 0
+    with RunStore(tmp_path / "merged.sqlite", config) as merged:
+        assert merge_stores(parts, merged) == 12
+        assert merge_stores(parts, merged) == 0
     assert plain(tmp_path / "merged.sqlite") == plain(tmp_path / "whole.sqlite")
     with RunStore(tmp_path / "odd.sqlite", config) as shard:
         shard.add(type(rows[0])(**{**rows[0].__dict__, "estimate": np.array([1, 499])}))
-    with pytest.raises(ValueError, match="disagree about input 0"):
-        merge_stores([tmp_path / "odd.sqlite"], tmp_path / "merged.sqlite", config)
+    with (
+        RunStore(tmp_path / "merged.sqlite", config) as merged,
+        pytest.raises(ValueError, match="disagree about input 0"),
+    ):
+        merge_stores([tmp_path / "odd.sqlite"], merged)
+    with (
+        RunStore(tmp_path / "other.sqlite", {**config, "n": 7}) as other,
+        pytest.raises(ValueError, match="was made with n = 500"),
+    ):
+        merge_stores(parts, other)
 
 
 def test_rebound_equals_certify_on_the_stored_counts(tmp_path, capsys):

@@ -1,0 +1,773 @@
+"""The exact bound for one competitor: ordering, region, and the proved search over L.
+
+The ordering is by the likelihood ratio. With D(x, L) = min over g(q) = L of the deviance
+sum_i x_i log(x_i/(N q_i)) and R_L = {x : g(x/N) >= L, D(x, L) >= z^2/2}, the sets R_L fall
+as L grows, and T(x) = sup {L : x in R_L} orders the outcomes. What makes it convenient:
+
+* R_L is monotone (the derivative of D in x_i is log(x_i/x_3) - log(q_i/q_3) at the
+  restricted maximum, whose sign is known);
+* the restricted maximum is the maximum of a concave function of one parameter on both
+  scales, and *any* point of the curve proves that an outcome is outside R_L;
+* for L >= 0 the outcomes outside R_L form a convex set (deviance is jointly convex and
+  {g <= L} is convex), so straight lines between proven points stay outside.
+
+The region that is summed may only be larger than R_L; every rounding goes that way.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsbounds._numerics import (
+    deviance,
+    kernel,
+    margin_down,
+    normal_quantile,
+    proportion_lower,
+    upper_tail,
+)
+from rsbounds.solvers._sup import certified_sup, curve_window, edge_share, edge_value
+from rsbounds.solvers._trinomial import (
+    ROOT_HALF,
+    ROOT_TWO_PI,
+    chord_dip,
+    chord_upper,
+    curve_point,
+    log_tail_upper,
+    middle_of,
+)
+
+
+@kernel
+def _phi(x: float) -> float:
+    return math.exp(-0.5 * x * x) / ROOT_TWO_PI
+
+
+@kernel
+def restricted(
+    x1: float, x2: float, x3: float, level: float, probit: bool, guess: float
+) -> tuple[float, float, float]:
+    """Parameter of the most likely point with g = level, its deviance, d deviance/d level."""
+    low = -40.0 if probit else max(0.0, -level)
+    high = -0.5 * level if probit else 0.5 * (1.0 - level)
+    param = guess
+    if not low < param < high:
+        param = low + 0.5 * (high - low) if not probit else min(-1.0 - abs(level), high - 0.1)
+    q1, q2, q3 = curve_point(param, level, probit)
+    f1 = 1.0
+    for _ in range(100):
+        if q3 <= 0.0 or q1 <= 0.0 or q2 <= 0.0:
+            if q3 <= 0.0:
+                high = param
+            else:
+                low = param
+            param = 0.5 * (low + high)
+            q1, q2, q3 = curve_point(param, level, probit)
+            if high - low < 1e-14 * (1.0 + abs(low)):
+                break
+            continue
+        if probit:
+            f1, f2 = _phi(param + level), _phi(param)
+            u1, u2, u3 = f1 / q1, f2 / q2, (f1 + f2) / q3
+            slope = x1 * u1 + x2 * u2 - x3 * u3
+            bend = (
+                -x1 * u1 * (param + level + u1)
+                - x2 * u2 * (param + u2)
+                + x3 * (((param + level) * f1 + param * f2) / q3 - u3 * u3)
+            )
+        else:
+            f1 = 1.0
+            slope = x1 / q1 + x2 / q2 - 2.0 * x3 / q3
+            bend = -x1 / (q1 * q1) - x2 / (q2 * q2) - 4.0 * x3 / (q3 * q3)
+        if slope > 0.0:
+            low = param
+        else:
+            high = param
+        following = param - slope / bend if bend < 0.0 else 0.5 * (low + high)
+        if not low < following < high:
+            following = 0.5 * (low + high)
+        step = following - param
+        param = following
+        q1, q2, q3 = curve_point(param, level, probit)
+        # The deviance is flat here: what is left is about bend step^2.
+        if abs(bend) * step * step <= 1e-12 or high - low <= 1e-15 * (1.0 + abs(low)):
+            break
+    size = x1 + x2 + x3
+    total = deviance(x1, size * q1) + deviance(x2, size * q2) + deviance(x3, size * q3)
+    return param, total, -f1 * (x1 / q1 - x3 / q3)
+
+
+@kernel
+def point_deviance(
+    x1: float, x2: float, x3: float, param: float, level: float, probit: bool
+) -> float:
+    """Deviance from the point of the curve: an upper bound on D, whatever the point."""
+    q1, q2, q3 = curve_point(param, level, probit)
+    if q1 <= 0.0 or q2 <= 0.0 or q3 <= 0.0:
+        return math.inf
+    size = x1 + x2 + x3
+    return deviance(x1, size * q1) + deviance(x2, size * q2) + deviance(x3, size * q3)
+
+
+@kernel
+def likelihood_limit(
+    x1: float, x2: float, x3: float, z: float, probit: bool
+) -> tuple[float, float, float]:
+    """T(x): the level whose signed root deviance is z; its point; slope of the root."""
+    size = x1 + x2 + x3
+    p1, p2 = x1 / size, x2 / size
+    if probit:
+        y1, y2 = normal_quantile(p1), normal_quantile(p2)
+        plug_in = y1 - y2
+        w1, w2 = 1.0 / _phi(y1), 1.0 / _phi(y2)
+        guess = y2
+    else:
+        plug_in = p1 - p2
+        w1, w2 = 1.0, 1.0
+        guess = p2
+    mean = w1 * p1 - w2 * p2
+    spread = math.sqrt(max(w1 * w1 * p1 + w2 * w2 * p2 - mean * mean, 1e-300) / size)
+    floor = -70.0 if probit else -1.0
+    low, high = floor, plug_in
+    level = max(plug_in - z * spread, 0.5 * (floor + plug_in) if not probit else plug_in - 8.0)
+    slope = -1.0 / spread
+    for _ in range(60):
+        guess, half, change = restricted(x1, x2, x3, level, probit, guess)
+        root = math.sqrt(max(2.0 * half, 0.0))
+        if root > z:
+            low = level
+        else:
+            high = level
+        slope = change / root if root > 1e-8 else -1.0 / spread
+        following = level - (root - z) / slope if slope < 0.0 else 0.5 * (low + high)
+        if not low < following < high:
+            following = 0.5 * (low + high)
+        step = following - level
+        level = following
+        if abs(step) <= 1e-12 * spread or high - low <= 1e-15:
+            break
+    # A hair lower, so that x is inside its own region whatever the last rounding was.
+    level -= 1e-9 * spread
+    guess, _, _ = restricted(x1, x2, x3, level, probit, guess)
+    return level, guess, slope
+
+
+@kernel
+def fill_boundary(
+    n: int,
+    seen1: int,
+    seen2: int,
+    level: float,
+    param: float,
+    z: float,
+    pseudo: float,
+    probit: bool,
+    first: int,
+    boundary: NDArray[np.int64],
+) -> None:
+    """Boundary of (a superset of) R_level for x2 = first, first + 1, ..."""
+    count = boundary.size
+    size = n + 3.0 * pseudo
+    limit = 0.5 * z * z
+    convex = level >= 0.0
+    last = first + count - 1
+    # Nodes from the observed x2 outwards; between nodes the boundary is a straight line.
+    for side in range(2):
+        guess = param
+        y1 = seen1 + pseudo
+        slope = 1.0
+        x2 = min(max(seen2, first), last)
+        previous_x2, previous = x2, 0.0
+        started = False
+        while True:
+            y2 = x2 + pseudo
+            room = size - pseudo - y2
+            share = y2 / size
+            on_curve, _, _ = curve_point(normal_quantile(share) if probit else share, level, probit)
+            # Outcomes on or below the curve are outside; the root is looked for above it.
+            proven = min(size * on_curve * (1.0 - 1e-12), room)
+            low, high = proven, room
+            if y1 <= low or y1 >= room:
+                y1 = min(low + z * math.sqrt(low + 1.0), 0.5 * (low + room))
+            empty = low >= room
+            for _ in range(60):
+                if empty:
+                    break
+                y3 = size - y1 - y2
+                guess, half, _ = restricted(y1, y2, y3, level, probit, guess)
+                q1, _, q3 = curve_point(guess, level, probit)
+                rise = math.log(y1 / y3) - math.log(q1 / q3)
+                root = math.sqrt(max(2.0 * half, 0.0))
+                if root < z:
+                    low = y1
+                else:
+                    high = y1
+                if low >= room:
+                    empty = True
+                    break
+                following = y1 - (root - z) * root / rise if rise > 0.0 else 0.5 * (low + high)
+                if following >= room and high >= room:
+                    following = room
+                elif not low < following < high:
+                    following = 0.5 * (low + high)
+                step = abs(following - y1)
+                y1 = following
+                if step <= 1e-4:
+                    break
+            # Prove it: step down until the deviance from some point is below the limit.
+            y1 = min(y1, room)
+            back = 0.0 if empty else 0.002
+            for _ in range(40):
+                y = y1 - back
+                if y <= proven:
+                    break
+                guess, half, _ = restricted(y, y2, size - y - y2, level, probit, guess)
+                if half < limit * (1.0 - 1e-12) - 1e-13 * size:
+                    proven = y
+                    break
+                back = 2.0 * back + 0.001
+            value = proven - pseudo
+            if proven >= room * (1.0 - 1e-12):
+                value = n - x2 + 0.5
+            if started and convex and abs(x2 - previous_x2) > 1:
+                for j in range(min(x2, previous_x2) + 1, max(x2, previous_x2)):
+                    line = previous + (value - previous) * (j - previous_x2) / (x2 - previous_x2)
+                    boundary[j - first] = math.floor(max(line - 1e-7, -1.0)) + 1
+            boundary[x2 - first] = math.floor(max(value, -1.0)) + 1
+            if started:
+                slope = (value - previous) / (x2 - previous_x2)
+            else:
+                started = True
+            previous_x2, previous = x2, value
+            if (side == 0 and x2 <= first) or (side == 1 and x2 >= last):
+                break
+            stride = 1
+            if convex:
+                stride = max(1, int(0.4 * math.sqrt(x2 + 1.0) * math.sqrt(1.0 - x2 / (n + 1.0))))
+            following_x2 = max(x2 - stride, first) if side == 0 else min(x2 + stride, last)
+            y1 = proven + slope * (following_x2 - x2)
+            x2 = following_x2
+    for j in range(first, last + 1):
+        if boundary[j - first] > n - j:
+            boundary[j - first] = n + 1
+    close_boundary(seen1, seen2, first, boundary)
+
+
+@kernel
+def wald_pseudo(z: float) -> float:
+    """Pseudo-count per cell with which the linear Wald limit is monotone in both counts.
+
+    With d = p1 - p2, v = p1 + p2 - d^2 and p >= a/N: z |1 -+ 2 d|/(2 sqrt(N v)) <= 1 is all
+    that is needed, and N v >= 4 a where |1 -+ 2 d| reaches 3, at d near -+1.
+    """
+    return max(1.0, 9.0 * z * z / 16.0)
+
+
+@kernel
+def wald_limit(n: int, x1: int, x2: int, z: float) -> float:
+    """Wald lower limit of the linear margin with pseudo-counts."""
+    a = wald_pseudo(z)
+    size = n + 3.0 * a
+    p1, p2 = (x1 + a) / size, (x2 + a) / size
+    return p1 - p2 - z * math.sqrt((p1 + p2 - (p1 - p2) ** 2) / size)
+
+
+@kernel
+def complement_level(n: int, x1: int, level: float, probit: bool) -> float:
+    """Bound on the margin if every vote but those for c were for the top class."""
+    p, q = proportion_lower(float(x1), float(n), level)
+    return float(margin_down(p, q, q, p, probit))
+
+
+@kernel
+def complement_count(n: int, x1: int, limit: float, level: float, probit: bool) -> int:
+    """Smallest count up to x1 whose `complement_level` is at least ``limit``."""
+    if probit:
+        p, q = 0.5 * math.erfc(-0.5 * limit * ROOT_HALF), 0.5 * math.erfc(0.5 * limit * ROOT_HALF)
+    else:
+        p, q = 0.5 * (1.0 + limit), 0.5 * (1.0 - limit)
+    if p <= 0.0 or q <= 0.0:
+        return 0
+    # A tail that is a little above the level still counts: the region may only grow.
+    enough = math.log(level) + 1e-8
+    low, high = 0, x1
+    while low < high:
+        k = (low + high) // 2
+        if k >= 1 and upper_tail(float(k), float(n), p, q)[0] <= enough:
+            high = k
+        else:
+            low = k + 1
+    return high
+
+
+@kernel
+def fill_wald(
+    n: int,
+    seen1: int,
+    seen2: int,
+    limit: float,
+    z: float,
+    first: int,
+    boundary: NDArray[np.int64],
+) -> None:
+    """Boundary of {Wald limit >= limit}, linear scale, from a quadratic in d."""
+    a = wald_pseudo(z)
+    size = n + 3.0 * a
+    limit -= 1e-13
+    for j in range(boundary.size):
+        p2 = (first + j + a) / size
+        # (d - limit)^2 N = z^2 (d + 2 p2 - d^2), the larger root.
+        half = 0.5 * (2.0 * limit * size + z * z)
+        rest = size * limit * limit - 2.0 * z * z * p2
+        lead = size + z * z
+        root = (half + math.sqrt(max(half * half - lead * rest, 0.0))) / lead
+        # A millionth of a vote covers the rounding for n up to 1e9.
+        b = math.ceil((p2 + root) * size - a - 1e-6)
+        boundary[j] = n + 1 if b > n - first - j else max(int(b), 0)
+    close_boundary(seen1, seen2, first, boundary)
+
+
+@kernel
+def close_boundary(seen1: int, seen2: int, first: int, boundary: NDArray[np.int64]) -> None:
+    """Enlarge the region to one that contains the observed point and is monotone."""
+    last = first + boundary.size - 1
+    for j in range(min(seen2, last), first - 1, -1):
+        boundary[j - first] = min(boundary[j - first], seen1)
+    for j in range(boundary.size - 2, -1, -1):
+        boundary[j] = min(boundary[j], boundary[j + 1])
+
+
+@kernel
+def fill_runner_up(
+    n: int,
+    seen1: int,
+    level: float,
+    alpha: float,
+    share: float,
+    probit: bool,
+    seen2: int,
+    first: int,
+    boundary: NDArray[np.int64],
+) -> None:
+    """Boundary of {g(Clopper-Pearson lower, upper) >= level} at the given split of alpha."""
+    log_share = math.log(share * alpha)
+    y1 = seen1
+    for j in range(boundary.size):
+        y2 = first + j
+        q, p = proportion_lower(float(n - y2), float(n), (1.0 - share) * alpha)
+        if probit:
+            x = (normal_quantile(p) if p <= 0.5 else -normal_quantile(q)) + level
+            need, rest = 0.5 * math.erfc(-x / math.sqrt(2.0)), 0.5 * math.erfc(x / math.sqrt(2.0))
+        else:
+            need = p + level
+            rest = 1.0 - need
+        if need >= 1.0 or rest <= 0.0:
+            boundary[j] = n + 1
+            continue
+        if need <= 0.0:
+            boundary[j] = 0
+            continue
+        y1 = max(y1, 1)
+        while y1 <= n - y2 and upper_tail(float(y1), float(n), need, rest)[0] > log_share + 1e-8:
+            y1 += 1
+        while y1 > 1 and upper_tail(float(y1 - 1), float(n), need, rest)[0] <= log_share + 1e-8:
+            y1 -= 1
+        boundary[j] = y1 if y1 <= n - y2 else n + 1
+        y1 = min(y1, n)
+    close_boundary(seen1, seen2, first, boundary)
+
+
+@kernel
+def _edge(
+    n: int, at: float, level: float, probit: bool, end: bool, b: NDArray[np.int64], first: int
+) -> float:
+    return edge_value(n, at, level, probit, end, b, first)
+
+
+@kernel
+def _log_p(
+    n: int, at: float, level: float, probit: bool, b: NDArray[np.int64], first: int
+) -> float:
+    q1, q2, q3 = curve_point(at, level, probit)
+    return log_tail_upper(n, q1, q2, q3, b, first)
+
+
+@kernel
+def certify_level(
+    n: int,
+    boundary: NDArray[np.int64],
+    first: int,
+    level: float,
+    probit: bool,
+    a1: float,
+    a1_rest: float,
+    b2: float,
+    b2_rest: float,
+    share: float,
+    target: float,
+    rate: float,
+    slack: float,
+    budget: int,
+) -> tuple[float, float, int, int, bool]:
+    """Lower ``level`` as little as needed until sup log P <= target is proved.
+
+    Cells are proved one by one. What is proved at a level holds at every lower one, so a
+    cell that cannot be proved lowers the level for itself and for the cells still to come.
+    Returns (proved level, largest cell bound, cells, evaluations, success).
+    """
+    start, end, start_edge, end_edge = curve_window(a1, a1_rest, b2, b2_rest, level, probit, share)
+    if start > end and not start_edge and not end_edge:
+        return level, -math.inf, 0, 0, True
+    start = min(start, end)
+    used, proved = 0, 0
+    asked = level
+    largest = -math.inf
+    aim = target - 0.5 * slack
+    tolerance = 0.25 * slack / rate
+    for edge in range(2):
+        if (edge == 0 and not start_edge) or (edge == 1 and not end_edge):
+            continue
+        for trial in range(60):
+            at = start if edge == 0 else end
+            value = _edge(n, at, level, probit, edge == 1, boundary, first)
+            used += 1
+            if value <= target:
+                break
+            level -= (value - aim) / rate * 1.2**trial
+            if not probit and level <= -1.0:
+                return -1.0, value, proved, used, False
+            if edge == 1:
+                # The curve is cut further out at a lower level.
+                _, end, _, end_edge = curve_window(a1, a1_rest, b2, b2_rest, level, probit, share)
+                if not end_edge:
+                    value = -math.inf
+                    break
+        if value > target:
+            return level, value, proved, used, False
+        largest = max(largest, value)
+        proved += 1
+    if level < asked:
+        start, _, _, _ = curve_window(a1, a1_rest, b2, b2_rest, level, probit, share)
+    start = min(start, end)
+    span = 2 * budget + 40
+    left, right = np.empty(span), np.empty(span)
+    v_left, v_right = np.empty(span), np.empty(span)
+    l_left, l_right = np.empty(span), np.empty(span)
+    cells = 8
+    nodes = np.empty(cells + 1)
+    value_at = np.empty(cells + 1)
+    peak = 0
+    for i in range(cells + 1):
+        nodes[i] = start + (end - start) * i / cells
+        value_at[i] = _log_p(n, nodes[i], level, probit, boundary, first)
+        used += 1
+        if value_at[i] > value_at[peak]:
+            peak = i
+    level_at = np.full(cells + 1, level)
+    top = value_at[peak]
+    if 0 < peak < cells:
+        # Where the parabola through the three highest puts the maximum.
+        rise, fall = top - value_at[peak - 1], top - value_at[peak + 1]
+        if rise + fall > 0.0:
+            top += 0.125 * (rise - fall) ** 2 / (rise + fall)
+    for _attempt in range(6):
+        if top <= target - 0.1 * slack:
+            break
+        level -= (top - aim) / rate
+        value_at[peak] = _log_p(n, nodes[peak], level, probit, boundary, first)
+        drop = value_at[peak]
+        level_at[peak] = level
+        used += 1
+        top = drop
+    stack = 0
+    order = np.argsort(value_at[:cells] + value_at[1:])
+    for k in range(cells):
+        i = order[k]
+        left[stack], right[stack] = nodes[i], nodes[i + 1]
+        v_left[stack], v_right[stack] = value_at[i], value_at[i + 1]
+        l_left[stack], l_right[stack] = level_at[i], level_at[i + 1]
+        stack += 1
+    result = level
+    begin, begin_level, largest_level = start, level, asked
+    while stack > 0:
+        stack -= 1
+        u, v = left[stack], right[stack]
+        log_u, log_v = v_left[stack], v_right[stack]
+        level_u, level_v = l_left[stack], l_right[stack]
+        while True:
+            if used >= budget:
+                return level, largest, proved, used, False
+            if not probit and level <= -1.0:
+                return -1.0, largest, proved, used, False
+            if level < largest_level - slack / rate:
+                # What was proved higher up says little about how much is left here.
+                largest, largest_level = -math.inf, level
+            if level < begin_level:
+                # At a lower level the curve enters the window later.
+                begin, _, _, _ = curve_window(a1, a1_rest, b2, b2_rest, level, probit, share)
+                begin_level = level
+            if v <= begin:
+                break
+            if u < begin:
+                u, log_u = begin, 1.0
+            if log_u > target or level_u < level:
+                log_u, level_u = _log_p(n, u, level, probit, boundary, first), level
+                used += 1
+                if log_u > target:
+                    level -= (log_u - aim) / rate
+                    continue
+            if log_v > target or level_v < level:
+                log_v, level_v = _log_p(n, v, level, probit, boundary, first), level
+                used += 1
+                if log_v > target:
+                    level -= (log_v - aim) / rate
+                    continue
+            a1_, a2_, a3_ = curve_point(u, level_u, probit)
+            b1_, b2_, b3_ = curve_point(v, level_v, probit)
+            upper = chord_upper(n, a1_, a2_, a3_, log_u, b1_, b2_, b3_, log_v)
+            if v <= u:
+                upper = max(log_u, log_v)
+            dip = 0.0
+            convex = not probit and min(level_u, level_v) >= 0.0
+            if v > u and not convex:
+                dip = chord_dip(a1_, a2_, a3_, b1_, b2_, b3_, probit, tolerance)
+            floor = min(level_u, level_v) - dip
+            if upper <= target and (floor >= level - tolerance):
+                result = min(result, floor)
+                largest = max(largest, upper)
+                proved += 1
+                break
+            middle = middle_of(u, v, level, probit)
+            high = max(log_u, log_v)
+            narrow = not u < middle < v
+            if upper > target and upper - high <= 0.5 * slack and min(level_u, level_v) <= level:
+                level -= (upper - aim) / rate
+                log_u, log_v = 1.0, 1.0
+                continue
+            if narrow:
+                level -= slack / rate
+                log_u, log_v = 1.0, 1.0
+                continue
+            log_m, level_m = _log_p(n, middle, level, probit, boundary, first), level
+            used += 1
+            left[stack], right[stack] = u, middle
+            v_left[stack], v_right[stack] = log_u, log_m
+            l_left[stack], l_right[stack] = level_u, level_m
+            stack += 1
+            u, log_u, level_u = middle, log_m, level_m
+    return min(result, level), largest, proved, used, True
+
+
+@kernel
+def exact_row(
+    x1: int,
+    x2: int,
+    n: int,
+    alpha: float,
+    beta: float,
+    kind: int,
+    share: float,
+    keep: float,
+    pseudo: float,
+    slack: float,
+    budget: int,
+    probit: bool,
+    out: NDArray[np.float64],
+) -> None:
+    """Bound for one competitor; out = (lower, log p-value bound, cells, evaluations, status)."""
+    nothing = -math.inf if probit else -1.0
+    out[0], out[1], out[2], out[3], out[4] = nothing, 0.0, 0.0, 0.0, 0.0
+    if x1 == 0 and probit:
+        return
+    tiny = edge_share(n, alpha)
+    a1, a1_rest, b2, b2_rest = 0.0, 1.0, 1.0, 0.0
+    if beta > 0.0:
+        a1, a1_rest = proportion_lower(float(x1), float(n), 0.5 * beta)
+        b2_rest, b2 = proportion_lower(float(n - x2), float(n), 0.5 * beta)
+        # Already valid at beta, whatever happens below.
+        out[0] = margin_down(a1, a1_rest, b2, b2_rest, probit)
+        out[1] = math.log(beta)
+    target = math.log(alpha - beta) - 1e-12
+    z = max(-normal_quantile(alpha), 0.3)
+    x3 = n - x1 - x2
+    y1, y2, y3 = x1 + pseudo, x2 + pseudo, x3 + pseudo
+    tested, param, slope = likelihood_limit(y1, y2, y3, z, probit)
+    rate = (z + 1.0 / (z + 0.5)) * abs(slope)
+    rate0, slack0 = rate, slack
+    # What x2 the sweeps will visit: the window of q2, and what the draws add to it.
+    start, end, _start_edge, _end_edge = curve_window(
+        a1, a1_rest, b2, b2_rest, tested + 2.0 / rate, probit, tiny
+    )
+    _, low, _ = curve_point(min(start, end), 0.0, probit)
+    _, high, _ = curve_point(max(start, end), 0.0, probit)
+    low, high = min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0)
+    if beta <= 0.0 or not low <= high:
+        low, high = 0.0, 1.0
+    first = int(max(n * low - 9.0 * math.sqrt(n * low) - 40.0, 0.0))
+    last = int(min(n * high + 7.0 * math.sqrt(n * high) + 40.0, float(n)))
+    first = min(first, x2)
+    last = max(last, x2)
+    boundary = np.empty(last - first + 1, dtype=np.int64)
+    limit, least = tested, 0
+    if kind == 1:
+        limit = wald_limit(n, x1, x2, z)
+    elif kind == 0:
+        # Ordered by the smaller of two limits: the likelihood's is too generous to outcomes
+        # near x3 = 0, where Clopper-Pearson for n - x2 of two cells is the limit to beat.
+        # With few draws the two differ too much to be mixed; n and alpha alone decide.
+        widest, _, _ = likelihood_limit(n + pseudo, pseudo, pseudo, z, probit)
+        level = keep * (alpha - beta)
+        if widest - complement_level(n, n, level, probit) <= 0.05:
+            limit = min(tested, complement_level(n, n - x2, level, probit))
+            least = complement_count(n, n - x2, limit, level, probit)
+            if limit < tested:
+                param, _, _ = restricted(y1, y2, y3, limit, probit, param)
+    if kind == 0:
+        fill_boundary(n, x1, x2, limit, param, z, pseudo, probit, first, boundary)
+    elif kind == 1:
+        fill_wald(n, x1, x2, limit, z, first, boundary)
+    else:
+        p, p_rest = proportion_lower(float(x1), float(n), share * (alpha - beta))
+        q_rest, q = proportion_lower(float(n - x2), float(n), (1.0 - share) * (alpha - beta))
+        base = margin_down(p, p_rest, q, q_rest, probit)
+        fill_runner_up(n, x1, base, alpha - beta, share, probit, x2, first, boundary)
+        # Valid at alpha - beta by itself, and its own p-value bound is alpha.
+        if base > out[0]:
+            out[0], out[1] = base, math.log(alpha)
+    for j in range(boundary.size):
+        if n - first - j < least:
+            boundary[j] = n + 1
+    # Solve at one point of the curve; the certificate then only lowers what comes out.
+    level = tested
+    aim = target - 0.5 * slack
+    low_level, high_level = -math.inf, math.inf
+    previous, previous_level = 0.0, math.inf
+    used = 0
+    for _ in range(12):
+        start, end, _start_edge, end_edge = curve_window(
+            a1, a1_rest, b2, b2_rest, level, probit, tiny
+        )
+        at = min(max(param, start), end)
+        if start > end and not end_edge:
+            # No null point is left at this level: it can only be too low.
+            low_level = level
+            level += 1.0 / rate
+            continue
+        value = _log_p(n, at, level, probit, boundary, first)
+        used += 1
+        if value > target:
+            high_level = level
+        else:
+            low_level = level
+        step = (aim - value) / rate
+        step = min(max(step, -4.0 / rate), 4.0 / rate)
+        following = level + step
+        if abs(aim - value) <= 0.4 * slack:
+            break
+        if previous_level < math.inf and level != previous_level:
+            change = (value - previous) / (level - previous_level)
+            if change > 0.1 * rate and change < 10.0 * rate:
+                rate = change
+                following = level + (aim - value) / rate
+        if not low_level < following < high_level:
+            if low_level > -math.inf and high_level < math.inf:
+                following = 0.5 * (low_level + high_level)
+            else:
+                following = level + step
+        previous, previous_level = value, level
+        if not probit:
+            following = min(max(following, -1.0 + 1e-12), 1.0 - 1e-12)
+        level = following
+    cells = 0
+    short = False
+    known, known_value = -math.inf, 0.0
+    settled = False
+    for attempt in range(5):
+        proved, largest, count, spent, done = certify_level(
+            n,
+            boundary,
+            first,
+            level,
+            probit,
+            a1,
+            a1_rest,
+            b2,
+            b2_rest,
+            tiny,
+            target,
+            rate,
+            slack,
+            budget,
+        )
+        used += spent
+        cells += count
+        if done:
+            # The parameters stand for exact points only up to rounding.
+            proved -= 1e-14 * (1.0 + abs(proved))
+            if proved > out[0]:
+                out[0] = max(proved, nothing)
+                out[1] = math.log(math.exp(min(largest, target)) + beta)
+            if largest >= target - 1.5 * slack:
+                settled = True
+                break
+            if short:
+                break
+            # Far from where the rate was measured, measure it again.
+            if known > -math.inf and proved > known and largest > known_value:
+                rate = min(max((largest - known_value) / (proved - known), 0.2 * rate), 5.0 * rate)
+            elif known > -math.inf and attempt > 2:
+                rate *= 2.0
+            if proved > known:
+                known, known_value = proved, largest
+            level = max(proved, known) + min(max(aim - largest, 0.5 * slack), 3.0) / rate
+        else:
+            short = True
+            level = min(proved, level) - (attempt + 1.0) / rate
+            slack = min(2.0 * slack, 0.5)
+            if probit and level < -60.0:
+                break
+        if not probit:
+            level = min(max(level, -1.0 + 1e-12), 1.0 - 1e-12)
+    if not settled:
+        # Few draws: the p-value is far from exponential in the level. Bisect instead.
+        low = out[0] if out[0] > -math.inf else -60.0
+        high = max(tested, low) + 4.0 / rate0
+        if not probit:
+            high = min(high, 1.0)
+        for _ in range(60):
+            if high - low <= 0.3 * slack / rate0:
+                break
+            level = 0.5 * (low + high)
+            upper, value, at, dip, spent = certified_sup(
+                n,
+                boundary,
+                first,
+                level,
+                probit,
+                a1,
+                a1_rest,
+                b2,
+                b2_rest,
+                tiny,
+                0.25 * slack0,
+                0.1 * slack0 / rate0,
+                target,
+                budget,
+            )
+            used += spent
+            if upper <= target:
+                low = level
+                if level - dip - 1e-14 * (1.0 + abs(level)) > out[0]:
+                    out[0] = level - dip - 1e-14 * (1.0 + abs(level))
+                    out[1] = math.log(math.exp(upper) + beta)
+                if upper >= target - slack0:
+                    break
+            else:
+                high = level
+                if value <= target and spent >= budget:
+                    short = True
+    out[4] = 0.0 if short else 1.0
+    out[2], out[3] = cells, used

@@ -1,0 +1,22 @@
+"""Bounds on the mean of bounded samples.
+
+The contract of a method is in `rsbounds.bounds.mean._base`. To add one: a file with a
+`MeanMethod`, and one line here (or an entry point of the group ``rsbounds.mean_bounds`` in
+your own package). The contract tests and `rsbounds methods` then pick it up.
+"""
+
+from __future__ import annotations
+
+from rsbounds.bounds.mean._base import MEAN_METHODS, MeanMethod, mean_bound, mean_method
+
+MEAN_METHODS.register("goal", "rsbounds.bounds.mean.goal:Goal")
+MEAN_METHODS.register("mixture", "rsbounds.bounds.mean.mixture:Mixture")
+MEAN_METHODS.register("betting", "rsbounds.bounds.mean.betting:Betting")
+MEAN_METHODS.register("prpl-eb", "rsbounds.bounds.mean.prpl_eb:PrPlEB")
+MEAN_METHODS.register(
+    "empirical-bernstein", "rsbounds.bounds.mean.empirical_bernstein:EmpiricalBernstein"
+)
+MEAN_METHODS.register("hoeffding", "rsbounds.bounds.mean.hoeffding:Hoeffding")
+MEAN_METHODS.register("clopper-pearson", "rsbounds.bounds.mean.clopper_pearson:ClopperPearson")
+
+__all__ = ["MEAN_METHODS", "MeanMethod", "mean_bound", "mean_method"]

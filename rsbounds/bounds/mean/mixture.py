@@ -1,0 +1,54 @@
+"""The average of the capital over constant bets: near the best bet at every time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsbounds.bounds.mean._base import MeanMethod, checked_caps
+from rsbounds.bounds.mean._capital import constant_rows
+
+#: Caps and weights found by a random search: within a tenth of the best capped plug-in bet,
+#: time-uniform, on Beta(20, 2), Bernoulli(0.95) and Beta(50, 0.5) from n = 100 to 100,000.
+CAPS = (0.99, 0.9, 0.7, 0.4, 0.2, 0.1, 0.04, 0.015)
+WEIGHTS = (0.28, 0.42, 0.1, 0.08, 0.08, 0.02, 0.01, 0.01)
+
+
+@dataclass(frozen=True)
+class Mixture(MeanMethod):
+    """Average over several gamma of the capital prod (1 - gamma + gamma X_i/m).
+
+    With probability at least 1 - alpha the mean is at least the bound at every n at once: the
+    largest m whose average capital ever reached 1/alpha (Ville's inequality; the average of
+    supermartingales is one). Each gamma is a constant bet at a cap gamma/m, good at the
+    horizon it suits; the average is behind the best of them by at most ln(1/weight) in
+    ln(1/alpha), and needs no estimate of the variance.
+
+    Parameters
+    ----------
+    caps : tuple of float
+        The gammas, in (0, 0.999].
+    weights : tuple of float
+        Share of the starting capital of each; they add to 1.
+    """
+
+    caps: tuple[float, ...] = CAPS
+    weights: tuple[float, ...] = WEIGHTS
+
+    name: ClassVar[str] = "mixture"
+    source: ClassVar[str] = "Ville's inequality for an average of capitals (method of mixtures)"
+    cost: ClassVar[str] = "about a thousand multiplications per sample"
+    choose: ClassVar[str] = "when one setting must serve every sample size, or at every time"
+
+    def __post_init__(self) -> None:
+        caps, weights = checked_caps(self.caps, self.weights)
+        object.__setattr__(self, "caps", caps)
+        object.__setattr__(self, "weights", weights)
+
+    def lower(self, y: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
+        lower = np.empty(len(y))
+        constant_rows(y, alpha, np.array(self.caps), np.array(self.weights), lower)
+        return lower

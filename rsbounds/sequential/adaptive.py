@@ -1,0 +1,206 @@
+"""Stop when a further look cannot raise the radius by more than a stated fraction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rsbounds import _validate
+from rsbounds._types import Certificates, MarginBound, Selection
+from rsbounds.bounds.margin import MarginMethod, margin_lower_bound, margin_method
+from rsbounds.noises import Noise
+from rsbounds.sequential._record import certificates
+from rsbounds.sequential.decide import checked_increments
+from rsbounds.sequential.looks import checked_looks, geometric_looks
+
+
+class Adaptive:
+    """Radii from looks at growing sample sizes, until another look is not worth its draws.
+
+    At look l the margin is bounded from all counts so far at level alpha times share_l; the
+    shares add to 1, so with probability at least 1 - alpha the bounds of *all* looks hold
+    (union bound, with the margin method's theorem), the best of them is reported, and the
+    rule that stops may be anything. Here it stops once the radius projected to every later
+    look (counts scaled up, that look's share) exceeds the best one by no more than ``gain``
+    of it, or of the radius that a margin of one buys where the best is smaller than that:
+    a tiny radius is not worth much either.
+
+    Parameters
+    ----------
+    top : int, (B,) integers or Selection
+        Class of each input, fixed before the counts are seen.
+    noise : Noise
+        The law the draws come from.
+    alpha : float
+        Error probability of each row's statement, all looks together.
+    looks : sequence of int
+        Total draws at each look, increasing; see `geometric_looks`.
+    shares : sequence of float, optional
+        Share of alpha of each look; by default in proportion to its size, because the largest
+        radii are limited by alpha at the last look.
+    gain : float
+        Fraction of the radius that a further look must promise for a row to go on, >= 0.
+    method : str or MarginMethod
+        Margin bound, with ``**options``.
+
+    Raises
+    ------
+    ValueError
+        An argument out of range.
+
+    Examples
+    --------
+    >>> import rsbounds
+    >>> run = rsbounds.Adaptive(0, noise=rsbounds.Gaussian(sigma=0.5), looks=(100, 1000, 10000))
+    >>> while run.active.any():
+    ...     run.update(run.wanted[:, None] // 10 * [8, 1, 1])
+    >>> run.n, f"{run.certificates().radius[0]:.2f}"
+    (array([10000]), '0.50')
+    """
+
+    def __init__(
+        self,
+        top: ArrayLike | Selection,
+        *,
+        noise: Noise,
+        alpha: float = 0.001,
+        looks: Sequence[int] = geometric_looks(1000, 100_000, 3.0),
+        shares: Sequence[float] | None = None,
+        gain: float = 0.03,
+        method: str | MarginMethod = "runner-up",
+        **options: Any,
+    ) -> None:
+        if not isinstance(noise, Noise):
+            raise ValueError(
+                f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)"
+            )
+        self.noise = noise
+        self.alpha = _validate.alpha(alpha)
+        self.looks = checked_looks(looks)
+        weights = np.asarray(self.looks if shares is None else shares, dtype=np.float64)
+        if weights.shape != (len(self.looks),) or not (weights > 0).all():
+            raise ValueError(
+                f"shares is {shares!r}; allowed: one positive number for each of "
+                f"{len(self.looks)} looks"
+            )
+        if shares is not None and abs(weights.sum() - 1.0) > 1e-9:
+            raise ValueError(f"shares is {shares!r}, adding to {weights.sum()}; allowed: sum 1")
+        self.shares = weights / weights.sum() * (1.0 - 1e-15)
+        self.gain = _validate.number("gain", gain, "a number >= 0", lambda v: v >= 0)
+        self.method = margin_method(method, options)
+        self._selection = top if isinstance(top, Selection) else None
+        self.top = np.atleast_1d(np.asarray(top.top if isinstance(top, Selection) else top))
+        rows = self.top.size
+        self._counts: NDArray[np.int64] | None = None
+        self._look = np.zeros(rows, dtype=np.int64)
+        self._stopped = np.zeros(rows, dtype=bool)
+        unknown = -np.inf if noise.scale == "probit" else -1.0
+        self._best = np.full(rows, unknown)
+        self._proven = np.ones(rows, dtype=bool)
+
+    def __len__(self) -> int:
+        return self.top.size
+
+    @property
+    def active(self) -> NDArray[np.bool_]:
+        """(B,) True where more draws are wanted."""
+        return ~self._stopped
+
+    @property
+    def n(self) -> NDArray[np.int64]:
+        """(B,) draws used."""
+        used = np.concatenate([[0], self.looks])
+        return np.asarray(used[self._look])
+
+    @property
+    def wanted(self) -> NDArray[np.int64]:
+        """(B,) draws wanted before the next look; 0 for a row that has stopped."""
+        sizes = np.concatenate([[0], self.looks, self.looks[-1:]])
+        return np.asarray(np.where(self._stopped, 0, sizes[self._look + 1] - sizes[self._look]))
+
+    def update(self, counts: ArrayLike) -> None:
+        """Add exactly the draws that were wanted, and look.
+
+        Parameters
+        ----------
+        counts : (K,) or (B, K) integers
+            Votes since the last update. Row i sums to ``wanted[i]``.
+
+        Raises
+        ------
+        ValueError
+            Another number of draws or rows, or entries that are not whole numbers >= 0;
+            nothing is taken then.
+        """
+        fresh, total = checked_increments(counts, self.top)
+        if self._counts is not None and fresh.shape != self._counts.shape:
+            raise ValueError(
+                f"counts has {fresh.shape[1]} columns; allowed: {self._counts.shape[1]} as before"
+            )
+        wrong = total != self.wanted
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueError(
+                f"counts row {row} sums to {total[row]}; allowed: {self.wanted[row]}, the draws "
+                "wanted (0 for a row that has stopped)"
+            )
+        sums = fresh if self._counts is None else self._counts + fresh
+        rows = np.flatnonzero(self.active)
+        look = self._look.copy()
+        best, proven = self._best.copy(), self._proven.copy()
+        stopped = self._stopped.copy()
+        for level in np.unique(look[rows]):
+            here = rows[look[rows] == level]
+            bound = self._bound(sums[here], here, int(level))
+            better = bound.lower > best[here]
+            best[here] = np.where(better, bound.lower, best[here])
+            proven[here] = np.where(better, bound.certified, proven[here])
+            stopped[here] = ~self._worth(sums[here], here, int(level), best[here])
+        look[rows] += 1
+        self._counts, self._look, self._stopped = sums, look, stopped
+        self._best, self._proven = best, proven
+
+    def _bound(self, counts: NDArray[np.int64], rows: NDArray[np.int64], look: int) -> MarginBound:
+        top: Any = self.top[rows]
+        if self._selection is not None:
+            top = Selection(self.top[rows], np.asarray(self._selection.counts)[rows])
+        return margin_lower_bound(
+            counts,
+            top,
+            alpha=float(self.alpha * self.shares[look]),
+            scale=self.noise.scale,
+            method=self.method,
+        )
+
+    def _worth(
+        self,
+        counts: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        look: int,
+        best: NDArray[np.float64],
+    ) -> NDArray[np.bool_]:
+        """Whether some later look is expected to gain enough."""
+        worth = np.zeros(len(rows), dtype=bool)
+        now = self.noise.radius(best)
+        for later in range(look + 1, len(self.looks)):
+            factor = self.looks[later] / self.looks[look]
+            expected = np.floor(counts * factor + 0.5).astype(np.int64)
+            there = self.noise.radius(self._bound(expected, rows, later).lower)
+            worth |= there - now > self.gain * np.maximum(now, self.noise.radius(1.0))
+        return worth
+
+    def certificates(self) -> Certificates:
+        """The best radius of each row over its looks so far; valid at any moment."""
+        return certificates(
+            self._best.copy(),
+            self.top,
+            self.n,
+            noise=self.noise,
+            alpha=self.alpha,
+            method=f"adaptive {self.method.name}",
+            guarantee=self.method.guarantee,
+            certified=self._proven.copy(),
+        )

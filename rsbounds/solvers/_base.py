@@ -1,0 +1,98 @@
+"""The contract of an inner solver.
+
+Given a monotone region and a level L, a solver looks for the q with g(q) <= L under which
+the region is most probable, inside {q1 >= a1, q2 <= b2}, and returns
+
+* ``value``: P_q(region) at the best point it found (a lower bound on the supremum),
+* ``point``: that q,
+* ``upper``: a *proven* upper bound on the supremum, or infinity if it proves nothing.
+
+A value above the error probability refutes L; only ``upper`` can accept it. Solvers know
+nothing of bounds; `rsbounds.bounds.margin` runs any of them under one outer search. To add
+one: a file, and one line in `rsbounds.solvers` (or an entry point of ``rsbounds.solvers``).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsbounds._registry import Registry
+from rsbounds._types import Scale
+
+
+@dataclass(frozen=True)
+class Region:
+    """Outcomes (x1, x2) of n draws with x1 >= boundary[x2], boundary nondecreasing.
+
+    Attributes
+    ----------
+    n : int
+        Draws.
+    boundary : (n + 1,) int64
+        Smallest x1 inside for each x2; n + 1 where there is none.
+    scale : {"linear", "probit"}
+        Scale of the margin g.
+    """
+
+    n: int
+    boundary: NDArray[np.int64]
+    scale: Scale
+
+    def probability(self, q1: float, q2: float) -> float:
+        """Upper bound on P_q(region), within 1e-6 of it (relative)."""
+        from rsbounds.solvers._trinomial import log_tail_upper
+
+        rest = max(1.0 - q1 - q2, 0.0)
+        return math.exp(log_tail_upper(self.n, q1, q2, rest, self.boundary, 0))
+
+
+@dataclass(frozen=True)
+class Window:
+    """Null points that count: q1 >= a1 and q2 <= b2."""
+
+    a1: float = 0.0
+    b2: float = 1.0
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a solver found; see the module's text."""
+
+    value: float
+    point: tuple[float, float, float]
+    upper: float = math.inf
+    evaluations: int = 0
+
+
+class Solver(Protocol):
+    """See the module's text."""
+
+    def __call__(self, region: Region, level: float, window: Window, enough: float) -> Solution:
+        """Solve; may stop as soon as a value exceeds ``enough``."""
+
+
+SOLVERS: Registry[type[Solver]] = Registry("solver", "rsbounds.solvers")
+
+
+def curve_range(region: Region, level: float, window: Window) -> tuple[float, float]:
+    """Range of q2 on the curve g = level inside the window (empty if reversed)."""
+    from scipy.special import ndtr, ndtri
+
+    if region.scale == "linear":
+        return max(0.0, -level, window.a1 - level), min(window.b2, 0.5 * (1.0 - level))
+    start = float(ndtr(ndtri(window.a1) - level)) if window.a1 > 0 else 0.0
+    return start, min(window.b2, float(ndtr(-0.5 * level)))
+
+
+def on_curve(region: Region, level: float, q2: float) -> tuple[float, float, float]:
+    """The point of the curve g = level with that q2."""
+    from scipy.special import ndtr, ndtri
+
+    q1 = q2 + level if region.scale == "linear" else float(ndtr(ndtri(q2) + level))
+    q1 = min(max(q1, 0.0), 1.0 - q2)
+    return q1, q2, max(1.0 - q1 - q2, 0.0)

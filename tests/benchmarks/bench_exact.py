@@ -1,0 +1,131 @@
+"""Every figure asked of the exact bound: `python tests/benchmarks/bench_exact.py [--quick]`.
+
+Reads cifar10_resnet110_sigma0.25_counts.tsv from ``$RSBOUNDS_DATA`` or ``../shared/data``
+beside the repository root; draws n of its 100,000 votes hypergeometrically, seed fixed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.random import default_rng
+from scipy.special import ndtri
+
+import rsbounds
+
+ALPHA = 0.001
+SIGMA = 0.25
+
+
+def data_file() -> Path | None:
+    folder = os.environ.get("RSBOUNDS_DATA", "")
+    root = Path(folder) if folder else Path(__file__).resolve().parents[3] / "shared" / "data"
+    path = root / "cifar10_resnet110_sigma0.25_counts.tsv"
+    return path if path.exists() else None
+
+
+def thinned(counts: np.ndarray, n: int, seed: int) -> np.ndarray:
+    if n == counts[0].sum():
+        return counts
+    return np.stack(
+        [default_rng([seed, i]).multivariate_hypergeometric(row, n) for i, row in enumerate(counts)]
+    )
+
+
+def limit(p1: np.ndarray, p2: np.ndarray, n: int, scale: str) -> tuple[np.ndarray, np.ndarray]:
+    """Plug-in margin and the delta-method limit."""
+    if scale == "linear":
+        margin, w1, w2 = p1 - p2, np.ones_like(p1), np.ones_like(p2)
+    else:
+        margin = ndtri(p1) - ndtri(p2)
+        w1 = np.sqrt(2 * np.pi) * np.exp(ndtri(p1) ** 2 / 2)
+        w2 = np.sqrt(2 * np.pi) * np.exp(ndtri(p2) ** 2 / 2)
+    mean = w1 * p1 - w2 * p2
+    spread = np.sqrt((w1**2 * p1 + w2**2 * p2 - mean**2) / n)
+    return margin, margin + ndtri(ALPHA) * spread
+
+
+def bounds(counts: np.ndarray, scale: str, method: str, **options: object) -> rsbounds.MarginBound:
+    return rsbounds.margin_lower_bound(
+        counts, counts.argmax(axis=1), alpha=ALPHA, scale=scale, method=method, **options
+    )
+
+
+def ratios(counts: np.ndarray, seeds: int) -> None:
+    print("half-width ratio over rows with three or more classes seen; ms per row, one core")
+    print("scale   n       seed  rows  exact   runner-up  complement  median ms  mean ms")
+    for scale in ("probit", "linear"):
+        for n in (100, 1000, 10_000, 100_000):
+            for seed in range(1 if n == 100_000 else seeds):
+                table = thinned(counts, n, seed)
+                table = table[(table > 0).sum(axis=1) >= 3]
+                ordered = np.sort(table, axis=1)[:, ::-1]
+                margin, best = limit(ordered[:, 0] / n, ordered[:, 1] / n, n, scale)
+                width = (margin - best).mean()
+                cells = [
+                    (margin - bounds(table, scale, m).lower).mean() / width
+                    for m in ("exact", "runner-up", "complement")
+                ]
+                times = []
+                for i in range(len(table)):
+                    start = time.perf_counter()
+                    bounds(table[i : i + 1], scale, "exact")
+                    times.append(1e3 * (time.perf_counter() - start))
+                print(
+                    f"{scale:7} {n:<7} {seed:<5} {len(table):<5} {cells[0]:.4f}  {cells[1]:.4f}"
+                    f"     {cells[2]:.4f}      {np.median(times):.3f}      {np.mean(times):.3f}"
+                )
+
+
+def radii(counts: np.ndarray, labels: np.ndarray) -> None:
+    exact = bounds(counts, "probit", "exact")
+    floor = bounds(counts, "probit", "runner-up")
+    radius = SIGMA / 2 * np.maximum(exact.lower, 0.0)
+    correct = counts.argmax(axis=1) == labels
+    gap = exact.lower - floor.lower
+    print(f"mean radius {np.floor(radius.mean() * 1e6) / 1e6:.6f} (asked: 0.46922)")
+    print(f"ACR {np.floor((radius * correct).mean() * 1e6) / 1e6:.6f} (asked: 0.41676)")
+    print(
+        f"rows below runner-up by more than 1e-9: {(gap < -1e-9).sum()}, least gap {gap.min():.2e}"
+    )
+    print(
+        f"certified {int(exact.certified.sum())} of {len(counts)}, "
+        f"p-value bound at most {exact.details['p_value'].max():.6f}, "
+        f"exhausted {int(exact.details['exhausted'].sum())}"
+    )
+
+
+def table_time(counts: np.ndarray) -> None:
+    rng = default_rng(1)
+    rows = counts[rng.integers(0, len(counts), 10_000)]
+    rows = np.stack([rng.multinomial(100_000, row / row.sum()) for row in rows])
+    start = time.perf_counter()
+    bounds(rows, "probit", "exact")
+    print(f"10,000 rows, ten classes, n = 100,000, probit: {time.perf_counter() - start:.1f} s")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one seed, no long table")
+    options = parser.parse_args()
+    path = data_file()
+    if path is None:
+        print("bench_exact: data folder not found (set RSBOUNDS_DATA); nothing measured")
+        return 0
+    data = np.loadtxt(path, skiprows=1, dtype=np.int64)
+    counts, labels = data[:, :10], data[:, 10]
+    bounds(counts[:2], "probit", "exact")
+    radii(counts, labels)
+    ratios(counts, 1 if options.quick else 3)
+    if not options.quick:
+        table_time(counts)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""Plain-Python implementations from the published formulas, and exact rational capital."""
+
+import math
+from fractions import Fraction
+from statistics import NormalDist
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rsbounds.bounds.mean import _capital, goal, mean_bound, mixture
+from rsbounds.sequential import confidence_sequence
+
+RNG = np.random.default_rng(11)
+ROWS = [
+    RNG.beta(20, 2, 300),
+    (RNG.random(300) < 0.9) * 1.0,
+    RNG.beta(50, 0.5, 300),
+    RNG.random(300),
+    np.ones(40),
+    np.r_[np.zeros(20), np.ones(200)],
+]
+
+
+def prpl_eb(x, alpha, fixed, running=True, cap=0.5):
+    """ERRATA, PrPl-EB as published, one-sided."""
+    n, total, squares = len(x), 0.0, 0.0
+    mu, sigma2 = 0.5, 0.25
+    won = paid = bets = 0.0
+    best = last = 0.0
+    for t, value in enumerate(x, start=1):
+        budget = n if fixed else t * math.log(1 + t)
+        bet = min(math.sqrt(2 * math.log(1 / alpha) / (sigma2 * budget)), cap)
+        v = 4 * (value - mu) ** 2
+        psi = (-math.log(1 - bet) - bet) / 4
+        won += bet * value
+        paid += v * psi
+        bets += bet
+        total += value
+        mu = (0.5 + total) / (t + 1)
+        squares += (value - mu) ** 2
+        sigma2 = (0.25 + squares) / (t + 1)
+        last = max((won - math.log(1 / alpha) - paid) / bets, 0.0)
+        best = max(best, last)
+    return best if running else last
+
+
+def plug_in(x, alpha, fixed):
+    n, total, squares, sigma2 = len(x), 0.0, 0.0, 0.25
+    for t, value in enumerate(x, start=1):
+        budget = n if fixed else t * math.log(1 + t)
+        yield math.sqrt(2 * math.log(1 / alpha) / (sigma2 * budget))
+        total += value
+        squares += (value - (0.5 + total) / (t + 1)) ** 2
+        sigma2 = (0.25 + squares) / (t + 1)
+
+
+def best_capital(x, m, bets):
+    """Largest log capital over time of the bets against m."""
+    log, best = 0.0, 0.0
+    for value, bet in zip(x, bets, strict=True):
+        log += math.log1p(bet * (value - m))
+        best = max(best, log)
+    return best
+
+
+def bisect(rejected):
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rejected(middle) else (low, middle)
+    return low
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.001])
+@pytest.mark.parametrize("x", ROWS, ids=range(len(ROWS)))
+def test_prpl_eb(x, alpha):
+    for running in (True, False):
+        got = mean_bound(x, alpha=alpha, method="prpl-eb", running=running).lower[0]
+        want = prpl_eb(x, alpha, True, running)
+        assert want - 1e-9 <= got <= want + 1e-15
+    stream = confidence_sequence("prpl-eb", alpha=alpha, side="lower")
+    stream.update(x)
+    assert stream.lower[0] == pytest.approx(prpl_eb(x, alpha, False), abs=1e-9)
+
+
+@pytest.mark.parametrize("cap", [0.3, 0.75, 0.99])
+@pytest.mark.parametrize("x", ROWS, ids=range(len(ROWS)))
+def test_betting(x, cap):
+    alpha = 0.01
+    for fixed in (True, False):
+        wish = list(plug_in(x, alpha, fixed))
+        want = bisect(
+            lambda m, wish=wish: (
+                m > 0 and best_capital(x, m, [min(w, cap / m) for w in wish]) >= math.log(1 / alpha)
+            )
+        )
+        if fixed:
+            got = mean_bound(x, alpha=alpha, method="betting", cap=cap).lower[0]
+        else:
+            stream = confidence_sequence("betting", alpha=alpha, side="lower", cap=cap)
+            stream.update(x)
+            got = stream.lower[0]
+        assert want - 2e-10 <= got <= want + 1e-12
+
+
+@pytest.mark.parametrize("x", ROWS, ids=range(len(ROWS)))
+def test_mixture(x):
+    alpha = 0.01
+
+    def rejected(m):
+        capital = np.array(mixture.WEIGHTS)
+        for value in x:
+            capital = capital * (1 - np.array(mixture.CAPS) * (1 - value / m))
+            if capital.sum() >= 1 / alpha:
+                return True
+        return False
+
+    got = mean_bound(x, alpha=alpha, method="mixture").lower[0]
+    want = bisect(lambda m: m > 0 and rejected(m))
+    assert want - 2e-10 <= got <= want + 1e-12
+
+
+@pytest.mark.parametrize("alpha", [0.01, 1e-6])
+@pytest.mark.parametrize("x", ROWS, ids=range(len(ROWS)))
+def test_the_capital_at_the_bound_is_there_at_60_digits(x, alpha):
+    # The bound claims that the capital of its own floating-point bets reached 1/alpha.
+    with mpmath.workdps(60):
+        m = mpmath.mpf(float(mean_bound(x, alpha=alpha, method="mixture").lower[0]))
+        shares = np.array(mixture.WEIGHTS) / (np.sum(mixture.WEIGHTS) * (1 + 16 * 2.0**-52))
+        capital = [mpmath.mpf(float(w)) for w in shares]
+        caps = [mpmath.mpf(c) for c in mixture.CAPS]
+        best = mpmath.mpf(0)
+        for value in x:
+            ratio = mpmath.mpf(float(value)) / m
+            capital = [w * (1 - c + c * ratio) for w, c in zip(capital, caps, strict=True)]
+            best = max(best, sum(capital))
+        assert best >= 1 / mpmath.mpf(alpha)
+
+        m = mpmath.mpf(float(mean_bound(x, alpha=alpha, method="betting").lower[0]))
+        bets = np.empty(len(x))
+        _capital.plug_in_bets(x, alpha, len(x), bets)
+        total = best = mpmath.mpf(1)
+        for value, bet in zip(x, bets, strict=True):
+            stake = min(mpmath.mpf(float(bet)), mpmath.mpf(0.75) / m)
+            total *= 1 + stake * (mpmath.mpf(float(value)) - m)
+            best = max(best, total)
+        assert best >= 1 / mpmath.mpf(alpha)
+
+
+@given(
+    st.floats(0, 1), st.floats(1e-9, 1), st.floats(1e-9, 1), st.floats(0, 50), st.floats(0.01, 0.99)
+)
+def test_a_factor_falls_with_the_candidate(x, a, b, wish, cap):
+    low, high = sorted((Fraction(a), Fraction(b)))
+    value, want, most = Fraction(x), Fraction(wish), Fraction(cap)
+    at = [1 + min(want, most / m) * (value - m) for m in (low, high)]
+    assert at[0] >= at[1] > 0
+
+
+def test_weights_never_exceed_one():
+    for weights in (mixture.WEIGHTS, goal.Goal().weights):
+        shares = np.array(weights) / (np.sum(weights) * (1 + 16 * 2.0**-52))
+        assert sum(Fraction(float(w)) for w in shares) <= 1
+
+
+def goal_capital(x, m, n, alpha, caps, weights, pilot):
+    """Total capital of the goal-reaching bets against m, from their definition."""
+    normal = NormalDist()
+    capital = list(weights)
+    total, squares, sigma2 = 0.0, 0.0, 0.25
+    best = 0.0
+    for t, value in enumerate(x, start=1):
+        p = (1 if t <= pilot else sum(capital)) * alpha / goal.AIM
+        hazard = 0.0
+        if p < 1:
+            y = normal.inv_cdf(max(p, 1e-17))
+            hazard = normal.pdf(y) / max(p, 1e-17)
+        wish = hazard / math.sqrt(sigma2 * (n - t + 1))
+        capital = [
+            w * (1 + min(wish, c / m) * (value - m)) for w, c in zip(capital, caps, strict=True)
+        ]
+        best = max(best, sum(capital))
+        total += value
+        squares += (value - (0.5 + total) / (t + 1)) ** 2
+        sigma2 = (0.25 + squares) / (t + 1)
+    return best
+
+
+@pytest.mark.parametrize("x", ROWS, ids=range(len(ROWS)))
+def test_goal(x):
+    alpha, n = 0.01, len(x)
+    method = goal.Goal()
+    pilot = math.ceil(goal.PILOT_SHARE * n)
+    grid = goal._grid(x[:pilot], n, alpha, goal.PITCH_SHORT)
+    assert (np.diff(grid) > 0).all()
+    assert grid[-1] == 1.0
+    got = mean_bound(x, alpha=alpha, method="goal").lower[0]
+    cell = int(np.searchsorted(grid, got)) if got > 0 else -1
+    if got > 0:
+        assert grid[cell] == got
+    # The table of hazards is interpolated: allow the decision to differ by one cell.
+    want = 0
+    while goal_capital(x, grid[want], n, alpha, method.caps, method.weights, pilot) >= 1 / alpha:
+        want += 1
+    assert abs((want - 1) - cell) <= 1
+
+
+def test_hazard_table():
+    normal = NormalDist()
+    for p in np.geomspace(1e-15, 0.9999, 300):
+        y = normal.inv_cdf(p)
+        assert goal._hazard(p) == pytest.approx(normal.pdf(y) / p, rel=2e-3, abs=1e-3)
+    assert goal._hazard(1.0) == 0.0
+    assert goal._hazard(0.0) == goal._hazard(1e-300) > 0
+
+
+def test_bets_do_not_see_the_sample_they_are_placed_on():
+    x = RNG.random(50)
+    for changed in (10, 49):
+        other = x.copy()
+        other[changed] = 1 - other[changed]
+        first, second = np.empty(50), np.empty(50)
+        for y, out in ((x, first), (other, second)):
+            _capital.plug_in_bets(y, 0.01, 0, out)
+        assert (first[: changed + 1] == second[: changed + 1]).all()
+        for y, out in ((x, first), (other, second)):
+            goal._stakes(y, out)
+        assert (first[: changed + 1] == second[: changed + 1]).all()
+
+
+def test_the_grid_rests_on_the_pilot_alone():
+    x = RNG.beta(20, 2, 2000)
+    other = x.copy()
+    other[100:] = RNG.random(1900)
+    assert (
+        goal._grid(x[:100], 2000, 0.01, 0.003) == goal._grid(other[:100], 2000, 0.01, 0.003)
+    ).all()

@@ -1,0 +1,238 @@
+"""Confidence sequences: any-time coverage, chunks, pickles, refusals."""
+
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rsbounds.bounds.mean import mixture
+from rsbounds.sequential import SEQUENCES, CountSequence, confidence_sequence
+from rsbounds.sequential._beta_binomial import log_ratio, log_ratio_rows
+from rsbounds.sequential.confidence import beta_binomial_lower
+from rsbounds.testing import assert_error_rate
+from rsbounds.testing.any_time import stopping_distribution
+
+NAMES = list(SEQUENCES)
+
+
+def stream(name, rng, shape):
+    return (rng.random(shape) < 0.8) * 1.0 if name == "beta-binomial" else rng.beta(5, 1, shape)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=12)
+@given(
+    cuts=st.lists(st.integers(1, 599), max_size=8), side=st.sampled_from(["lower", "upper", "both"])
+)
+def test_chunks_do_not_matter(name, cuts, side):
+    x = stream(name, np.random.default_rng(0), (2, 600))
+    whole = confidence_sequence(name, alpha=0.05, side=side)
+    whole.update(x)
+    parts = confidence_sequence(name, alpha=0.05, side=side)
+    edges = [0, *sorted(set(cuts)), 600]
+    for a, b in itertools.pairwise(edges):
+        parts.update(x[:, a:b])
+        if a % 3 == 0:
+            # Looking, or resuming from a pickle, changes nothing.
+            parts = pickle.loads(pickle.dumps(parts))
+            assert (parts.lower <= parts.upper).all()
+    assert parts.n == whole.n == 600
+    assert (parts.lower == whole.lower).all()
+    assert (parts.upper == whole.upper).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bounds_only_improve_and_reflect(name):
+    x = stream(name, np.random.default_rng(1), 800)
+    straight = confidence_sequence(name, alpha=0.05, support=(-1, 1))
+    turned = confidence_sequence(name, alpha=0.05, support=(-1, 1))
+    last = -1.0
+    for chunk in np.split(2 * x - 1, 8):
+        straight.update(chunk)
+        turned.update(-chunk)
+        np.testing.assert_allclose(straight.lower, -turned.upper, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(straight.upper, -turned.lower, rtol=0, atol=1e-9)
+        if name != "beta-binomial":
+            assert straight.lower[0] >= last
+            last = straight.lower[0]
+    assert -1 < straight.lower[0] < 2 * x.mean() - 1 < straight.upper[0] < 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_refusals_leave_the_state(name):
+    seq = confidence_sequence(name, alpha=0.05)
+    assert seq.lower[0] == 0
+    assert seq.upper[0] == 1
+    seq.update(np.tile([1.0, 0.0, 1.0, 1.0], (2, 30)))
+    before = (seq.n, seq.lower.tolist(), seq.upper.tolist())
+    state = pickle.dumps(seq)
+    for chunk, message in [
+        ([[0.0, 1.0]] * 3, r"chunk has 3 row\(s\); allowed: 2, as in the first chunk"),
+        ([0.0, 1.0], r"chunk has 1 row\(s\)"),
+        ([[1.0, 1.0], [1.0, 1.01]], r"chunk\[1, 1\] is 1.01; allowed: numbers in \[0, 1\]"),
+        ([[1.0], [float("nan")]], r"chunk\[1, 0\] is nan"),
+        (np.empty((2, 0)), "chunk is empty"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            seq.update(chunk)
+        assert (seq.n, seq.lower.tolist(), seq.upper.tolist()) == before
+        assert pickle.dumps(seq) == state
+    if name == "beta-binomial":
+        with pytest.raises(ValueError, match=r"chunk\[0, 0\] is 0.5; allowed: 0 and 1 only"):
+            seq.update([[0.5], [1.0]])
+        assert pickle.dumps(seq) == state
+    seq.close()
+    with pytest.raises(ValueError, match="closed sequence"):
+        seq.update([[1.0], [1.0]])
+    assert (seq.n, seq.lower.tolist(), seq.upper.tolist()) == before
+
+
+def test_bad_settings():
+    with pytest.raises(ValueError, match="method is 'x'; known: mixture"):
+        confidence_sequence("x", alpha=0.1)
+    with pytest.raises(ValueError, match="cap is not an option of mixture"):
+        confidence_sequence("mixture", alpha=0.1, cap=0.5)
+    with pytest.raises(ValueError, match="caps is given without weights"):
+        confidence_sequence("mixture", alpha=0.1, caps=(0.5,))
+    with pytest.raises(ValueError, match="prior is"):
+        confidence_sequence("beta-binomial", alpha=0.1, prior=(0, 1))
+    with pytest.raises(ValueError, match="side is 'left'"):
+        confidence_sequence(alpha=0.1, side="left")
+    with pytest.raises(ValueError, match="support is"):
+        confidence_sequence(alpha=0.1, support=(1, 0))
+
+
+@pytest.mark.parametrize("prior", [(0.5, 0.5), (5.0, 1.0)])
+@pytest.mark.parametrize("p", [0.03, 0.5, 0.8, 0.99])
+def test_beta_binomial_any_time_exactly(p, prior):
+    # Exact: for Bernoulli streams the sequence is a function of (t, successes), and p is
+    # outside exactly when the mixture ratio against it reaches 1/alpha.
+    alpha = 0.05
+
+    def stop(t, s):
+        ratio = np.empty(t + 1)
+        where = np.full(t + 1, p)
+        log_ratio_rows(s * 1.0, (t - s) * 1.0, where, 1 - where, *prior, ratio)
+        outside = ratio >= -np.log(alpha)
+        return np.where(outside & (s > t * p), 1, np.where(outside, 2, 0)).astype(np.int8)
+
+    law = stopping_distribution(p, 2000, stop)
+    assert 0.001 < sum(times.sum() for times in law.values()) <= alpha
+    # The bounds agree with that rule.
+    for t in (1, 7, 60, 400):
+        s = np.arange(t + 1)
+        code = stop(t, s)
+        assert ((beta_binomial_lower(s, t, alpha, prior) > p) == (code == 1)).all()
+        high = 1 - beta_binomial_lower(t - s, t, alpha, prior[::-1])
+        assert ((high < p) == (code == 2)).all()
+
+
+@pytest.mark.parametrize("p", [0.05, 0.5, 0.8, 0.99])
+@pytest.mark.parametrize("side", ["lower", "upper"])
+def test_mixture_any_time_exactly(p, side):
+    # With constant bets the capital of a Bernoulli stream is a function of (t, successes),
+    # and p is rejected exactly when the capital against it reaches 1/alpha.
+    alpha = 0.05
+    mean = p if side == "lower" else 1 - p
+    caps, weights = np.array(mixture.CAPS)[:, None], np.array(mixture.WEIGHTS)[:, None]
+
+    def stop(t, s):
+        log = s * np.log1p(caps * (1 / mean - 1)) + (t - s) * np.log1p(-caps)
+        with np.errstate(over="ignore"):
+            return ((weights * np.exp(log)).sum(axis=0) >= 1 / alpha).astype(np.int8)
+
+    law = stopping_distribution(mean, 2000, stop)
+    assert 0.005 < law[1].sum() <= alpha
+    # The object agrees with that rule on a path.
+    x = (np.random.default_rng(3).random(300) < mean) * 1.0
+    seq = confidence_sequence("mixture", alpha=alpha, side=side)
+    seq.update(x if side == "lower" else 1 - x)
+    rejected = seq.lower[0] > p if side == "lower" else seq.upper[0] < p
+    s = np.cumsum(x)
+    assert rejected == any(stop(t, np.array([s[t - 1]]))[0] for t in range(1, 301))
+
+
+@pytest.mark.parametrize("name", ["prpl-eb", "betting"])
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_any_time_error_over_every_path(name, p):
+    # These bets depend on the whole path, so every path of 14 draws is followed.
+    n, alpha = 14, 0.3
+    paths = np.array(list(itertools.product((0.0, 1.0), repeat=n)))
+    chance = np.where(paths == 1, p, 1 - p).prod(axis=1)
+    seq = confidence_sequence(name, alpha=alpha)
+    seq.update(paths)
+    # Running intersections: wrong at some time is wrong at the end.
+    wrong = (seq.lower > p + 1e-12) | (seq.upper < p - 1e-12)
+    assert chance[wrong].sum() <= alpha
+
+
+@pytest.mark.parametrize("name", ["prpl-eb", "betting", "mixture"])
+@pytest.mark.parametrize("p", [0.5, 0.95])
+def test_any_time_error_by_simulation(name, p):
+    # False alarm of a correct sequence: 1e-6 (assert_error_rate).
+    alpha = 0.05
+    x = (np.random.default_rng([7, int(100 * p)]).random((1500, 2000)) < p) * 1.0
+    seq = confidence_sequence(name, alpha=alpha, side="lower")
+    seq.update(x)
+    assert_error_rate(int((seq.lower > p).sum()), 1500, alpha)
+
+
+def test_simulation_of_skewed_scores():
+    rng = np.random.default_rng(8)
+    x = rng.beta(50, 0.5, (1500, 1000))
+    for name in ("prpl-eb", "betting", "mixture"):
+        seq = confidence_sequence(name, alpha=0.1)
+        seq.update(x)
+        wrong = (seq.lower > 50 / 50.5) | (seq.upper < 50 / 50.5)
+        assert_error_rate(int(wrong.sum()), 1500, 0.1)
+
+
+def test_log_ratio_against_mpmath():
+    mpmath = pytest.importorskip("mpmath")
+    with mpmath.workdps(50):
+        for s, n, p, a, b in [
+            (3, 10, 0.1, 0.5, 0.5), (99_000, 100_000, 0.985, 0.5, 0.5), (0, 50, 0.3, 2.0, 7.0),
+            (10**6, 10**6, 0.99999, 0.5, 0.5), (5, 10**9, 1e-9, 0.5, 0.5),
+        ]:  # fmt: skip
+            true = (
+                mpmath.log(mpmath.beta(a + s, b + n - s)) - mpmath.log(mpmath.beta(a, b))
+                - s * mpmath.log(mpmath.mpf(p)) - (n - s) * mpmath.log(1 - mpmath.mpf(p))
+            )  # fmt: skip
+            got = log_ratio(float(s), float(n - s), p, 1 - p, a, b)
+            assert got <= true
+            assert got == pytest.approx(float(true), abs=1e-4)
+
+
+def test_count_sequence():
+    rng = np.random.default_rng(9)
+    one = CountSequence(alpha=0.01, classes=3)
+    many = CountSequence(alpha=0.01, classes=3, simultaneous=True)
+    parts = rng.multinomial(50, [0.7, 0.2, 0.1], size=20)
+    assert one.lower.tolist() == [0, 0, 0]
+    assert one.upper.tolist() == [1, 1, 1]
+    for part in parts:
+        one.update(part)
+        many.update(part)
+    whole = CountSequence(alpha=0.01, classes=3)
+    whole.update(parts.sum(axis=0))
+    assert one.n == 1000
+    assert (one.lower == whole.lower).all()
+    assert (one.upper == whole.upper).all()
+    assert (many.lower < one.lower).all()
+    assert (many.upper > one.upper).all()
+    seq = confidence_sequence("beta-binomial", alpha=0.01)
+    seq.update(np.r_[np.ones(one.counts[0]), np.zeros(1000 - one.counts[0])])
+    assert seq.lower[0] == one.lower[0]
+    assert seq.upper[0] == one.upper[0]
+    before = one.counts.copy()
+    for bad in ([1, 2], [1, -1, 0], [0, 0, 0], [0.5, 0, 0]):
+        with pytest.raises(ValueError, match="allowed"):
+            one.update(bad)
+        assert (one.counts == before).all()
+    assert (pickle.loads(pickle.dumps(one)).lower == one.lower).all()
+    one.close()
+    with pytest.raises(ValueError, match="closed"):
+        one.update([1, 1, 1])

@@ -1,0 +1,204 @@
+"""Sequential decisions and adaptive looks."""
+
+import itertools
+import math
+import pickle
+
+import numpy as np
+import pytest
+from scipy.special import ndtri
+
+import rsbounds
+from rsbounds.sequential.decide import log_capital
+from rsbounds.testing import assert_error_rate
+from rsbounds.testing.any_time import stopping_distribution
+
+NOISE = rsbounds.Gaussian(sigma=0.5)
+
+
+def rule(p0, alpha, prior=(0.5, 0.5)):
+    def stop(t, s):
+        p, q = np.full(t + 1, p0), np.full(t + 1, 1 - p0)
+        yes = log_capital(s, t - s, p, q, prior) >= -math.log(alpha)
+        no = log_capital(t - s, s, q, p, prior[::-1]) >= -math.log(alpha)
+        assert not (yes & no).any()
+        return np.where(yes, 1, np.where(no, -1, 0)).astype(np.int8)
+
+    return stop
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.001])
+@pytest.mark.parametrize("p0", [0.5, 0.8, 0.99])
+def test_wrong_answers_exactly(p0, alpha):
+    for p in (p0, p0 - 0.005, p0 + 0.005):
+        law = stopping_distribution(p, 2000, rule(p0, alpha))
+        wrong = (1,) if p < p0 else (-1,) if p > p0 else (1, -1)
+        for code in wrong:
+            assert law.get(code, np.zeros(1)).sum() <= alpha
+    at = stopping_distribution(p0, 2000, rule(p0, alpha))
+    assert at[1].sum() > alpha / 5, "the rule should use its alpha"
+
+
+@pytest.mark.parametrize(("p0", "p"), [(0.8, 0.7), (0.8, 0.9), (0.99, 0.95), (0.99, 0.999)])
+def test_median_draws_stay_near_the_limit(p0, p):
+    alpha = 0.001
+    divergence = p * math.log(p / p0) + (1 - p) * math.log((1 - p) / (1 - p0))
+    limit = -math.log(alpha) / divergence
+    law = stopping_distribution(p, int(1.35 * limit), rule(p0, alpha))
+    assert sum(times.sum() for times in law.values()) >= 0.5
+
+
+def test_the_object_follows_the_rule():
+    radius = 0.4
+    p0 = 0.7881446014166033  # Phi(0.8)
+    for p in (0.6, 0.9):
+        x = np.random.default_rng(int(10 * p)).random(3000) < p
+        test = rsbounds.Decide(radius, 1, noise=NOISE, alpha=0.01)
+        stop = rule(p0, 0.01)
+        s = 0
+        for t, hit in enumerate(x, start=1):
+            test.update([1 - int(hit), int(hit)])
+            s += int(hit)
+            code = stop(t, np.arange(t + 1))[s]
+            assert test.active[0] == (code == 0)
+            if code:
+                break
+        assert test.status[0] == ("yes" if p > p0 else "no")
+        assert test.n[0] == t
+        found = test.certificates()
+        assert found.abstained[0] == (p < p0)
+        assert found.radius[0] >= radius if p > p0 else found.radius[0] == 0
+        assert found.radius[0] <= radius * (1 + 1e-13)
+
+
+def test_rows_stop_on_their_own():
+    test = rsbounds.Decide([0.1, 0.1, 5.0, 0.3], [0, 1, 0, 0], noise=NOISE, limit=1000)
+    counts = np.array([[95, 5], [95, 5], [95, 5], [73, 27]])
+    while test.active.any():
+        test.update(counts)
+        test = pickle.loads(pickle.dumps(test))
+    assert test.status.tolist() == ["yes", "no", "no", "undecided"]
+    assert test.n.tolist()[3] == 1000
+    assert (test.n[:3] < 1000).all()
+    with pytest.raises(ValueError, match="after every answer"):
+        test.update(counts)
+
+
+def test_decide_refuses():
+    for arguments, message in [
+        ({"radius": 0.0}, "radius is 0.0"),
+        ({"radius": float("nan")}, "radius is nan"),
+        ({"alpha": 2}, "alpha is 2"),
+        ({"prior": (1, -1)}, "prior is -1"),
+        ({"noise": 0.5}, "noise is 0.5"),
+        ({"limit": 0}, "limit is 0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            rsbounds.Decide(**{"radius": 0.5, "top": 0, "noise": NOISE, **arguments})
+    test = rsbounds.Decide(0.5, 0, noise=NOISE)
+    test.update([3, 1])
+    state = pickle.dumps(test)
+    for bad in ([[3, 1], [1, 1]], [-1, 2], [0.5, 1], [float("nan"), 1], [[3]]):
+        with pytest.raises(ValueError, match="allowed"):
+            test.update(bad)
+        assert pickle.dumps(test) == state
+
+
+def test_looks():
+    assert rsbounds.geometric_looks(100, 100) == (100,)
+    looks = rsbounds.geometric_looks(100, 100_000, 3.0)
+    assert looks[0] == 100
+    assert looks[-1] == 100_000
+    assert all(b / a <= 3.05 for a, b in itertools.pairwise(looks))
+    for bad in ({"first": 0}, {"last": 5}, {"ratio": 1.0}):
+        with pytest.raises(ValueError, match="allowed"):
+            rsbounds.geometric_looks(**{"first": 10, "last": 100, **bad})
+
+
+def drive(run, rng, p):
+    while run.active.any():
+        run.update(np.array([rng.multinomial(k, q) for k, q in zip(run.wanted, p, strict=True)]))
+    return run
+
+
+def test_adaptive_holds_its_error_probability():
+    # False alarm of a correct method: 1e-6 (assert_error_rate).
+    alpha, rows = 0.2, 2000
+    p = np.tile([0.7, 0.25, 0.05], (rows, 1))
+    truth = 0.25 * (ndtri(0.7) - ndtri(0.25))
+    run = rsbounds.Adaptive(
+        np.zeros(rows, int), noise=NOISE, alpha=alpha, looks=(50, 100, 200, 400, 800), gain=0.001
+    )
+    drive(run, np.random.default_rng(4), p)
+    assert_error_rate(int((run.certificates().radius > truth).sum()), rows, alpha)
+    assert (run.n == 800).mean() > 0.5
+
+
+def test_adaptive_stops_where_nothing_is_to_gain():
+    p = np.array([[0.3, 0.5, 0.2], [0.999, 0.0005, 0.0005], [0.6, 0.3, 0.1]])
+    run = rsbounds.Adaptive([0, 0, 0], noise=NOISE)
+    drive(run, np.random.default_rng(5), p)
+    found = run.certificates()
+    assert found.abstained.tolist() == [True, False, False]
+    assert run.n[0] == 1000
+    assert found.method == "adaptive runner-up"
+    fixed = rsbounds.certify(np.round(100_000 * p).astype(int), [0, 0, 0], noise=NOISE, alpha=0.001)
+    assert (found.radius[1:] > 0.9 * fixed.radius[1:]).all()
+    assert (run.wanted == 0).all()
+
+
+def test_adaptive_with_one_look_is_certify():
+    counts = np.array([[80, 15, 5], [40, 35, 25]])
+    run = rsbounds.Adaptive([0, 0], noise=NOISE, looks=(100,), method="complement")
+    run.update(counts)
+    want = rsbounds.certify(counts, [0, 0], noise=NOISE, method="complement")
+    np.testing.assert_allclose(run.certificates().margin_lower, want.margin_lower, rtol=1e-12)
+    assert not run.active.any()
+
+
+def test_adaptive_refuses():
+    for arguments, message in [
+        ({"looks": ()}, "looks is empty"),
+        ({"looks": (1.5,)}, "looks is 1.5"),
+        ({"looks": (10, 20), "shares": (1.0,)}, "shares is"),
+        ({"looks": (10, 20), "shares": (0.5, 0.6)}, "adding to 1.1"),
+        ({"gain": -1}, "gain is -1"),
+        ({"method": "x"}, "method is 'x'"),
+        ({"noise": None}, "noise is None"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            rsbounds.Adaptive(**{"top": 0, "noise": NOISE, **arguments})
+    run = rsbounds.Adaptive(0, noise=NOISE, looks=(10, 100))
+    run.update([8, 2])
+    state = pickle.dumps(run)
+    for bad, message in [
+        ([8, 2], "counts row 0 sums to 10; allowed: 90"),
+        ([80, 10, 0], "counts has 3 columns; allowed: 2"),
+        ([[80, 10], [80, 10]], "counts has 2"),
+        ([95, -5], "allowed: whole numbers"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            run.update(bad)
+        assert pickle.dumps(run) == state
+
+
+def test_replay_of_published_counts(data_folder):
+    path = data_folder / "cifar10_resnet110_sigma0.25_counts.tsv"
+    votes = np.loadtxt(path, delimiter="\t", skiprows=1, dtype=np.int64)[:60, :-1]
+    top = votes.argmax(axis=1)
+    rng = np.random.default_rng(0)
+    noise = rsbounds.Gaussian(sigma=0.25)
+    fixed = rsbounds.certify(votes, top, noise=noise, alpha=0.001)
+    run = rsbounds.Adaptive(top, noise=noise)
+    left = votes.copy()
+    while run.active.any():
+        part = np.array(
+            [
+                rng.multivariate_hypergeometric(row, k, method="marginals")
+                for row, k in zip(left, run.wanted.tolist(), strict=True)
+            ]
+        )
+        left -= part
+        run.update(part)
+    assert run.n.mean() <= 60_000
+    assert run.certificates().radius.mean() >= 0.97 * fixed.radius.mean()
