@@ -88,7 +88,8 @@ class SmoothedClassifier:
     on the batch size, on the number of ranks or on where a run was resumed, except where the
     model's own arithmetic does: matrix products of another size round differently, and a tie
     between two logits that close may fall the other way. Inputs are converted to the model's
-    type (float64 for a float64 model, else float32).
+    type: float64 for a float64 model, or for float64 tensors given to a model without
+    parameters; else float32.
 
     Examples
     --------
@@ -845,7 +846,9 @@ class SmoothedClassifier:
         _check_values(given, self.input_bounds)
         kind = self._kind
         if kind is None:
-            kind = torch.float64 if given.dtype == torch.float64 else torch.float32
+            # A list of numbers becomes float64 in numpy without anybody asking for it.
+            wide = isinstance(inputs, torch.Tensor) and inputs.dtype == torch.float64
+            kind = torch.float64 if wide else torch.float32
         kind = torch.float64 if kind == torch.float64 else torch.float32
         x = given.to(self.device, kind).contiguous()
         single = self._is_single(x)

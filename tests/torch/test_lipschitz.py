@@ -72,7 +72,7 @@ def test_linear_layers_against_their_matrix(layer, shape, slack):
     "values",
     [
         np.zeros((3, 2)), np.eye(4), np.full((5, 5), 1e-200), np.full((2, 3), 1e200),
-        np.diag([1.0, 1.0 - 1e-12, 0.5]), np.diag([1.0, 1e-8]), np.array([[5e-324]]),
+        np.diag([1.0, 1.0 - 1e-12, 0.5]), np.diag([1.0, 1e-8]), np.array([[1e-300]]),
     ],
     ids=range(7),
 )  # fmt: skip
@@ -134,10 +134,10 @@ def network():
 
 def test_a_network_is_bounded_by_the_product_of_its_layers():
     model = seeded(network()).eval()
-    bound = lipschitz_upper_bound(model, (1, 14, 14))
-    assert slopes(model.double(), (1, 14, 14)) <= bound < 1e4
+    bound = lipschitz_upper_bound(model, (1, 18, 18))
+    assert slopes(model.double(), (1, 18, 18)) <= bound < 1e4
     parts = 1.0
-    shape = (1, 14, 14)
+    shape = (1, 18, 18)
     for layer in model:
         parts *= lipschitz_upper_bound(layer, shape)
         shape = tuple(layer(torch.zeros(1, *shape, dtype=torch.float64)).shape[1:])

@@ -480,7 +480,7 @@ def test_bad_arguments_are_named(change, message):
     ("model", "message"),
     [
         (lambda b: b.repeat(1, 2), "model returned 4 scores per input; allowed: num_classes = 2"),
-        (lambda b: b.sum(1), r"model returned shape \(1,\)"),
+        (lambda b: b.sum(), r"model returned shape \(\)"),
         (lambda b: [b], "model returned list"),
         (lambda b: b.double() @ torch.zeros(2, 2), "model failed on inputs .* type torch.float32"),
         (lambda b: b.to("meta"), "model returned scores on meta"),
