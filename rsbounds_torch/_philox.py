@@ -92,9 +92,7 @@ def gaussians(w: Any, z: Any, f: Any, bits: Any, count: int) -> None:
             odd = (quarter & _i32(1)) != 0
             first = sine if odd else cosine
             second = cosine if odd else sine
-            z[p, i] = (
-                radius * first * _f32(_i32(1) - _i32(_i32(quarter + _i32(1)) & _i32(2)))
-            )
+            z[p, i] = radius * first * _f32(_i32(1) - _i32(_i32(quarter + _i32(1)) & _i32(2)))
             z[p + 1, i] = radius * second * _f32(_i32(1) - _i32(quarter & _i32(2)))
 
 
@@ -114,9 +112,7 @@ def _add(out: Any, x: Any, z: Any, scale: Any) -> None:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def add_noise(
-    out: Any, x: Any, law: int, scale: Any, first: int, index: int, key: Any
-) -> None:
+def add_noise(out: Any, x: Any, law: int, scale: Any, first: int, index: int, key: Any) -> None:
     """``out[r] = x + scale * (draw first + r of input index)``.
 
     Parameters
@@ -158,4 +154,5 @@ def add_noise(
 
 def stream_key(seed: int, role: int) -> NDArray[np.uint32]:
     """The key of a seed and a role: two words of numpy's seed hash."""
-    return np.random.SeedSequence(seed, spawn_key=(role,)).generate_state(2, np.uint32)
+    words = np.random.SeedSequence(seed, spawn_key=(role,)).generate_state(2, np.uint32)
+    return words.astype(np.uint32)

@@ -299,8 +299,12 @@ def conv_norm_upper(
     each_in, each_out = inner[0] // groups, kernel.shape[0] // groups
     columns, rows = each_in * height * width, each_out * out[0] * out[1]
     dense = columns * rows <= _DENSE_ENTRIES and min(columns, rows) <= _DENSE_SIDE
-    if circular and not dense and any(
-        side % s or o * s != side for side, s, o in zip(inner[1:], stride, out, strict=True)
+    if (
+        circular
+        and not dense
+        and any(
+            side % s or o * s != side for side, s, o in zip(inner[1:], stride, out, strict=True)
+        )
     ):
         raise _Unknown(
             "circular padding where stride times output differs from the input; allowed: an "

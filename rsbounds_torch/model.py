@@ -431,12 +431,9 @@ class SmoothedClassifier:
         _validate.integer("n", n, low=1, high=_validate.MAX_N)
         _validate.integer("n0", n0, low=1, high=_validate.MAX_N)
         key = _seed(seed)
-        select, estimate = (
-            self.sample_counts(
-                inputs, n=draws, role=role, seed=key, index=index, progress=progress
-            )
-            for role, draws in ((ROLES[1], n0), (ROLES[0], n))
-        )
+        arguments: dict[str, Any] = {"seed": key, "index": index, "progress": progress}
+        select = self.sample_counts(inputs, n=n0, role="select", **arguments)
+        estimate = self.sample_counts(inputs, n=n, role="estimate", **arguments)
         invalid = select.invalid + estimate.invalid
         result = certify_votes(
             select.values, estimate.values, invalid, noise=self.noise, alpha=level, method=chosen
@@ -525,7 +522,7 @@ class SmoothedClassifier:
                 )
                 bar.advance(1)
         _warn_invalid(bad, "they abstain")
-        joined = {
+        joined: dict[str, Any] = {
             f.name: np.concatenate([getattr(r, f.name) for r in rows])
             for f in dataclasses.fields(rows[0])
             if isinstance(getattr(rows[0], f.name), np.ndarray)
@@ -757,15 +754,15 @@ class SmoothedClassifier:
         key = np.random.SeedSequence(
             seed, spawn_key=(len(ROLES) + ROLES.index(role), streams[0], pieces[0].first)
         )
-        with self._evaluating(int(key.generate_state(1, np.uint64)[0])):
-            with Progress(total, label, progress) as bar:
-                for group in batches(pieces, size):
-                    at = 0
-                    for p in group:
-                        stream.add(rows[at : at + p.count], flat[p.row], streams[p.row], p.first)
-                        at += p.count
-                    sink(self._answers(batch, at), group)
-                    bar.advance(at)
+        own = int(key.generate_state(1, np.uint64)[0])
+        with self._evaluating(own), Progress(total, label, progress) as bar:
+            for group in batches(pieces, size):
+                at = 0
+                for p in group:
+                    stream.add(rows[at : at + p.count], flat[p.row], streams[p.row], p.first)
+                    at += p.count
+                sink(self._answers(batch, at), group)
+                bar.advance(at)
 
     def _answers(self, batch: torch.Tensor, used: int) -> torch.Tensor:
         """(used, K) scores for the first rows of a batch."""

@@ -380,7 +380,9 @@ def test_noise_comes_before_preprocess_in_raw_units():
         seen.append(batch.clone())
         return (batch - 100) / 50
 
-    classifier = smoothed(preprocess=preprocess, noise=rsbounds.Gaussian(10.0), input_bounds=(0, 255))
+    classifier = smoothed(
+        preprocess=preprocess, noise=rsbounds.Gaussian(10.0), input_bounds=(0, 255)
+    )
     x = np.array([[120, 80]], dtype=np.uint8)
     counts = classifier.sample_counts(x, n=4000, seed=1)
     raw = torch.cat(seen[1:])
