@@ -902,15 +902,16 @@ class SmoothedClassifier:
         largest = max(min(limit // (x.numel() * x.element_size()), _KEPT_VOTES), 1)
         start = time.perf_counter()
         best: dict[int, float] = {}
-        size, idle = 1, 0
-        while size <= largest and idle < 3:
-            took = self._timed(x, size, 0.01)
+        size, idle, slow = 1, 0, 0
+        while size <= largest and idle < 3 and slow < 2:
+            took = self._timed(x, size, 0.03)
             if took is None:
                 break
+            # One slow size may be other work on the machine; two are the end of a cache.
+            slow = slow + 1 if best and took > 1.3 * min(best.values()) else 0
             idle = idle + 1 if best and took > 0.97 * min(best.values()) else 0
             best[size] = took
-            spent = time.perf_counter() - start
-            if took > 1.3 * min(best.values()) or (spent > _TUNING_SECONDS and size >= 8):
+            if time.perf_counter() - start > _TUNING_SECONDS and size >= 8:
                 break
             # Far from full: the step may be larger.
             size *= 4 if size <= 4 and took * size < 0.002 else 2
@@ -919,8 +920,8 @@ class SmoothedClassifier:
         # Sizes near the best once more, in turns, because other work on the machine disturbs.
         for _ in range(3):
             fastest = min(best.values())
-            for near in [s for s, t in best.items() if t < 1.1 * fastest]:
-                again = self._timed(x, near, 0.02)
+            for near in [s for s, t in best.items() if t < 1.15 * fastest]:
+                again = self._timed(x, near, 0.03)
                 best[near] = min(best[near], again or best[near])
         fastest = min(best.values())
         return min(s for s, t in best.items() if t <= 1.02 * fastest)

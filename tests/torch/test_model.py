@@ -77,16 +77,16 @@ def test_draws_do_not_depend_on_the_batch_size(batch_size):
 
 
 def test_votes_that_differ_by_batch_size_are_few():
-    # The figure: at most 1e-4 of the votes. Here 3 x 20,000 votes of a network whose
+    # The figure: at most 1e-4 of the votes. Here 3 x 10,000 votes of a network whose
     # smoothed probabilities are spread out.
     tables = [
         smoothed(Small(), num_classes=3, batch_size=size)
-        .sample_counts(IMAGES, n=20_000, seed=4).values
-        for size in (64, 1000, 4096)
+        .sample_counts(IMAGES, n=10_000, seed=4).values
+        for size in (64, 1000)
     ]  # fmt: skip
-    assert (tables[0] > 500).sum() > 4, "the network always answers the same"
+    assert (tables[0] > 250).sum() > 4, "the network always answers the same"
     for table in tables[1:]:
-        assert np.abs(table - tables[0]).sum() / 2 <= 6
+        assert np.abs(table - tables[0]).sum() / 2 <= 3
 
 
 def test_counts_do_not_depend_on_company_or_index_form():
@@ -348,7 +348,7 @@ def test_decide_and_adaptive():
     assert found.top.tolist() == [1, 1, 0]
     assert (found.radius < np.abs(np.array(x)[:, 0])).all()
     with pytest.warns(RuntimeWarning, match="count against the class"):
-        test = smoothed(brittle).decide([[0.9, 0.0]], 0.5, seed=1)
+        test = smoothed(brittle).decide([[0.9, 0.0]], 0.7, seed=1)
     assert test.status.tolist() == ["no"]
     with pytest.warns(RuntimeWarning, match="count against the class"):
         run = smoothed(brittle).adaptive([[1.4, 0.0]], looks=(100, 1000), seed=1)
