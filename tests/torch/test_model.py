@@ -351,7 +351,7 @@ def test_decide_and_adaptive():
         test = smoothed(brittle).decide([[0.9, 0.0]], 0.7, seed=1)
     assert test.status.tolist() == ["no"]
     with pytest.warns(RuntimeWarning, match="count against the class"):
-        run = smoothed(brittle).adaptive([[1.4, 0.0]], looks=(100, 1000), seed=1)
+        run = smoothed(brittle).adaptive([[1.6, 0.0]], looks=(100, 1000), seed=1)
     assert run.certificates().abstained.all()
 
 
