@@ -16,19 +16,20 @@ help:
 	@echo "make paper-checks  one verdict per published claim, into paper_checks/REPORT.md"
 
 .venv-demo/ready: pyproject.toml constraints.txt
-	@echo "== Installing rsbounds and scikit-learn into .venv-demo (about a minute)"
+	@echo "== Installing rsbounds, scikit-learn and PyTorch into .venv-demo (about a minute)"
 	@$(PYTHON) -m venv .venv-demo
-	@.venv-demo/bin/python -m pip install $(PIP_FLAGS) -e '.[demo]'
+	@.venv-demo/bin/python -m pip install $(PIP_FLAGS) -e '.[demo,torch]'
 	@touch $@
 
 .venv-test/ready: pyproject.toml constraints.txt
 	@echo "== Installing rsbounds and the test tools into .venv-test (about a minute)"
 	@$(PYTHON) -m venv .venv-test
-	@.venv-test/bin/python -m pip install $(PIP_FLAGS) -e '.[dev]'
+	@.venv-test/bin/python -m pip install $(PIP_FLAGS) -e '.[dev,torch]'
 	@touch $@
 
 demo: .venv-demo/ready
 	@.venv-demo/bin/rsbounds demo --output demo
+	@.venv-demo/bin/python -m rsbounds_torch demo --output demo
 
 test: .venv-test/ready
 	@echo "== ruff"

@@ -72,6 +72,8 @@ def count_table(values: ArrayLike, name: str = "counts") -> NDArray[Any]:
     try:
         table = np.asarray(values)
     except ValueError:
+        if hasattr(values, "__array__"):
+            raise  # It says itself why it is no table.
         raise ValueError(f"{name} has rows of different lengths; allowed: a (B, K) table") from None
     if table.ndim == 1:
         table = table[None, :]

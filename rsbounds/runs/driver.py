@@ -77,7 +77,9 @@ def certify_votes(
         result,
         radius=np.where(bad, 0.0, result.radius),
         abstained=result.abstained | bad,
-        margin_lower=np.where(bad, -np.inf, result.margin_lower),
+        margin_lower=np.where(
+            bad, -np.inf if result.scale == "probit" else -1.0, result.margin_lower
+        ),
     )
 
 
