@@ -71,7 +71,7 @@ def run_demo(folder: Path, *, inputs: int, n: int, alpha: float, seed: int) -> N
             json.dump(comparison.as_dict(), stream, indent=1)
         for ending in ("png", "svg"):
             rsbounds.plot_certified_accuracy(
-                comparison.certificates,
+                comparison.curves(),
                 labels,
                 path=folder / f"{name}.{ending}",
                 title=f"digits, sigma {sigma:g}, n = {n}, alpha = {alpha:g}",

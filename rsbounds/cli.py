@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
     certify = _command(commands, "certify", _certify, "certified radii for a file of counts")
     _add_table_arguments(certify)
-    certify.add_argument("--method", default="runner-up", help="margin method (default runner-up)")
+    certify.add_argument("--method", default="exact", help="margin method (default exact)")
     certify.add_argument(
         "--option",
         action="append",
@@ -315,7 +315,7 @@ def _compare(given: argparse.Namespace) -> int:
         result = dataclasses.replace(result, rows=rows)
     if given.figure is not None:
         rsbounds.plot_certified_accuracy(
-            result.certificates,
+            result.curves(),
             table.label,
             path=given.figure,
             title=f"{Path(given.file).name}, {result.noise}, alpha {result.alpha:g}",

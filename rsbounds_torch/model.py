@@ -380,7 +380,7 @@ class SmoothedClassifier:
         n: int = 100_000,
         n0: int = 100,
         alpha: float = 0.001,
-        method: str | MarginMethod = "runner-up",
+        method: str | MarginMethod = "exact",
         seed: int | None = None,
         index: int | Sequence[int] = 0,
         progress: bool | None = None,

@@ -189,7 +189,7 @@ def test_bad_files_end_with_code_2_and_one_sentence(tmp_path, capsys, text, mess
         (["--sigma", "0"], "sigma is 0.0"),
         (["--sigma", "nan"], "sigma is nan"),
         (["--sigma", "1", "--alpha", "1"], "alpha is 1.0"),
-        (["--sigma", "1", "--method", "best"], "method is 'best'; known: runner-up"),
+        (["--sigma", "1", "--method", "best"], "method is 'best'; known: exact, runner-up"),
         (["--sigma", "1", "--option", "split"], "--option is 'split'; allowed: NAME=VALUE"),
         (["--sigma", "1", "--option", "split=2"], "split is 2"),
         (["--sigma", "1", "--option", "fractions=__import__('os')"], "fractions is"),

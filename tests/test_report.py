@@ -67,7 +67,7 @@ def test_compare_without_labels_and_with_a_selection():
     assert result.rows[0].acr is None
     assert result.radii.tolist() == [0.1, 0.5]
     assert "share certified" in str(result)
-    with pytest.raises(ValueError, match="method is 'best'; known: runner-up"):
+    with pytest.raises(ValueError, match="method is 'best'; known: exact, runner-up"):
         rsbounds.compare(COUNTS, 0, noise=LAW, methods=["best"])
     with pytest.raises(ValueError, match="methods is"):
         rsbounds.compare(COUNTS, 0, noise=LAW, methods=[])
@@ -98,3 +98,45 @@ def test_figure_refuses_other_files(certificates, tmp_path):
     with pytest.raises(ValueError, match="curves is empty"):
         rsbounds.plot_certified_accuracy({}, path=tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("scale", ["linear", "probit"])
+def test_the_limit_is_the_delta_method(scale):
+    from scipy import stats
+
+    from rsbounds.report.limit import normal_limit
+
+    n, p = 1000, np.array([0.7, 0.2, 0.1])
+    got = normal_limit(p * n, 0, alpha=0.01, scale=scale)
+
+    def g(q):
+        return q[0] - q[1] if scale == "linear" else stats.norm.ppf(q[0]) - stats.norm.ppf(q[1])
+
+    # The gradient by differences, the covariance of a multinomial proportion.
+    steps = np.eye(3) * 1e-6
+    gradient = np.array([(g(p + s) - g(p - s)) / 2e-6 for s in steps])
+    covariance = (np.diag(p) - np.outer(p, p)) / n
+    expected = g(p) - stats.norm.isf(0.01) * np.sqrt(gradient @ covariance @ gradient)
+    assert got.lower[0] == pytest.approx(expected, rel=1e-6)
+    assert got.guarantee == "none"
+    assert not got.certified.any()
+
+
+def test_the_limit_without_a_second_class_is_the_two_class_bound():
+    from rsbounds.report.limit import normal_limit
+
+    rows = [[1000, 0, 0], [0, 1000, 0]]
+    got = normal_limit(rows, 0, alpha=0.01, scale="probit").lower
+    cohen = rsbounds.margin_lower_bound(
+        rows, 0, alpha=0.01, scale="probit", method="complement"
+    ).lower
+    assert (got == cohen).all()
+
+
+def test_compare_shows_the_limit():
+    counts = np.random.default_rng(0).multinomial(10_000, [0.7, 0.2, 0.1], size=20)
+    result = rsbounds.compare(counts, 0, noise=LAW, methods=["complement", "runner-up"])
+    assert result.limit.mean_radius > result.rows[0].mean_radius
+    assert "limit (not a bound)" in str(result).splitlines()[-1]
+    assert list(result.curves())[-1] == "limit (not a bound)"
+    assert result.as_dict()["limit"]["guarantee"] == "none"

@@ -38,7 +38,7 @@ def certify(
     *,
     noise: Noise,
     alpha: float = 0.001,
-    method: str | MarginMethod = "runner-up",
+    method: str | MarginMethod = "exact",
     progress: bool | None = False,
     **options: Any,
 ) -> Certificates:
@@ -86,10 +86,10 @@ def certify(
     >>> print(certificates)
     input  class     radius   margin     n
     -----  -----  ---------  -------  ----
-    0          0     0.9875   3.9500  1000
-    1          -  abstained  -0.1470  1000
-    1 of 2 certified, mean l2 radius 0.49375
-    gaussian(sigma=0.5), runner-up, alpha 0.001, guarantee: proven
+    0          0     1.0100   4.0401  1000
+    1          -  abstained  -0.0915  1000
+    1 of 2 certified, mean l2 radius 0.50502
+    gaussian(sigma=0.5), exact, alpha 0.001, guarantee: proven
     """
     if not isinstance(noise, Noise):
         raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")

@@ -15,8 +15,10 @@ from rsbounds._parallel import Progress
 from rsbounds._types import Certificates, Guarantee, Selection
 from rsbounds.bounds.margin import MARGIN_METHODS
 from rsbounds.certificates import certify
+from rsbounds.certificates.ball import ball
 from rsbounds.noises import Noise
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
+from rsbounds.report.limit import normal_limit
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class Comparison:
         The noise law.
     alpha : float
         Error probability of each row's statement.
+    limit : ComparisonRow
+        The normal limit (`rsbounds.report.limit.normal_limit`): not a bound, but where valid
+        bounds end on average as n grows.
+    limit_certificates : Certificates
+        Its radii, for the plot.
     """
 
     rows: tuple[ComparisonRow, ...]
@@ -76,19 +83,26 @@ class Comparison:
     certificates: dict[str, Certificates]
     noise: str
     alpha: float
+    limit: ComparisonRow
+    limit_certificates: Certificates
+
+    def curves(self) -> dict[str, Certificates]:
+        """What the certified-accuracy plot shows: the methods, and the limit."""
+        return {**self.certificates, self.limit.method: self.limit_certificates}
 
     def __str__(self) -> str:
         header = ["method", "guarantee", "certified", "mean radius"]
         header += ["ACR"] if self.labelled else []
         header += [f"r>={r:g}" for r in self.radii] + ["us/row"]
         body = []
-        for row in self.rows:
+        for row in (*self.rows, self.limit):
             cells = [row.method, row.guarantee, f"{_text.down(100 * row.certified, 1)}%"]
             cells.append(_text.down(row.mean_radius, 5))
             if row.acr is not None:
                 cells.append(_text.down(row.acr, 5))
             cells += [_text.down(share, 3) for share in row.accuracy]
-            cells.append(f"{row.microseconds_per_row:.1f}")
+            timed = row is not self.limit
+            cells.append(f"{row.microseconds_per_row:.1f}" if timed else "-")
             body.append(cells)
         what = "certified accuracy" if self.labelled else "share certified"
         first = next(iter(self.certificates.values()))
@@ -106,6 +120,7 @@ class Comparison:
             "radii": self.radii.tolist(),
             "labelled": self.labelled,
             "methods": [asdict(row) for row in self.rows],
+            "limit": asdict(self.limit),
         }
 
 
@@ -137,7 +152,8 @@ def compare(
     """Certify the same counts with every registered method and its noteworthy options.
 
     Each method's radii hold at its own alpha. Picking the best method after looking at the
-    result is not covered by any of them: choose one beforehand.
+    result is not covered by any of them: choose one beforehand. The last line is the normal
+    limit, which is not a bound: it shows how much is left to gain.
 
     Parameters
     ----------
@@ -195,21 +211,21 @@ def compare(
         at = accuracy_radii([result for _, result, _ in timed])
     else:
         at = np.atleast_1d(np.asarray(radii, dtype=np.float64))
-    rows = []
-    for label, result, took in timed:
+
+    def row(label: str, result: Certificates, took: float) -> ComparisonRow:
         known = result.top if labels is None else labels
-        rows.append(
-            ComparisonRow(
-                method=label,
-                guarantee=result.guarantee,
-                certified=float((~result.abstained).mean()),
-                mean_radius=float(result.radius.mean()),
-                acr=None if labels is None else average_certified_radius(result, labels),
-                accuracy=tuple(certified_accuracy(result, known, at).tolist()),
-                microseconds_per_row=took / len(result) * 1e6,
-            )
+        return ComparisonRow(
+            method=label,
+            guarantee=result.guarantee,
+            certified=float((~result.abstained).mean()),
+            mean_radius=float(result.radius.mean()),
+            acr=None if labels is None else average_certified_radius(result, labels),
+            accuracy=tuple(certified_accuracy(result, known, at).tolist()),
+            microseconds_per_row=took / len(result) * 1e6,
         )
-    rows.sort(key=lambda row: -row.mean_radius)
+
+    rows = sorted((row(*entry) for entry in timed), key=lambda r: -r.mean_radius)
+    limit = ball(normal_limit(table, timed[0][1].top, alpha=alpha, scale=noise.scale), noise)
     certificates = {label: result for label, result, _ in timed}
     return Comparison(
         tuple(rows),
@@ -218,4 +234,6 @@ def compare(
         {row.method: certificates[row.method] for row in rows},
         str(noise),
         timed[0][1].alpha,
+        row("limit (not a bound)", limit, 0.0),
+        limit,
     )

@@ -78,6 +78,7 @@ def plot_certified_accuracy(
     axes = figure.add_subplot()
     largest = max(float(result.radius.max()) for result in curves.values())
     norms = {result.norm for result in curves.values()}
+    style: dict[str, Any]
     styles: list[Any] = ["-", "--", "-.", ":"]
     for i, (name, result) in enumerate(curves.items()):
         known = labels[name] if isinstance(labels, Mapping) else labels
@@ -89,7 +90,10 @@ def plot_certified_accuracy(
         after = np.append(share[1:], 0.0)
         x = np.repeat(at, 2)
         y = np.column_stack([share, after]).reshape(-1)
-        axes.plot(x, y, label=name, linewidth=1.3, linestyle=styles[(i // 10) % 4])
+        style = {"linewidth": 1.3, "linestyle": styles[(i // 10) % 4]}
+        if result.method == "limit":
+            style = {"linewidth": 1.0, "linestyle": ":", "color": "black"}
+        axes.plot(x, y, label=name, **style)
     axes.set_xlim(0.0, largest * 1.05 if largest > 0 else 1.0)
     axes.set_ylim(0.0, 1.0)
     axes.set_xlabel(f"{'/'.join(sorted(norms))} radius")

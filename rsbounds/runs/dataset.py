@@ -64,7 +64,7 @@ def certify_dataset(
     num_classes: int,
     n0: int = 100,
     alpha: float = 0.001,
-    method: str = "runner-up",
+    method: str = "exact",
     seed: int | None = None,
     batch_size: int = 1024,
     model: str = "",

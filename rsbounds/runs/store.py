@@ -137,6 +137,7 @@ class RunStore:
         self.path = Path(path)
         self.writable = config is not None
         self._lock: sqlite3.Connection | None = None
+        self._made = False
         if config is None:
             if not self.path.is_file():
                 raise ValueError(f"store is {str(path)!r}; allowed: a file that exists")
@@ -187,6 +188,7 @@ class RunStore:
             database.execute("PRAGMA synchronous = FULL")
             if not tables:
                 self._create(config)
+                self._made = True
         held = self._meta()
         if held.get("format") != FORMAT:
             raise ValueError(
@@ -259,13 +261,21 @@ class RunStore:
             )  # fmt: skip
 
     def close(self) -> None:
-        """Release the file; a store that was written to becomes a single file again."""
+        """Release the file; a store that was written to becomes a single file again.
+
+        A store that was made here and got no input is removed: a run that was refused at its
+        first input leaves nothing behind.
+        """
         if hasattr(self, "_database"):
+            empty = self._made and len(self) == 0
             if self.writable:
                 # Where a reader is still there, or the disk is full, the next writer tidies up.
                 with contextlib.suppress(sqlite3.Error):
                     self._database.execute("PRAGMA journal_mode = DELETE")
             self._database.close()
+            del self._database
+            if empty:
+                self.path.unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.close()
             self._lock = None

@@ -64,7 +64,7 @@ def test_the_planned_split_covers_given_any_selection():
             np.zeros(len(table), dtype=np.int64), np.tile(np.array([seen]), (len(table), 1))
         )
         lower = rsbounds.margin_lower_bound(
-            table, select, alpha=0.05, scale="linear", split="selection"
+            table, select, alpha=0.05, scale="linear", method="runner-up", split="selection"
         ).lower
         for p in simplex_grid(3, 12):
             assert exact_error(lower, table, p, p[0] - p[1:].max()) <= 0.05 * (1 + 1e-9)

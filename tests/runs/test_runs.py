@@ -157,7 +157,7 @@ def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path):
         ({"n": 501}, "was made with n = 500; this run has n = 501"),
         ({"noise": rsbounds.Gaussian(0.25)}, r"noise = \{'name': 'gaussian', 'sigma': 0.5\}"),
         ({"seed": 4}, "seed = 3; this run has seed = 4"),
-        ({"method": "complement"}, "method = 'runner-up'"),
+        ({"method": "complement"}, "method = 'exact'"),
         ({"split": 0.5}, r"options = \{\}; this run has options = \{'split': 0.5\}"),
         ({"inputs": X[:5], "labels": LABELS[:5]}, "inputs = 12; this run has inputs = 5"),
         ({"model": "other"}, "model = ''; this run has model = 'other'"),
@@ -228,11 +228,11 @@ def test_an_input_is_stored_once(tmp_path):
 
 
 def sampled(path, sampler, n=500):
-    config = {"noise": noise_config(LAW), "alpha": 0.001, "method": "runner-up", "options": {}}
+    config = {"noise": noise_config(LAW), "alpha": 0.001, "method": "exact", "options": {}}
     with RunStore(path, config) as store:
         summary = run_inputs(
             sampler, lambda i: (X[i], int(LABELS[i])), range(12), store=store, noise=LAW, n0=50,
-            n=n, alpha=0.001, method="runner-up", options={}, seed=3, group=5,
+            n=n, alpha=0.001, method="exact", options={}, seed=3, group=5,
         )  # fmt: skip
         return summary, rsbounds.rebound(store)
 
@@ -319,13 +319,12 @@ def test_rebound_equals_certify_on_the_stored_counts(tmp_path, capsys):
     assert "average certified radius" in capsys.readouterr().out
     assert main(["rebound", str(path), "--option", "split=0.9"]) == 0
     assert main(["rebound", str(tmp_path / "none")]) == 2
-    with RunStore(tmp_path / "empty.sqlite", {"a": 1}):
-        pass
     with (
-        RunStore(tmp_path / "empty.sqlite") as store,
+        RunStore(tmp_path / "empty.sqlite", {"a": 1}) as store,
         pytest.raises(ValueError, match="no finished"),
     ):
         rsbounds.rebound(store)
+    assert not (tmp_path / "empty.sqlite").exists()
 
 
 def test_noise_laws_survive_the_store():

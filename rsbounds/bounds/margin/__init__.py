@@ -15,11 +15,11 @@ from rsbounds.bounds.margin._base import (
     margin_method,
 )
 
+MARGIN_METHODS.register("exact", "rsbounds.bounds.margin.exact:Exact")
 MARGIN_METHODS.register("runner-up", "rsbounds.bounds.margin.runner_up:RunnerUp")
 MARGIN_METHODS.register("complement", "rsbounds.bounds.margin.complement:Complement")
 MARGIN_METHODS.register("bonferroni", "rsbounds.bounds.margin.bonferroni:Bonferroni")
 MARGIN_METHODS.register("t-certify", "rsbounds.bounds.margin.t_certify:TCertify")
-MARGIN_METHODS.register("exact", "rsbounds.bounds.margin.exact:Exact")
 MARGIN_METHODS.register("signomial", "rsbounds.bounds.margin.signomial:SignomialMargin")
 MARGIN_METHODS.register("bayes-opt", "rsbounds.bounds.margin.bayes_opt:BayesOptMargin")
 

@@ -132,7 +132,7 @@ def margin_lower_bound(
     *,
     alpha: float,
     scale: Scale,
-    method: str | MarginMethod = "runner-up",
+    method: str | MarginMethod = "exact",
     progress: bool | None = False,
     **options: Any,
 ) -> MarginBound:

@@ -96,7 +96,7 @@ class Exact(MarginMethod):
     >>> import rsbounds
     >>> bound = rsbounds.margin_lower_bound(
     ...     [[990, 8, 2]], 0, alpha=0.001, scale="probit", method="exact")
-    >>> 4.0 < bound.lower[0] < 4.1, bound.details["p_value"][0] <= 0.001
+    >>> bool(4.0 < bound.lower[0] < 4.1), bool(bound.details["p_value"][0] <= 0.001)
     (True, True)
     """
 
