@@ -1,0 +1,28 @@
+"""The PyTorch part of the README runs as it is printed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the adapter needs torch")
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def test_ten_lines_certify_a_model(tmp_path, monkeypatch, capsys):
+    blocks = [b.split("```")[0] for b in README.read_text().split("```python\n")[1:]]
+    code = next(block for block in blocks if "rsbounds_torch.certify_dataset(" in block)
+    assert len(code.strip().splitlines()) <= 10
+    assert "n=100_000" in code
+    torch.manual_seed(0)
+    x = np.random.default_rng(0).uniform(0, 1, (2, 1, 4, 4)).astype(np.float32)
+    names = {
+        "model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 10)),
+        "normalise": lambda batch: (batch - 0.5) / 0.25,
+        "test_set": [(torch.from_numpy(row), 3) for row in x],
+    }
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code.replace("n=100_000", "n=500"), "README", "exec"), names)
+    assert len(names["certificates"]) == 2
+    assert "gaussian(sigma=0.25), exact" in capsys.readouterr().out
