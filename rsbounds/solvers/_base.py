@@ -53,6 +53,8 @@ class Region:
         """Upper bound on P_q(region), within 1e-6 of it (relative)."""
         from rsbounds.solvers._trinomial import log_tail_upper
 
+        # At q1 = 0 the kernel knows only that P <= 1; P grows with q1.
+        q1 = max(q1, 1e-200)
         rest = max(1.0 - q1 - q2, 0.0)
         return math.exp(log_tail_upper(self.n, q1, q2, rest, self.boundary, 0))
 
@@ -110,17 +112,6 @@ def on_curve(region: Region, level: float, q2: float) -> tuple[float, float, flo
         q1 = float(ndtr(ndtri(q2) + level))
     q1 = min(max(q1, 0.0), 1.0 - q2)
     return q1, q2, max(1.0 - q1 - q2, 0.0)
-
-
-def margin(region: Region, q1: float, q2: float) -> float:
-    """The margin that heuristics solve for, at one point."""
-    from scipy.special import ndtri
-
-    if region.scale == "linear":
-        return q1 - q2
-    if region.order:
-        return polynomial(q1 - 0.5, region.order) + polynomial(0.5 - q2, region.order)
-    return float(ndtri(q1) - ndtri(q2))
 
 
 def polished(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from dataclasses import dataclass
 
 from rsbounds.solvers._base import Region, Solution, Window, curve_range, on_curve, polished
+
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class BayesOpt:
         Seed of the search.
     """
 
-    calls: int = 16
+    calls: int = 12
     seed: int = 0
 
     def __call__(self, region: Region, level: float, window: Window, enough: float) -> Solution:
@@ -62,25 +65,26 @@ class BayesOpt:
         if seen[-1][1] > enough or high - low < 1e-12:
             return best()
         evaluate(high)
-        process = GaussianProcessRegressor(
-            kernel=ConstantKernel(1.0, (1e-2, 1e3)) * Matern(0.2, (1e-2, 1e1), nu=2.5),
-            normalize_y=True,
-            noise=1e-8,
-            n_restarts_optimizer=0,
-            random_state=self.seed,
-        )
-        optimizer = Optimizer(
-            [(low, high)],
-            base_estimator=process,
-            n_initial_points=max(self.calls // 2, 6),
-            initial_point_generator="sobol",
-            acq_func="EI",
-            acq_optimizer="sampling",
-            acq_optimizer_kwargs={"n_points": 300},
-            random_state=self.seed,
-        )
-        with warnings.catch_warnings():
+        # Filters of warnings belong to the process, not to a thread.
+        with _LOCK, warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            process = GaussianProcessRegressor(
+                kernel=ConstantKernel(1.0, (1e-2, 1e3)) * Matern(0.2, (1e-2, 1e1), nu=2.5),
+                normalize_y=True,
+                noise=1e-8,
+                n_restarts_optimizer=0,
+                random_state=self.seed,
+            )
+            optimizer = Optimizer(
+                [(low, high)],
+                base_estimator=process,
+                n_initial_points=8,
+                initial_point_generator="sobol",
+                acq_func="EI",
+                acq_optimizer="sampling",
+                acq_optimizer_kwargs={"n_points": 300},
+                random_state=self.seed,
+            )
             for _ in range(self.calls):
                 if seen[-1][1] > enough:
                     return best()

@@ -58,9 +58,11 @@ class Condensed:
 def _program(kind: str, order: int) -> tuple[Any, ...]:
     """The condensed program in logs, compiled once and re-solved with parameters."""
     try:
-        import cvxpy as cp
+        import cvxpy
     except ImportError:
         raise ImportError("solver 'signomial' needs cvxpy; install rsbounds[solvers]") from None
+    # cvxpy's own exports are not all declared to type checkers.
+    cp: Any = cvxpy
     y = cp.Variable(3)
     slope, limits = cp.Parameter(3, nonneg=True), cp.Parameter(2)
     constraints = [cp.log_sum_exp(y) <= 0, y >= math.log(TINY)]
@@ -125,10 +127,7 @@ class Signomial:
                 "region.order is 0 on the probit scale; allowed for solver 'signomial': an odd "
                 "order of the Taylor polynomial (the probit margin is not a signomial)"
             )
-        if region.order:
-            kind = "taylor"
-        else:
-            kind = "negative" if level <= 0.0 else "positive"
+        kind = "taylor" if region.order else "negative" if level <= 0.0 else "positive"
         with _LOCK:
             return self._solve(region, level, window, enough, kind)
 
@@ -153,7 +152,9 @@ class Signomial:
             for _ in range(self.steps):
                 if value <= math.exp(FLOOR + 1.0):
                     break
-                following = self._step(program, condensed, kind, level, window, np.array(at))
+                following = self._step(
+                    program, condensed, kind, level, window, np.maximum(at, [1e-200, 0.0, 0.0])
+                )
                 used += 1
                 if following is None:
                     break
