@@ -106,9 +106,9 @@ def searched(
     """Largest level that the solver does not refute and branch and bound accepts.
 
     Each refutation is followed down to the lowest level that the same place on the curve
-    refutes, tails only, so a row takes a few inner solves instead of one per halving. Without ``certify``
-    a level that the solver does not refute is taken on trust. Rows repeat in tables: answers
-    are remembered.
+    refutes, tails only, so a row takes a few inner solves instead of one per halving.
+    Without ``certify`` a level that the solver does not refute is taken on trust. Rows
+    repeat in tables: answers are remembered.
     """
     region = plug_in_region(x1, x2, n, scale, order)
     # Below the floor nothing is claimed, or (in the window q1 >= 1/2 >= q2) g >= 0 is known.
