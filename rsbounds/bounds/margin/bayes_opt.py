@@ -63,7 +63,7 @@ class BayesOptMargin(MarginMethod):
     name: ClassVar[str] = "bayes-opt"
     source: ClassVar[str] = "optimal-certified-radius, Lemma 1, corrected"
     cost: ClassVar[str] = "one to three seconds per row, certificate included"
-    choose: ClassVar[str] = "to reproduce the paper; exact is tighter and a thousand times faster"
+    choose: ClassVar[str] = "to reproduce the paper; exact is far faster and mostly tighter"
     chunk: ClassVar[int] = 1
     seconds_per_row: ClassVar[float] = 1.0
     max_n: ClassVar[int | None] = 10_000

@@ -72,7 +72,7 @@ class SignomialMargin(MarginMethod):
     name: ClassVar[str] = "signomial"
     source: ClassVar[str] = "optimal-certified-radius, section 4 and Lemma 2, corrected"
     cost: ClassVar[str] = "about 0.1 s per row, certificate included"
-    choose: ClassVar[str] = "to reproduce the paper; exact is tighter and a hundred times faster"
+    choose: ClassVar[str] = "to reproduce the paper; exact is faster and mostly tighter"
     chunk: ClassVar[int] = 1
     seconds_per_row: ClassVar[float] = 0.05
     max_n: ClassVar[int | None] = 10_000
