@@ -80,7 +80,7 @@ def report_runs(
     folder : str or path
         Folder for the files, made if it is not there.
     methods : sequence of str, optional
-        Registered margin methods; all by default.
+        Registered margin methods; by default all that are usable and take milliseconds per row.
     radii : float array_like, optional
         Radii of the accuracy columns.
 
@@ -96,7 +96,8 @@ def report_runs(
     """
     if not stores:
         raise ValueError("stores is empty; allowed: at least one run store")
-    names = MARGIN_METHODS.names() if methods is None else list(methods)
+    fast = [name for name in MARGIN_METHODS if not MARGIN_METHODS[name].seconds_per_row]
+    names = fast if methods is None else list(methods)
     kinds = {name: MARGIN_METHODS[name] for name in names}
     curves: dict[str, dict[str, Certificates]] = {}
     labels: dict[str, Any] = {}

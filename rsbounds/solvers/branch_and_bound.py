@@ -28,6 +28,11 @@ class BranchAndBound:
         from rsbounds.solvers._trinomial import curve_point
 
         probit = region.scale == "probit"
+        if region.order and window.a1 < 0.5:
+            # Only there is g at least the polynomial's margin, and a proof for g enough.
+            raise ValueError(
+                f"window.a1 is {window.a1} with a Taylor margin; allowed: at least 0.5"
+            )
         fine = 1e-7
         # The chords may dip below their level by ``dip``: prove a level that much higher.
         raised = level

@@ -46,6 +46,11 @@ class MarginMethod(abc.ABC):
     choose: ClassVar[str]
     #: Rows per chunk; methods that are slow per row say fewer, for progress and balance.
     chunk: ClassVar[int] = 4096
+    #: Roughly, where a row takes longer than 10 ms. Such a method is left out of comparisons
+    #: unless named, and tests give it as many rows as it has time for.
+    seconds_per_row: ClassVar[float] = 0.0
+    #: Draws per row up to which the method is usable; None where there is no limit.
+    max_n: ClassVar[int | None] = None
     #: Settings that comparisons show and contract tests check, the defaults first.
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
 
@@ -186,6 +191,12 @@ def margin_lower_bound(
 
     def work(start: int, stop: int) -> dict[str, NDArray[Any]]:
         rows, n = _validate.count_rows(table[start:stop], start)
+        if chosen.max_n is not None and n.max() > chosen.max_n:
+            row = start + int(np.argmax(n > chosen.max_n))
+            raise ValueError(
+                f"counts row {row} sums to n = {n[row - start]}; allowed for method "
+                f"{chosen.name!r}: up to {chosen.max_n} draws (method 'exact' has no such limit)"
+            )
         picked = None
         if selection is not None:
             picked, _ = _validate.count_rows(selection[start:stop], start, "selection counts")

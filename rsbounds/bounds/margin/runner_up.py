@@ -23,9 +23,10 @@ PSEUDO = (0.5, 0.05, 0.005)
 
 
 @kernel
-def _bound(
+def separate_bound(
     x_a: float, x_b: float, n: float, alpha: float, fraction: float, probit: bool
 ) -> tuple[float, float, float]:
+    """(margin, lower p_A, upper p_B) with ``fraction`` of alpha for p_A, the rest for p_B."""
     p_a, q_a = proportion_lower(x_a, n, fraction * alpha)
     # p_B <= 1 - p_A always; a second bound may improve on it where it gets a share.
     p_b, q_b = q_a, p_a
@@ -60,7 +61,7 @@ def _planned_fraction(
         expected_rest = math.floor(n * (n0 - x_a - x_b + pseudo) / size + 0.5)
         expected_a = max(n - expected_b - expected_rest, 0.0)
         for j in range(fractions.size):
-            value, _, _ = _bound(expected_a, expected_b, n, alpha, fractions[j], probit)
+            value, _, _ = separate_bound(expected_a, expected_b, n, alpha, fractions[j], probit)
             total[j] += max(value, -10.0)
     return float(fractions[np.argmax(total)])
 
@@ -95,11 +96,11 @@ def _kernel(
                 fractions,
                 probit,
             )
-            lower[i], p_a[i], p_b[i] = _bound(x_a, x_b, total, alpha, fraction, probit)
+            lower[i], p_a[i], p_b[i] = separate_bound(x_a, x_b, total, alpha, fraction, probit)
             used[i] = fraction
             continue
         for j in range(fractions.size):
-            value, a, b = _bound(x_a, x_b, total, alpha, fractions[j], probit)
+            value, a, b = separate_bound(x_a, x_b, total, alpha, fractions[j], probit)
             if j == 0 or value > lower[i]:
                 lower[i], p_a[i], p_b[i], used[i] = value, a, b, fractions[j]
 
