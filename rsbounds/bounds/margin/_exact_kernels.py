@@ -31,7 +31,6 @@ from rsbounds._numerics import (
 )
 from rsbounds.solvers._sup import certified_sup, curve_window, edge_share, edge_value
 from rsbounds.solvers._trinomial import (
-    ROOT_HALF,
     ROOT_TWO_PI,
     chord_dip,
     chord_upper,
@@ -156,6 +155,26 @@ def likelihood_limit(
 
 
 @kernel
+def ranked_as(x1: int, x2: int, x3: int, pseudo: float) -> tuple[float, float, float]:
+    """Counts that the likelihood ordering works with.
+
+    Where x3 = 0, x1 - x2 moves in steps of two, so its tail is that of a limit half a vote
+    lower; such outcomes rank half a vote lower. (Monotone: every step gains a whole one.)
+    """
+    shift = 0.5 if x3 == 0 and x1 > 0 else 0.0
+    return x1 + pseudo - shift, x2 + pseudo, x3 + pseudo + shift
+
+
+@kernel
+def _first_inside(value: float, x2: int, n: int) -> int:
+    # Smallest x1 that ranks above ``value``.
+    b = math.floor(max(value, -1.0)) + 1
+    if b == n - x2 and b > 0 and b - 0.5 <= value:
+        b += 1
+    return int(b)
+
+
+@kernel
 def fill_boundary(
     n: int,
     seen1: int,
@@ -182,6 +201,7 @@ def fill_boundary(
         x2 = min(max(seen2, first), last)
         previous_x2, previous = x2, 0.0
         started = False
+        beyond = last + 1
         while True:
             y2 = x2 + pseudo
             room = size - pseudo - y2
@@ -205,8 +225,8 @@ def fill_boundary(
                     low = y1
                 else:
                     high = y1
-                if low >= room:
-                    empty = True
+                if low >= room * (1.0 - 1e-12):
+                    empty, y1 = True, room
                     break
                 following = y1 - (root - z) * root / rise if rise > 0.0 else 0.5 * (low + high)
                 if following >= room and high >= room:
@@ -215,7 +235,7 @@ def fill_boundary(
                     following = 0.5 * (low + high)
                 step = abs(following - y1)
                 y1 = following
-                if step <= 1e-4:
+                if step <= 1e-4 and y1 < room:
                     break
             # Prove it: step down until the deviance from some point is below the limit.
             y1 = min(y1, room)
@@ -232,11 +252,20 @@ def fill_boundary(
             value = proven - pseudo
             if proven >= room * (1.0 - 1e-12):
                 value = n - x2 + 0.5
+                if side == 1 and started:
+                    # Nothing is inside from here on. A line to here would end too late.
+                    beyond = x2
+                    if x2 - previous_x2 > 1:
+                        x2 = previous_x2 + (x2 - previous_x2) // 2
+                        y1 = previous + pseudo + slope * (x2 - previous_x2)
+                        continue
+                    boundary[beyond - first :] = n + 1
+                    break
             if started and convex and abs(x2 - previous_x2) > 1:
                 for j in range(min(x2, previous_x2) + 1, max(x2, previous_x2)):
                     line = previous + (value - previous) * (j - previous_x2) / (x2 - previous_x2)
-                    boundary[j - first] = math.floor(max(line - 1e-7, -1.0)) + 1
-            boundary[x2 - first] = math.floor(max(value, -1.0)) + 1
+                    boundary[j - first] = _first_inside(line - 1e-7, j, n)
+            boundary[x2 - first] = _first_inside(value, x2, n)
             if started:
                 slope = (value - previous) / (x2 - previous_x2)
             else:
@@ -247,6 +276,11 @@ def fill_boundary(
             stride = 1
             if convex:
                 stride = max(1, int(0.4 * math.sqrt(x2 + 1.0) * math.sqrt(1.0 - x2 / (n + 1.0))))
+            if beyond <= last:
+                if beyond - x2 <= 1:
+                    boundary[beyond - first :] = n + 1
+                    break
+                stride = (beyond - x2) // 2
             following_x2 = max(x2 - stride, first) if side == 0 else min(x2 + stride, last)
             y1 = proven + slope * (following_x2 - x2)
             x2 = following_x2
@@ -273,34 +307,6 @@ def wald_limit(n: int, x1: int, x2: int, z: float) -> float:
     size = n + 3.0 * a
     p1, p2 = (x1 + a) / size, (x2 + a) / size
     return p1 - p2 - z * math.sqrt((p1 + p2 - (p1 - p2) ** 2) / size)
-
-
-@kernel
-def complement_level(n: int, x1: int, level: float, probit: bool) -> float:
-    """Bound on the margin if every vote but those for c were for the top class."""
-    p, q = proportion_lower(float(x1), float(n), level)
-    return float(margin_down(p, q, q, p, probit))
-
-
-@kernel
-def complement_count(n: int, x1: int, limit: float, level: float, probit: bool) -> int:
-    """Smallest count up to x1 whose `complement_level` is at least ``limit``."""
-    if probit:
-        p, q = 0.5 * math.erfc(-0.5 * limit * ROOT_HALF), 0.5 * math.erfc(0.5 * limit * ROOT_HALF)
-    else:
-        p, q = 0.5 * (1.0 + limit), 0.5 * (1.0 - limit)
-    if p <= 0.0 or q <= 0.0:
-        return 0
-    # A tail that is a little above the level still counts: the region may only grow.
-    enough = math.log(level) + 1e-8
-    low, high = 0, x1
-    while low < high:
-        k = (low + high) // 2
-        if k >= 1 and upper_tail(float(k), float(n), p, q)[0] <= enough:
-            high = k
-        else:
-            low = k + 1
-    return high
 
 
 @kernel
@@ -570,7 +576,6 @@ def exact_row(
     beta: float,
     kind: int,
     share: float,
-    keep: float,
     pseudo: float,
     slack: float,
     budget: int,
@@ -593,7 +598,7 @@ def exact_row(
     target = math.log(alpha - beta) - 1e-12
     z = max(-normal_quantile(alpha), 0.3)
     x3 = n - x1 - x2
-    y1, y2, y3 = x1 + pseudo, x2 + pseudo, x3 + pseudo
+    y1, y2, y3 = ranked_as(x1, x2, x3, pseudo)
     tested, param, slope = likelihood_limit(y1, y2, y3, z, probit)
     rate = (z + 1.0 / (z + 0.5)) * abs(slope)
     rate0, slack0 = rate, slack
@@ -611,20 +616,9 @@ def exact_row(
     first = min(first, x2)
     last = max(last, x2)
     boundary = np.empty(last - first + 1, dtype=np.int64)
-    limit, least = tested, 0
+    limit = tested
     if kind == 1:
         limit = wald_limit(n, x1, x2, z)
-    elif kind == 0:
-        # Ordered by the smaller of two limits: the likelihood's is too generous to outcomes
-        # near x3 = 0, where Clopper-Pearson for n - x2 of two cells is the limit to beat.
-        # With few draws the two differ too much to be mixed; n and alpha alone decide.
-        widest, _, _ = likelihood_limit(n + pseudo, pseudo, pseudo, z, probit)
-        level = keep * (alpha - beta)
-        if widest - complement_level(n, n, level, probit) <= 0.05:
-            limit = min(tested, complement_level(n, n - x2, level, probit))
-            least = complement_count(n, n - x2, limit, level, probit)
-            if limit < tested:
-                param, _, _ = restricted(y1, y2, y3, limit, probit, param)
     if kind == 0:
         fill_boundary(n, x1, x2, limit, param, z, pseudo, probit, first, boundary)
     elif kind == 1:
@@ -637,9 +631,6 @@ def exact_row(
         # Valid at alpha - beta by itself, and its own p-value bound is alpha.
         if base > out[0]:
             out[0], out[1] = base, math.log(alpha)
-    for j in range(boundary.size):
-        if n - first - j < least:
-            boundary[j] = n + 1
     # Solve at one point of the curve; the certificate then only lowers what comes out.
     level = tested
     aim = target - 0.5 * slack

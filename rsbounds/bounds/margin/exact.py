@@ -16,10 +16,6 @@ from rsbounds.bounds.margin._base import MarginMethod
 from rsbounds.bounds.margin._exact_kernels import exact_row
 from rsbounds.bounds.margin._rows import largest_other
 
-#: Share of the level at which the two-cell limit enters the ordering (chosen on the counts of
-#: bench_exact; any value fixed in advance is valid).
-KEEP = 0.9
-
 STATISTICS = ("auto", "likelihood", "wald", "runner-up")
 
 
@@ -32,7 +28,6 @@ def _kernel(
     beta: float,
     kind: int,
     split: float,
-    keep: float,
     slack: float,
     budget: int,
     probit: bool,
@@ -48,9 +43,7 @@ def _kernel(
             out[i, 2], out[i, 3], out[i, 4] = 0.0, 0.0, 1.0
             continue
         best = largest_other(counts[i], top[i])
-        exact_row(
-            x1, best, n[i], alpha, beta, kind, split, keep, 0.5, slack, budget, probit, out[i]
-        )
+        exact_row(x1, best, n[i], alpha, beta, kind, split, 0.5, slack, budget, probit, out[i])
 
 
 @dataclass(frozen=True)
@@ -153,7 +146,6 @@ class Exact(MarginMethod):
             self.beta * alpha,
             kind,
             self.split,
-            KEEP,
             self.slack,
             int(self.budget),
             scale == "probit",
