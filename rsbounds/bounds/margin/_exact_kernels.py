@@ -337,6 +337,93 @@ def fill_wald(
 
 
 @kernel
+def score_limit(y1: float, y2: float, y3: float, z: float) -> float:
+    """Level at which the linear score statistic of the margin is z (Tango 1998).
+
+    (p1 - p2 - L) sqrt(N/V), V = q1 + q2 - L^2 at the most likely q with q1 - q2 = L. Its
+    square is N k (p1 - p2 - L), k the multiplier of the constraint. k falls as L grows (the
+    deviance is convex in L), and so does the statistic.
+    """
+    size = y1 + y2 + y3
+    d = (y1 - y2) / size
+    low, high = -1.0, d
+    for _ in range(70):
+        level = 0.5 * (low + high)
+        b = (y1 + y2) * (1.0 - level) - 2.0 * level * (y2 + y3)
+        c = y2 * level * (1.0 - level)
+        root = math.sqrt(max(b * b + 8.0 * size * c, 0.0))
+        q2 = (b + root) / (4.0 * size) if b > 0.0 else 2.0 * c / max(root - b, 1e-300)
+        variance = 2.0 * q2 + level * (1.0 - level)
+        if (d - level) * (d - level) * size > z * z * variance:
+            low = level
+        else:
+            high = level
+        if high - low <= 1e-15:
+            break
+    # A hair lower, so that rounding cannot put x outside its own region.
+    return low - 1e-9 / size
+
+
+@kernel
+def fill_score(
+    n: int,
+    seen1: int,
+    seen2: int,
+    limit: float,
+    z: float,
+    pseudo: float,
+    first: int,
+    boundary: NDArray[np.int64],
+) -> None:
+    """Boundary of {score statistic at ``limit`` >= z}, linear scale.
+
+    x_i = N q_i (1 + k (g_i - L)) with g = (1, -1, 0), and the statistic is k sqrt(N V). At
+    given x2 both q2 = x2/(N (1 - k (1 + L))) and x1 grow with k, and so does the statistic:
+    one root in k gives the boundary.
+    """
+    size = n + 3.0 * pseudo
+    aim = z * z / size * (1.0 - 1e-11)
+    k = 0.0
+    for j in range(boundary.size):
+        x2 = first + j
+        p2 = (x2 + pseudo) / size
+        low = 0.0
+        if limit < 0.0:
+            low = max(0.0, (1.0 + p2 / limit) / (1.0 + limit))
+        high = (1.0 - 2.0 * p2 / (1.0 - limit)) / (1.0 + limit)
+        if high <= low:
+            boundary[j] = n + 1
+            continue
+        q2 = p2 / (1.0 - low * (1.0 + limit))
+        if low * low * (2.0 * q2 + limit * (1.0 - limit)) >= aim:
+            # Even x1 = 0 is inside.
+            boundary[j] = 0
+            continue
+        for _ in range(100):
+            if not low < k < high:
+                k = 0.5 * (low + high)
+            rest = 1.0 - k * (1.0 + limit)
+            q2 = p2 / rest
+            variance = 2.0 * q2 + limit * (1.0 - limit)
+            gap = k * k * variance - aim
+            slope = 2.0 * k * (variance + k * q2 * (1.0 + limit) / rest)
+            if gap < 0.0:
+                low = k
+            else:
+                high = k
+            if gap < 0.0 and (gap >= -1e-11 * aim or high - low <= 1e-14 * high):
+                break
+            # Aim a little low: what counts is a point just below the root.
+            k -= (gap + 5e-12 * aim) / slope if slope > 0.0 else 0.0
+        q2 = p2 / (1.0 - low * (1.0 + limit))
+        # A millionth of a vote covers the rounding for n up to 1e9.
+        x1 = size * (q2 + limit) * (1.0 + low * (1.0 - limit)) - pseudo - 1e-6
+        b = _first_inside(x1, x2, n)
+        boundary[j] = n + 1 if b > n - x2 else b
+    close_boundary(seen1, seen2, first, boundary)
+
+
+@kernel
 def close_boundary(seen1: int, seen2: int, first: int, boundary: NDArray[np.int64]) -> None:
     """Enlarge the region to one that contains the observed point and is monotone."""
     last = first + boundary.size - 1
@@ -538,7 +625,7 @@ def certify_level(
                 upper = max(log_u, log_v)
             dip = 0.0
             convex = not probit and min(level_u, level_v) >= 0.0
-            if v > u and not convex:
+            if v > u and not convex and upper <= target:
                 dip = chord_dip(a1_, a2_, a3_, b1_, b2_, b3_, probit, tolerance)
             floor = min(level_u, level_v) - dip
             if upper <= target and (floor >= level - tolerance):
@@ -619,10 +706,14 @@ def exact_row(
     limit = tested
     if kind == 1:
         limit = wald_limit(n, x1, x2, z)
+    elif kind == 3:
+        limit = score_limit(y1, y2, y3, z)
     if kind == 0:
         fill_boundary(n, x1, x2, limit, param, z, pseudo, probit, first, boundary)
     elif kind == 1:
         fill_wald(n, x1, x2, limit, z, first, boundary)
+    elif kind == 3:
+        fill_score(n, x1, x2, limit, z, pseudo, first, boundary)
     else:
         p, p_rest = proportion_lower(float(x1), float(n), share * (alpha - beta))
         q_rest, q = proportion_lower(float(n - x2), float(n), (1.0 - share) * (alpha - beta))

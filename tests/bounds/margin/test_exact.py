@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 import rsbounds
 from rsbounds.bounds.margin._exact_kernels import (
     fill_boundary,
+    fill_score,
     fill_wald,
     likelihood_limit,
     ranked_as,
+    score_limit,
     wald_limit,
 )
 from rsbounds.testing import margin_errors, simplex_grid
@@ -18,6 +20,7 @@ from rsbounds.testing import margin_errors, simplex_grid
 CASES = [
     ("linear", "wald"),
     ("linear", "likelihood"),
+    ("linear", "score"),
     ("linear", "runner-up"),
     ("probit", "likelihood"),
     ("probit", "runner-up"),
@@ -191,6 +194,28 @@ def test_boundaries_are_those_of_the_orderings():
             assert (np.diff(boundary) >= 0).all()
 
 
+@pytest.mark.parametrize("n", [6, 31])
+@pytest.mark.parametrize("z", [0.5, 3.09])
+def test_score_ordering_is_monotone_and_its_boundary_is_right(n, z):
+    limits = np.full((n + 1, n + 1), -np.inf)
+    for y1, y2 in itertools.product(range(n + 1), repeat=2):
+        if y1 + y2 <= n:
+            limits[y1, y2] = score_limit(*ranked_as(y1, y2, n - y1 - y2, 0.5), z)
+    for y1, y2 in itertools.product(range(n + 1), repeat=2):
+        if y1 + y2 < n:
+            assert limits[y1 + 1, y2] > limits[y1, y2] > limits[y1, y2 + 1]
+    for x1, x2 in itertools.product((0, 1, n // 3, n // 2, n - 2, n), (0, 1, n // 4, n // 2)):
+        if x1 + x2 > n:
+            continue
+        boundary = np.empty(n + 1, dtype=np.int64)
+        fill_score(n, x1, x2, limits[x1, x2], z, 0.5, 0, boundary)
+        for y1, y2 in itertools.product(range(n + 1), repeat=2):
+            if y1 + y2 <= n:
+                inside = y1 >= boundary[y2]
+                assert inside or limits[y1, y2] < limits[x1, x2]
+                assert not inside or limits[y1, y2] >= limits[x1, x2] - 1e-5
+
+
 def test_few_votes_outside_the_top_two_cost_nothing():
     # There the region ends within the stride of the boundary's nodes, and `runner-up` uses
     # p_B <= 1 - p_A.
@@ -207,6 +232,8 @@ def test_few_votes_outside_the_top_two_cost_nothing():
 def test_options_are_checked():
     with pytest.raises(ValueError, match="wald"):
         bound([[5, 3, 2]], "probit", statistic="wald")
+    with pytest.raises(ValueError, match="score"):
+        bound([[5, 3, 2]], "probit", statistic="score")
     with pytest.raises(ValueError, match="beta"):
         bound([[5, 3, 2]], "probit", beta=1.0)
     with pytest.raises(ValueError, match="statistic"):
