@@ -316,9 +316,10 @@ def chord_dip(
     crude = 0.125 * (bend + sag) * (1.0 + 1e-9)
     if crude <= fine:
         return crude
-    pieces = 4
-    while pieces < 32 and crude > 0.5 * fine * pieces * pieces:
-        pieces *= 2
+    if crude > 1024.0 * fine:
+        # More points than a split costs.
+        return crude
+    pieces = int(min(math.sqrt(2.0 * crude / fine), 31.0)) + 1
     end = margin_of(a1, a2, a3, probit)
     end = min(end, margin_of(b1, b2, b3, probit))
     dip = 0.0

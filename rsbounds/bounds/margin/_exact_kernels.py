@@ -31,7 +31,6 @@ from rsbounds._numerics import (
 )
 from rsbounds.solvers._sup import certified_sup, curve_window, edge_share, edge_value
 from rsbounds.solvers._trinomial import (
-    ROOT_HALF,
     ROOT_TWO_PI,
     chord_dip,
     chord_upper,
@@ -156,6 +155,26 @@ def likelihood_limit(
 
 
 @kernel
+def ranked_as(x1: int, x2: int, x3: int, pseudo: float) -> tuple[float, float, float]:
+    """Counts that the likelihood ordering works with.
+
+    Where x3 = 0, x1 - x2 moves in steps of two, so its tail is that of a limit half a vote
+    lower; such outcomes rank half a vote lower. (Monotone: every step gains a whole one.)
+    """
+    shift = 0.5 if x3 == 0 and x1 > 0 else 0.0
+    return x1 + pseudo - shift, x2 + pseudo, x3 + pseudo + shift
+
+
+@kernel
+def _first_inside(value: float, x2: int, n: int) -> int:
+    # Smallest x1 that ranks above ``value``.
+    b = math.floor(max(value, -1.0)) + 1
+    if b == n - x2 and b > 0 and b - 0.5 <= value:
+        b += 1
+    return int(b)
+
+
+@kernel
 def fill_boundary(
     n: int,
     seen1: int,
@@ -182,6 +201,7 @@ def fill_boundary(
         x2 = min(max(seen2, first), last)
         previous_x2, previous = x2, 0.0
         started = False
+        beyond = last + 1
         while True:
             y2 = x2 + pseudo
             room = size - pseudo - y2
@@ -205,8 +225,8 @@ def fill_boundary(
                     low = y1
                 else:
                     high = y1
-                if low >= room:
-                    empty = True
+                if low >= room * (1.0 - 1e-12):
+                    empty, y1 = True, room
                     break
                 following = y1 - (root - z) * root / rise if rise > 0.0 else 0.5 * (low + high)
                 if following >= room and high >= room:
@@ -215,7 +235,7 @@ def fill_boundary(
                     following = 0.5 * (low + high)
                 step = abs(following - y1)
                 y1 = following
-                if step <= 1e-4:
+                if step <= 1e-4 and y1 < room:
                     break
             # Prove it: step down until the deviance from some point is below the limit.
             y1 = min(y1, room)
@@ -232,11 +252,20 @@ def fill_boundary(
             value = proven - pseudo
             if proven >= room * (1.0 - 1e-12):
                 value = n - x2 + 0.5
+                if side == 1 and started:
+                    # Nothing is inside from here on. A line to here would end too late.
+                    beyond = x2
+                    if x2 - previous_x2 > 1:
+                        x2 = previous_x2 + (x2 - previous_x2) // 2
+                        y1 = previous + pseudo + slope * (x2 - previous_x2)
+                        continue
+                    boundary[beyond - first :] = n + 1
+                    break
             if started and convex and abs(x2 - previous_x2) > 1:
                 for j in range(min(x2, previous_x2) + 1, max(x2, previous_x2)):
                     line = previous + (value - previous) * (j - previous_x2) / (x2 - previous_x2)
-                    boundary[j - first] = math.floor(max(line - 1e-7, -1.0)) + 1
-            boundary[x2 - first] = math.floor(max(value, -1.0)) + 1
+                    boundary[j - first] = _first_inside(line - 1e-7, j, n)
+            boundary[x2 - first] = _first_inside(value, x2, n)
             if started:
                 slope = (value - previous) / (x2 - previous_x2)
             else:
@@ -247,6 +276,11 @@ def fill_boundary(
             stride = 1
             if convex:
                 stride = max(1, int(0.4 * math.sqrt(x2 + 1.0) * math.sqrt(1.0 - x2 / (n + 1.0))))
+            if beyond <= last:
+                if beyond - x2 <= 1:
+                    boundary[beyond - first :] = n + 1
+                    break
+                stride = (beyond - x2) // 2
             following_x2 = max(x2 - stride, first) if side == 0 else min(x2 + stride, last)
             y1 = proven + slope * (following_x2 - x2)
             x2 = following_x2
@@ -276,34 +310,6 @@ def wald_limit(n: int, x1: int, x2: int, z: float) -> float:
 
 
 @kernel
-def complement_level(n: int, x1: int, level: float, probit: bool) -> float:
-    """Bound on the margin if every vote but those for c were for the top class."""
-    p, q = proportion_lower(float(x1), float(n), level)
-    return float(margin_down(p, q, q, p, probit))
-
-
-@kernel
-def complement_count(n: int, x1: int, limit: float, level: float, probit: bool) -> int:
-    """Smallest count up to x1 whose `complement_level` is at least ``limit``."""
-    if probit:
-        p, q = 0.5 * math.erfc(-0.5 * limit * ROOT_HALF), 0.5 * math.erfc(0.5 * limit * ROOT_HALF)
-    else:
-        p, q = 0.5 * (1.0 + limit), 0.5 * (1.0 - limit)
-    if p <= 0.0 or q <= 0.0:
-        return 0
-    # A tail that is a little above the level still counts: the region may only grow.
-    enough = math.log(level) + 1e-8
-    low, high = 0, x1
-    while low < high:
-        k = (low + high) // 2
-        if k >= 1 and upper_tail(float(k), float(n), p, q)[0] <= enough:
-            high = k
-        else:
-            low = k + 1
-    return high
-
-
-@kernel
 def fill_wald(
     n: int,
     seen1: int,
@@ -327,6 +333,93 @@ def fill_wald(
         # A millionth of a vote covers the rounding for n up to 1e9.
         b = math.ceil((p2 + root) * size - a - 1e-6)
         boundary[j] = n + 1 if b > n - first - j else max(int(b), 0)
+    close_boundary(seen1, seen2, first, boundary)
+
+
+@kernel
+def score_limit(y1: float, y2: float, y3: float, z: float) -> float:
+    """Level at which the linear score statistic of the margin is z (Tango 1998).
+
+    (p1 - p2 - L) sqrt(N/V), V = q1 + q2 - L^2 at the most likely q with q1 - q2 = L. Its
+    square is N k (p1 - p2 - L), k the multiplier of the constraint. k falls as L grows (the
+    deviance is convex in L), and so does the statistic.
+    """
+    size = y1 + y2 + y3
+    d = (y1 - y2) / size
+    low, high = -1.0, d
+    for _ in range(70):
+        level = 0.5 * (low + high)
+        b = (y1 + y2) * (1.0 - level) - 2.0 * level * (y2 + y3)
+        c = y2 * level * (1.0 - level)
+        root = math.sqrt(max(b * b + 8.0 * size * c, 0.0))
+        q2 = (b + root) / (4.0 * size) if b > 0.0 else 2.0 * c / max(root - b, 1e-300)
+        variance = 2.0 * q2 + level * (1.0 - level)
+        if (d - level) * (d - level) * size > z * z * variance:
+            low = level
+        else:
+            high = level
+        if high - low <= 1e-15:
+            break
+    # A hair lower, so that rounding cannot put x outside its own region.
+    return low - 1e-9 / size
+
+
+@kernel
+def fill_score(
+    n: int,
+    seen1: int,
+    seen2: int,
+    limit: float,
+    z: float,
+    pseudo: float,
+    first: int,
+    boundary: NDArray[np.int64],
+) -> None:
+    """Boundary of {score statistic at ``limit`` >= z}, linear scale.
+
+    x_i = N q_i (1 + k (g_i - L)) with g = (1, -1, 0), and the statistic is k sqrt(N V). At
+    given x2 both q2 = x2/(N (1 - k (1 + L))) and x1 grow with k, and so does the statistic:
+    one root in k gives the boundary.
+    """
+    size = n + 3.0 * pseudo
+    aim = z * z / size * (1.0 - 1e-11)
+    k = 0.0
+    for j in range(boundary.size):
+        x2 = first + j
+        p2 = (x2 + pseudo) / size
+        low = 0.0
+        if limit < 0.0:
+            low = max(0.0, (1.0 + p2 / limit) / (1.0 + limit))
+        high = (1.0 - 2.0 * p2 / (1.0 - limit)) / (1.0 + limit)
+        if high <= low:
+            boundary[j] = n + 1
+            continue
+        q2 = p2 / (1.0 - low * (1.0 + limit))
+        if low * low * (2.0 * q2 + limit * (1.0 - limit)) >= aim:
+            # Even x1 = 0 is inside.
+            boundary[j] = 0
+            continue
+        for _ in range(100):
+            if not low < k < high:
+                k = 0.5 * (low + high)
+            rest = 1.0 - k * (1.0 + limit)
+            q2 = p2 / rest
+            variance = 2.0 * q2 + limit * (1.0 - limit)
+            gap = k * k * variance - aim
+            slope = 2.0 * k * (variance + k * q2 * (1.0 + limit) / rest)
+            if gap < 0.0:
+                low = k
+            else:
+                high = k
+            if gap < 0.0 and (gap >= -1e-11 * aim or high - low <= 1e-14 * high):
+                break
+            # Aim a little low: what counts is a point just below the root.
+            k -= (gap + 5e-12 * aim) / slope if slope > 0.0 else 0.0
+        q2 = p2 / (1.0 - low * (1.0 + limit))
+        # A millionth of a vote covers the rounding for n up to 1e9.
+        x1 = size * (q2 + limit) * (1.0 + low * (1.0 - limit)) - pseudo - 1e-6
+        b = _first_inside(x1, x2, n)
+        boundary[j] = n + 1 if b > n - x2 else b
     close_boundary(seen1, seen2, first, boundary)
 
 
@@ -532,7 +625,7 @@ def certify_level(
                 upper = max(log_u, log_v)
             dip = 0.0
             convex = not probit and min(level_u, level_v) >= 0.0
-            if v > u and not convex:
+            if v > u and not convex and upper <= target:
                 dip = chord_dip(a1_, a2_, a3_, b1_, b2_, b3_, probit, tolerance)
             floor = min(level_u, level_v) - dip
             if upper <= target and (floor >= level - tolerance):
@@ -570,7 +663,6 @@ def exact_row(
     beta: float,
     kind: int,
     share: float,
-    keep: float,
     pseudo: float,
     slack: float,
     budget: int,
@@ -593,7 +685,7 @@ def exact_row(
     target = math.log(alpha - beta) - 1e-12
     z = max(-normal_quantile(alpha), 0.3)
     x3 = n - x1 - x2
-    y1, y2, y3 = x1 + pseudo, x2 + pseudo, x3 + pseudo
+    y1, y2, y3 = ranked_as(x1, x2, x3, pseudo)
     tested, param, slope = likelihood_limit(y1, y2, y3, z, probit)
     rate = (z + 1.0 / (z + 0.5)) * abs(slope)
     rate0, slack0 = rate, slack
@@ -611,24 +703,17 @@ def exact_row(
     first = min(first, x2)
     last = max(last, x2)
     boundary = np.empty(last - first + 1, dtype=np.int64)
-    limit, least = tested, 0
+    limit = tested
     if kind == 1:
         limit = wald_limit(n, x1, x2, z)
-    elif kind == 0:
-        # Ordered by the smaller of two limits: the likelihood's is too generous to outcomes
-        # near x3 = 0, where Clopper-Pearson for n - x2 of two cells is the limit to beat.
-        # With few draws the two differ too much to be mixed; n and alpha alone decide.
-        widest, _, _ = likelihood_limit(n + pseudo, pseudo, pseudo, z, probit)
-        level = keep * (alpha - beta)
-        if widest - complement_level(n, n, level, probit) <= 0.05:
-            limit = min(tested, complement_level(n, n - x2, level, probit))
-            least = complement_count(n, n - x2, limit, level, probit)
-            if limit < tested:
-                param, _, _ = restricted(y1, y2, y3, limit, probit, param)
+    elif kind == 3:
+        limit = score_limit(y1, y2, y3, z)
     if kind == 0:
         fill_boundary(n, x1, x2, limit, param, z, pseudo, probit, first, boundary)
     elif kind == 1:
         fill_wald(n, x1, x2, limit, z, first, boundary)
+    elif kind == 3:
+        fill_score(n, x1, x2, limit, z, pseudo, first, boundary)
     else:
         p, p_rest = proportion_lower(float(x1), float(n), share * (alpha - beta))
         q_rest, q = proportion_lower(float(n - x2), float(n), (1.0 - share) * (alpha - beta))
@@ -637,9 +722,6 @@ def exact_row(
         # Valid at alpha - beta by itself, and its own p-value bound is alpha.
         if base > out[0]:
             out[0], out[1] = base, math.log(alpha)
-    for j in range(boundary.size):
-        if n - first - j < least:
-            boundary[j] = n + 1
     # Solve at one point of the curve; the certificate then only lowers what comes out.
     level = tested
     aim = target - 0.5 * slack

@@ -16,11 +16,7 @@ from rsbounds.bounds.margin._base import MarginMethod
 from rsbounds.bounds.margin._exact_kernels import exact_row
 from rsbounds.bounds.margin._rows import largest_other
 
-#: Share of the level at which the two-cell limit enters the ordering (chosen on the counts of
-#: bench_exact; any value fixed in advance is valid).
-KEEP = 0.9
-
-STATISTICS = ("auto", "likelihood", "wald", "runner-up")
+STATISTICS = ("auto", "likelihood", "score", "wald", "runner-up")
 
 
 @kernel
@@ -32,7 +28,6 @@ def _kernel(
     beta: float,
     kind: int,
     split: float,
-    keep: float,
     slack: float,
     budget: int,
     probit: bool,
@@ -48,9 +43,7 @@ def _kernel(
             out[i, 2], out[i, 3], out[i, 4] = 0.0, 0.0, 1.0
             continue
         best = largest_other(counts[i], top[i])
-        exact_row(
-            x1, best, n[i], alpha, beta, kind, split, keep, 0.5, slack, budget, probit, out[i]
-        )
+        exact_row(x1, best, n[i], alpha, beta, kind, split, 0.5, slack, budget, probit, out[i])
 
 
 @dataclass(frozen=True)
@@ -73,13 +66,14 @@ class Exact(MarginMethod):
 
     Parameters
     ----------
-    statistic : {"auto", "likelihood", "wald", "runner-up"}
+    statistic : {"auto", "likelihood", "score", "wald", "runner-up"}
         The ordering; it decides how tight the bound is and never whether it is valid.
-        ``likelihood``: profile-likelihood lower limits. ``wald``: normal lower limits with
-        max(1, 9 z^2/16) pseudo-counts per cell, linear scale only. ``runner-up``: the
-        runner-up bound at ``split`` and level alpha - beta, which the result is never below
-        (with ``beta=0``: the runner-up bound at alpha). ``auto``: wald on the linear scale,
-        likelihood on the probit scale.
+        ``likelihood``: profile-likelihood lower limits. ``score``: lower limits of the score
+        test with the restricted estimate (Tango 1998), linear scale only. ``wald``: normal
+        lower limits with max(1, 9 z^2/16) pseudo-counts per cell, linear scale only.
+        ``runner-up``: the runner-up bound at ``split`` and level alpha - beta, which the
+        result is never below (with ``beta=0``: the runner-up bound at alpha). ``auto``:
+        likelihood.
     beta : float
         Share of alpha spent on the confidence set, in [0, 1); 0 is Buehler's bound, slow for
         large n.
@@ -100,7 +94,7 @@ class Exact(MarginMethod):
     (True, True)
     """
 
-    statistic: Literal["auto", "likelihood", "wald", "runner-up"] = "auto"
+    statistic: Literal["auto", "likelihood", "score", "wald", "runner-up"] = "auto"
     beta: float = 1e-3
     split: float = 0.9
     slack: float = 2e-3
@@ -113,7 +107,6 @@ class Exact(MarginMethod):
     chunk: ClassVar[int] = 64
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {},
-        {"statistic": "likelihood"},
         {"statistic": "runner-up"},
     )
 
@@ -133,17 +126,12 @@ class Exact(MarginMethod):
         scale: Scale,
         selection: NDArray[np.int64] | None,
     ) -> Mapping[str, NDArray[Any]]:
-        if self.statistic == "wald" and scale == "probit":
+        if self.statistic in ("wald", "score") and scale == "probit":
             raise ValueError(
-                "statistic is 'wald' on the probit scale; allowed there: 'auto', 'likelihood', "
-                "'runner-up' (the probit Wald limit is not monotone in the counts)"
+                f"statistic is {self.statistic!r} on the probit scale; allowed there: 'auto', "
+                "'likelihood', 'runner-up' (only those are proven monotone in the counts)"
             )
-        kind = {
-            "auto": 0 if scale == "probit" else 1,
-            "likelihood": 0,
-            "wald": 1,
-            "runner-up": 2,
-        }[self.statistic]
+        kind = {"auto": 0, "likelihood": 0, "wald": 1, "runner-up": 2, "score": 3}[self.statistic]
         out = np.empty((n.size, 5))
         _kernel(
             counts,
@@ -153,7 +141,6 @@ class Exact(MarginMethod):
             self.beta * alpha,
             kind,
             self.split,
-            KEEP,
             self.slack,
             int(self.budget),
             scale == "probit",
