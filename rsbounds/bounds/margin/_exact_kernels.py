@@ -851,5 +851,7 @@ def exact_row(
                 high = level
                 if value <= target and spent >= budget:
                     short = True
+        if used >= budget and out[1] < target - 0.1:
+            short = True
     out[4] = 0.0 if short else 1.0
     out[2], out[3] = cells, used

@@ -241,3 +241,14 @@ def test_options_are_checked():
         bound([[5, 3, 2]], "probit", beta=1.0)
     with pytest.raises(ValueError, match="statistic"):
         bound([[5, 3, 2]], "probit", statistic="best")
+
+
+def test_a_row_that_used_up_its_budget_says_so():
+    # Too many draws for the default budget: lower than it could be, still proven, flagged.
+    result = bound([[6_666_667, 3_333_333, 0]], "probit")
+    assert result.details["exhausted"][0]
+    assert result.details["p_value"][0] <= 0.001
+    cohen = rsbounds.margin_lower_bound(
+        [[6_666_667, 3_333_333, 0]], 0, alpha=0.001, scale="probit", method="complement"
+    )
+    assert result.lower[0] > cohen.lower[0] - 0.01
