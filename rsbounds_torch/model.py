@@ -587,9 +587,7 @@ class SmoothedClassifier:
         test = rsbounds.Decide(radius, top, noise=self.noise, limit=limit, **options)
         invalid = np.zeros(len(x), dtype=np.int64)
         while test.active.any():
-            # Rounds of a tenth of the draws so far: few of them, and little is drawn in vain.
-            more = np.where(test.active, np.minimum(64 + test.n // 8, limit - test.n), 0)
-            counts, nan = self._further(x, test.n, more, top.top, key, streams)
+            counts, nan = self._further(x, test.n, test.wanted, top.top, key, streams)
             invalid += nan
             test.update(counts)
         _warn_invalid(invalid > 0, "those draws count against the class")
