@@ -60,17 +60,17 @@ def run(store, inputs=200, n=2000, batch="256", ranks=1):
 
 
 def kills(folder):
-    whole = run(folder / "whole.sqlite")
+    whole = run(folder / "whole.sqlite", n=20_000)
     store = folder / "killed.sqlite"
     rng = np.random.default_rng(0)
-    done, lost, killed = 0, 0, 0
+    done, lost, killed, inside = 0, 0, 0, 0
     while killed < 20:
         with subprocess.Popen(
-            [sys.executable, "-c", CERTIFY, str(store), "200", "2000", "256"],
+            [sys.executable, "-c", CERTIFY, str(store), "200", "20000", "256"],
             stdout=subprocess.PIPE, text=True, env=ENVIRONMENT,
         ) as process:  # fmt: skip
             assert process.stdout.readline() == "ready\n"
-            time.sleep(rng.uniform(0.0, 0.12))
+            time.sleep(rng.uniform(0.25, 0.45))
             process.send_signal(signal.SIGKILL)
         killed += 1
         try:
@@ -78,9 +78,12 @@ def kills(folder):
         except ValueError:
             now = 0
         lost += now < done
+        inside += done < now < 200
         done = max(done, now)
-    final = run(store)
-    print(f"20 kill -9 of a 200-input run: {done} inputs were done before the last call;")
+    final = run(store, n=20_000)
+    print(
+        f"20 kill -9 of a 200-input run, {inside} of them with inputs newly done and others left;"
+    )
     print(f"  rows lost {lost}, final rows identical to the uninterrupted run: {final == whole}")
 
 
