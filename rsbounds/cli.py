@@ -215,6 +215,12 @@ def _top(given: argparse.Namespace, table: CountFile) -> tuple[ArrayLike | Selec
     if rule == "selection":
         if table.select is None:
             raise ValueError(f"--top is 'selection' but no column starts with {given.select!r}")
+        # Read from a file, the same sample twice no longer shares memory.
+        if np.array_equal(table.select, table.counts):
+            raise ValueError(
+                f"the selection counts of {given.file} are its estimation counts; allowed: an "
+                "independent selection sample (--select and --counts name different columns)"
+            )
         return rsbounds.select_top(table.select), True
     if rule == "label":
         if table.label is None:

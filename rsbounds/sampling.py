@@ -76,7 +76,7 @@ def _noisy_batches(
 
 def _prepared(
     inputs: ArrayLike, noise: Noise, n: int, seed: int | None, index: int, batch_size: int
-) -> tuple[NDArray[Any], int, int]:
+) -> tuple[NDArray[Any], int]:
     if not isinstance(noise, Noise):
         raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
     _validate.integer("n", n, low=1, high=_validate.MAX_N)
@@ -91,7 +91,7 @@ def _prepared(
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(f"inputs{list(where)} is {array[where]}; allowed: finite numbers")
-    return array, chosen, n
+    return array, chosen
 
 
 def _labels(
@@ -193,7 +193,7 @@ def sample_counts(
     >>> bool((certificates.radius < [0.3, 0.4]).all())
     True
     """
-    array, chosen, _ = _prepared(inputs, noise, n, seed, index, batch_size)
+    array, chosen = _prepared(inputs, noise, n, seed, index, batch_size)
     _validate.choice("role", role, _ROLES)
     if num_classes is not None:
         num_classes = _validate.integer("num_classes", num_classes, low=2)
@@ -275,7 +275,7 @@ def sample_until(
     >>> bool((test.n < 1000).all())
     True
     """
-    array, chosen, _ = _prepared(inputs, test.noise, 1, seed, index, batch_size)
+    array, chosen = _prepared(inputs, test.noise, 1, seed, index, batch_size)
     classes = _validate.integer("num_classes", num_classes, low=2)
     if array.ndim < 2 or len(array) != len(test):
         raise ValueError(
@@ -344,7 +344,7 @@ def sample_scores(
     >>> scores.values.shape
     (1000, 2)
     """
-    array, chosen, _ = _prepared(x, noise, n, seed, index, batch_size)
+    array, chosen = _prepared(x, noise, n, seed, index, batch_size)
     _validate.choice("role", role, _ROLES)
     low, high = float(support[0]), float(support[1])
     if not low < high:

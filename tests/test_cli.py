@@ -105,6 +105,14 @@ def test_other_files(tmp_path, capsys, suffix):
     assert [row["radius"] for row in json.loads(out)["rows"]] == expected.radius.tolist()
 
 
+def test_the_estimation_counts_are_refused_as_selection(table, tmp_path, capsys):
+    np.savez(tmp_path / "same.npz", counts=ROWS, select=ROWS)
+    for arguments in ([table, "--select", "class_"], [str(tmp_path / "same.npz")]):
+        code, out, err = run(capsys, "certify", *arguments, "--sigma", "1")
+        assert (code, out) == (2, "")
+        assert "are its estimation counts" in err
+
+
 def test_compare(table, tmp_path, capsys):
     figure, output = str(tmp_path / "a.svg"), str(tmp_path / "a.json")
     code, out, _ = run(

@@ -96,7 +96,7 @@ class Decide:
         self.top = np.broadcast_to(self.top, (rows,))
         half = self.radius / noise.radius_per_margin / 2
         # The certificate rounds down, so "yes" has to prove a shade more than r.
-        half = half * (1.0 + 1e-14)
+        half = half * (1.0 + 1e-14) + 1e-15
         if noise.scale == "probit":
             self._p0, self._q0 = ndtr(half), ndtr(-half)
         else:
