@@ -29,7 +29,10 @@ def curve_point(param: float, level: float, probit: bool) -> tuple[float, float,
     if probit:
         q1 = 0.5 * math.erfc(-(param + level) * ROOT_HALF)
         q2 = 0.5 * math.erfc(-param * ROOT_HALF)
-        q3 = 0.5 * math.erfc((param + level) * ROOT_HALF) - q2
+        if param <= 0.0:
+            q3 = 0.5 * math.erfc((param + level) * ROOT_HALF) - q2
+        else:
+            q3 = 0.5 * math.erfc(param * ROOT_HALF) - q1
     else:
         q1 = max(param + level, 0.0)
         q2 = param

@@ -1,14 +1,16 @@
 """The exact bound for one competitor: ordering, region, and the proved search over L.
 
-The ordering is by the likelihood ratio. With D(x, L) = min over g(q) = L of the deviance
-sum_i x_i log(x_i/(N q_i)) and R_L = {x : g(x/N) >= L, D(x, L) >= z^2/2}, the sets R_L fall
-as L grows, and T(x) = sup {L : x in R_L} orders the outcomes. What makes it convenient:
+Two of the orderings come from a divergence of counts from probabilities: the deviance
+sum_i x_i log(x_i/(N q_i)) (likelihood ratio) and half of Pearson's chi-square (score). With
+D(x, L) = min over g(q) = L of the divergence and R_L = {x : g(x/N) >= L, D(x, L) >= z^2/2},
+the sets R_L fall as L grows, and T(x) = sup {L : x in R_L} orders the outcomes. What makes
+it convenient, for both:
 
-* R_L is monotone (the derivative of D in x_i is log(x_i/x_3) - log(q_i/q_3) at the
-  restricted maximum, whose sign is known);
-* the restricted maximum is the maximum of a concave function of one parameter on both
-  scales, and *any* point of the curve proves that an outcome is outside R_L;
-* for L >= 0 the outcomes outside R_L form a convex set (deviance is jointly convex and
+* R_L is monotone (the derivative of D in x_i, x_3 falling, is log(x_i/x_3) - log(q_i/q_3) or
+  (x_i/q_i - x_3/q_3)/N at the nearest point of the curve, where its sign is known);
+* the nearest point is the maximum of a concave function of one parameter on both scales, and
+  *any* point of the curve proves that an outcome is outside R_L;
+* for L >= 0 the outcomes outside R_L form a convex set (the divergence is jointly convex and
   {g <= L} is convex), so straight lines between proven points stay outside.
 
 The region that is summed may only be larger than R_L; every rounding goes that way.
@@ -46,18 +48,35 @@ def _phi(x: float) -> float:
 
 
 @kernel
+def divergence(
+    x1: float, x2: float, x3: float, q1: float, q2: float, q3: float, pearson: bool
+) -> float:
+    """Deviance sum x log(x/(N q)), or half of Pearson's sum (x - N q)^2/(N q)."""
+    size = x1 + x2 + x3
+    m1, m2, m3 = size * q1, size * q2, size * q3
+    if pearson:
+        return 0.5 * ((x1 - m1) ** 2 / m1 + (x2 - m2) ** 2 / m2 + (x3 - m3) ** 2 / m3)
+    return deviance(x1, m1) + deviance(x2, m2) + deviance(x3, m3)
+
+
+@kernel
 def restricted(
-    x1: float, x2: float, x3: float, level: float, probit: bool, guess: float
+    x1: float, x2: float, x3: float, level: float, probit: bool, pearson: bool, guess: float
 ) -> tuple[float, float, float]:
-    """Parameter of the most likely point with g = level, its deviance, d deviance/d level."""
+    """Parameter of the nearest point with g = level, the divergence D, dD/dlevel.
+
+    Along the curve -D is concave: with q_i = Phi(.) or an affine function, log q_i is concave
+    and 1/q_i convex. Newton's method inside a bracket.
+    """
     low = -40.0 if probit else max(0.0, -level)
     high = -0.5 * level if probit else 0.5 * (1.0 - level)
     param = guess
     if not low < param < high:
         param = low + 0.5 * (high - low) if not probit else min(-1.0 - abs(level), high - 0.1)
+    size = x1 + x2 + x3
     q1, q2, q3 = curve_point(param, level, probit)
-    f1 = 1.0
-    for _ in range(100):
+    f1, f2, bend1, bend2 = 1.0, 1.0, 0.0, 0.0
+    for turn in range(100):
         if q3 <= 0.0 or q1 <= 0.0 or q2 <= 0.0:
             if q3 <= 0.0:
                 high = param
@@ -70,52 +89,54 @@ def restricted(
             continue
         if probit:
             f1, f2 = _phi(param + level), _phi(param)
-            u1, u2, u3 = f1 / q1, f2 / q2, (f1 + f2) / q3
-            slope = x1 * u1 + x2 * u2 - x3 * u3
-            bend = (
-                -x1 * u1 * (param + level + u1)
-                - x2 * u2 * (param + u2)
-                + x3 * (((param + level) * f1 + param * f2) / q3 - u3 * u3)
-            )
-        else:
-            f1 = 1.0
-            slope = x1 / q1 + x2 / q2 - 2.0 * x3 / q3
-            bend = -x1 / (q1 * q1) - x2 / (q2 * q2) - 4.0 * x3 / (q3 * q3)
+            bend1, bend2 = -(param + level) * f1, -param * f2
+        # dD/dq_i = -w_i, and d2D/dq_i^2 = k w_i/q_i.
+        w1, w2, w3 = x1 / q1, x2 / q2, x3 / q3
+        k = 1.0
+        if pearson:
+            w1, w2, w3 = 0.5 * w1 * w1 / size, 0.5 * w2 * w2 / size, 0.5 * w3 * w3 / size
+            k = 2.0
+        if max(w1, w2) == math.inf and w3 == math.inf:
+            break
+        f3 = f1 + f2
+        slope = w1 * f1 + w2 * f2 - w3 * f3
+        bend = (
+            w1 * (bend1 - k * f1 * f1 / q1)
+            + w2 * (bend2 - k * f2 * f2 / q2)
+            - w3 * (bend1 + bend2 + k * f3 * f3 / q3)
+        )
         if slope > 0.0:
             low = param
         else:
             high = param
         following = param - slope / bend if bend < 0.0 else 0.5 * (low + high)
-        if not low < following < high:
+        # D is flat at its minimum: what is left is about bend step^2.
+        if -math.inf < bend < 0.0 and slope * slope <= -1e-12 * bend:
+            param = min(max(following, low), high)
+            q1, q2, q3 = curve_point(param, level, probit)
+            break
+        # Far out Pearson's sum is exponential, and Newton's steps are short there.
+        if not low < following < high or turn % 8 == 7:
             following = 0.5 * (low + high)
-        step = following - param
         param = following
         q1, q2, q3 = curve_point(param, level, probit)
-        # The deviance is flat here: what is left is about bend step^2.
-        if abs(bend) * step * step <= 1e-12 or high - low <= 1e-15 * (1.0 + abs(low)):
+        if high - low <= 1e-15 * (1.0 + abs(low)):
             break
-    size = x1 + x2 + x3
-    total = deviance(x1, size * q1) + deviance(x2, size * q2) + deviance(x3, size * q3)
-    return param, total, -f1 * (x1 / q1 - x3 / q3)
-
-
-@kernel
-def point_deviance(
-    x1: float, x2: float, x3: float, param: float, level: float, probit: bool
-) -> float:
-    """Deviance from the point of the curve: an upper bound on D, whatever the point."""
-    q1, q2, q3 = curve_point(param, level, probit)
     if q1 <= 0.0 or q2 <= 0.0 or q3 <= 0.0:
-        return math.inf
-    size = x1 + x2 + x3
-    return deviance(x1, size * q1) + deviance(x2, size * q2) + deviance(x3, size * q3)
+        return param, math.inf, -math.inf
+    w1, w3 = x1 / q1, x3 / q3
+    if pearson:
+        w1, w3 = 0.5 * w1 * w1 / size, 0.5 * w3 * w3 / size
+    if max(w1, w3) == math.inf:
+        return param, math.inf, -math.inf
+    return param, divergence(x1, x2, x3, q1, q2, q3, pearson), -f1 * (w1 - w3)
 
 
 @kernel
-def likelihood_limit(
-    x1: float, x2: float, x3: float, z: float, probit: bool
+def divergence_limit(
+    x1: float, x2: float, x3: float, z: float, probit: bool, pearson: bool
 ) -> tuple[float, float, float]:
-    """T(x): the level whose signed root deviance is z; its point; slope of the root."""
+    """T(x): the level whose signed root of 2 D is z; its point; slope of the root."""
     size = x1 + x2 + x3
     p1, p2 = x1 / size, x2 / size
     if probit:
@@ -134,14 +155,16 @@ def likelihood_limit(
     level = max(plug_in - z * spread, 0.5 * (floor + plug_in) if not probit else plug_in - 8.0)
     slope = -1.0 / spread
     for _ in range(60):
-        guess, half, change = restricted(x1, x2, x3, level, probit, guess)
+        guess, half, change = restricted(x1, x2, x3, level, probit, pearson, guess)
         root = math.sqrt(max(2.0 * half, 0.0))
         if root > z:
             low = level
         else:
             high = level
         slope = change / root if root > 1e-8 else -1.0 / spread
-        following = level - (root - z) / slope if slope < 0.0 else 0.5 * (low + high)
+        # Pearson's sum grows exponentially on the probit scale: its logarithm is solved for.
+        rise = root * math.log(root / z) if pearson and root > 1e-8 else root - z
+        following = level - rise / slope if slope < 0.0 else 0.5 * (low + high)
         if not low < following < high:
             following = 0.5 * (low + high)
         step = following - level
@@ -150,13 +173,13 @@ def likelihood_limit(
             break
     # A hair lower, so that x is inside its own region whatever the last rounding was.
     level -= 1e-9 * spread
-    guess, _, _ = restricted(x1, x2, x3, level, probit, guess)
+    guess, _, _ = restricted(x1, x2, x3, level, probit, pearson, guess)
     return level, guess, slope
 
 
 @kernel
 def ranked_as(x1: int, x2: int, x3: int, pseudo: float) -> tuple[float, float, float]:
-    """Counts that the likelihood ordering works with.
+    """Counts that the orderings by likelihood and score work with.
 
     Where x3 = 0, x1 - x2 moves in steps of two, so its tail is that of a limit half a vote
     lower; such outcomes rank half a vote lower. (Monotone: every step gains a whole one.)
@@ -184,6 +207,7 @@ def fill_boundary(
     z: float,
     pseudo: float,
     probit: bool,
+    pearson: bool,
     first: int,
     boundary: NDArray[np.int64],
 ) -> None:
@@ -217,9 +241,12 @@ def fill_boundary(
                 if empty:
                     break
                 y3 = size - y1 - y2
-                guess, half, _ = restricted(y1, y2, y3, level, probit, guess)
+                guess, half, _ = restricted(y1, y2, y3, level, probit, pearson, guess)
                 q1, _, q3 = curve_point(guess, level, probit)
-                rise = math.log(y1 / y3) - math.log(q1 / q3)
+                if pearson:
+                    rise = (y1 / q1 - y3 / q3) / size
+                else:
+                    rise = math.log(y1 / y3) - math.log(q1 / q3)
                 root = math.sqrt(max(2.0 * half, 0.0))
                 if root < z:
                     low = y1
@@ -244,7 +271,8 @@ def fill_boundary(
                 y = y1 - back
                 if y <= proven:
                     break
-                guess, half, _ = restricted(y, y2, size - y - y2, level, probit, guess)
+                y3 = size - y - y2
+                guess, half, _ = restricted(y, y2, y3, level, probit, pearson, guess)
                 if half < limit * (1.0 - 1e-12) - 1e-13 * size:
                     proven = y
                     break
@@ -292,21 +320,30 @@ def fill_boundary(
 
 @kernel
 def wald_pseudo(z: float) -> float:
-    """Pseudo-count per cell with which the linear Wald limit is monotone in both counts.
+    """Pseudo-count per cell with which the Wald limit is monotone in both counts.
 
-    With d = p1 - p2, v = p1 + p2 - d^2 and p >= a/N: z |1 -+ 2 d|/(2 sqrt(N v)) <= 1 is all
-    that is needed, and N v >= 4 a where |1 -+ 2 d| reaches 3, at d near -+1.
+    z |dV/dp_i| sqrt(1/(4 N V)) <= dg/dp_i is all that is needed, on the side where V works
+    against g. As N >= a/min p, a >= C z^2 is enough with C the supremum over the simplex of
+    (dV/dp_i / dg/dp_i)^2 min(p)/(4 V): 9/16 on the linear scale (at d near -+1), below 1/4 on
+    the probit scale (interval arithmetic, in the tests).
     """
     return max(1.0, 9.0 * z * z / 16.0)
 
 
 @kernel
-def wald_limit(n: int, x1: int, x2: int, z: float) -> float:
-    """Wald lower limit of the linear margin with pseudo-counts."""
+def wald_limit(n: int, x1: int, x2: int, z: float, probit: bool) -> float:
+    """Wald lower limit of the margin with pseudo-counts."""
     a = wald_pseudo(z)
     size = n + 3.0 * a
     p1, p2 = (x1 + a) / size, (x2 + a) / size
-    return p1 - p2 - z * math.sqrt((p1 + p2 - (p1 - p2) ** 2) / size)
+    if not probit:
+        return p1 - p2 - z * math.sqrt((p1 + p2 - (p1 - p2) ** 2) / size)
+    rest1, rest2 = (n - x1 + 2.0 * a) / size, (n - x2 + 2.0 * a) / size
+    y1 = normal_quantile(p1) if p1 <= 0.5 else -normal_quantile(rest1)
+    y2 = normal_quantile(p2) if p2 <= 0.5 else -normal_quantile(rest2)
+    f1, f2 = _phi(y1), _phi(y2)
+    variance = p1 * rest1 / (f1 * f1) + p2 * rest2 / (f2 * f2) + 2.0 * p1 * p2 / (f1 * f2)
+    return y1 - y2 - z * math.sqrt(variance / size)
 
 
 @kernel
@@ -316,110 +353,35 @@ def fill_wald(
     seen2: int,
     limit: float,
     z: float,
+    probit: bool,
     first: int,
     boundary: NDArray[np.int64],
 ) -> None:
-    """Boundary of {Wald limit >= limit}, linear scale, from a quadratic in d."""
-    a = wald_pseudo(z)
-    size = n + 3.0 * a
-    limit -= 1e-13
-    for j in range(boundary.size):
-        p2 = (first + j + a) / size
-        # (d - limit)^2 N = z^2 (d + 2 p2 - d^2), the larger root.
-        half = 0.5 * (2.0 * limit * size + z * z)
-        rest = size * limit * limit - 2.0 * z * z * p2
-        lead = size + z * z
-        root = (half + math.sqrt(max(half * half - lead * rest, 0.0))) / lead
-        # A millionth of a vote covers the rounding for n up to 1e9.
-        b = math.ceil((p2 + root) * size - a - 1e-6)
-        boundary[j] = n + 1 if b > n - first - j else max(int(b), 0)
-    close_boundary(seen1, seen2, first, boundary)
-
-
-@kernel
-def score_limit(y1: float, y2: float, y3: float, z: float) -> float:
-    """Level at which the linear score statistic of the margin is z (Tango 1998).
-
-    (p1 - p2 - L) sqrt(N/V), V = q1 + q2 - L^2 at the most likely q with q1 - q2 = L. Its
-    square is N k (p1 - p2 - L), k the multiplier of the constraint. k falls as L grows (the
-    deviance is convex in L), and so does the statistic.
-    """
-    size = y1 + y2 + y3
-    d = (y1 - y2) / size
-    low, high = -1.0, d
-    for _ in range(70):
-        level = 0.5 * (low + high)
-        b = (y1 + y2) * (1.0 - level) - 2.0 * level * (y2 + y3)
-        c = y2 * level * (1.0 - level)
-        root = math.sqrt(max(b * b + 8.0 * size * c, 0.0))
-        q2 = (b + root) / (4.0 * size) if b > 0.0 else 2.0 * c / max(root - b, 1e-300)
-        variance = 2.0 * q2 + level * (1.0 - level)
-        if (d - level) * (d - level) * size > z * z * variance:
-            low = level
-        else:
-            high = level
-        if high - low <= 1e-15:
-            break
-    # A hair lower, so that rounding cannot put x outside its own region.
-    return low - 1e-9 / size
-
-
-@kernel
-def fill_score(
-    n: int,
-    seen1: int,
-    seen2: int,
-    limit: float,
-    z: float,
-    pseudo: float,
-    first: int,
-    boundary: NDArray[np.int64],
-) -> None:
-    """Boundary of {score statistic at ``limit`` >= z}, linear scale.
-
-    x_i = N q_i (1 + k (g_i - L)) with g = (1, -1, 0), and the statistic is k sqrt(N V). At
-    given x2 both q2 = x2/(N (1 - k (1 + L))) and x1 grow with k, and so does the statistic:
-    one root in k gives the boundary.
-    """
-    size = n + 3.0 * pseudo
-    aim = z * z / size * (1.0 - 1e-11)
-    k = 0.0
+    """Boundary of {Wald limit >= limit}: it rises with x2, so each search starts at the last."""
+    # Rounding of the limit, of quantiles and densities included.
+    limit -= 1e-11 * (1.0 + abs(limit))
+    outside, stride = -1, max(seen1 // 2, 1)
     for j in range(boundary.size):
         x2 = first + j
-        p2 = (x2 + pseudo) / size
-        low = 0.0
-        if limit < 0.0:
-            low = max(0.0, (1.0 + p2 / limit) / (1.0 + limit))
-        high = (1.0 - 2.0 * p2 / (1.0 - limit)) / (1.0 + limit)
-        if high <= low:
-            boundary[j] = n + 1
-            continue
-        q2 = p2 / (1.0 - low * (1.0 + limit))
-        if low * low * (2.0 * q2 + limit * (1.0 - limit)) >= aim:
-            # Even x1 = 0 is inside.
-            boundary[j] = 0
-            continue
-        for _ in range(100):
-            if not low < k < high:
-                k = 0.5 * (low + high)
-            rest = 1.0 - k * (1.0 + limit)
-            q2 = p2 / rest
-            variance = 2.0 * q2 + limit * (1.0 - limit)
-            gap = k * k * variance - aim
-            slope = 2.0 * k * (variance + k * q2 * (1.0 + limit) / rest)
-            if gap < 0.0:
-                low = k
+        inside = n - x2 + 1
+        while outside + stride < inside:
+            if wald_limit(n, outside + stride, x2, z, probit) >= limit:
+                inside = outside + stride
             else:
-                high = k
-            if gap < 0.0 and (gap >= -1e-11 * aim or high - low <= 1e-14 * high):
-                break
-            # Aim a little low: what counts is a point just below the root.
-            k -= (gap + 5e-12 * aim) / slope if slope > 0.0 else 0.0
-        q2 = p2 / (1.0 - low * (1.0 + limit))
-        # A millionth of a vote covers the rounding for n up to 1e9.
-        x1 = size * (q2 + limit) * (1.0 + low * (1.0 - limit)) - pseudo - 1e-6
-        b = _first_inside(x1, x2, n)
-        boundary[j] = n + 1 if b > n - x2 else b
+                outside += stride
+                stride *= 2
+        while inside - outside > 1:
+            middle = (inside + outside) // 2
+            if wald_limit(n, middle, x2, z, probit) >= limit:
+                inside = middle
+            else:
+                outside = middle
+        if inside > n - x2:
+            boundary[j:] = n + 1
+            break
+        boundary[j] = inside
+        stride = max(inside - boundary[j - 1], 1) if j > 0 else 1
+        outside = inside - 1
     close_boundary(seen1, seen2, first, boundary)
 
 
@@ -686,7 +648,8 @@ def exact_row(
     z = max(-normal_quantile(alpha), 0.3)
     x3 = n - x1 - x2
     y1, y2, y3 = ranked_as(x1, x2, x3, pseudo)
-    tested, param, slope = likelihood_limit(y1, y2, y3, z, probit)
+    pearson = kind == 3
+    tested, param, slope = divergence_limit(y1, y2, y3, z, probit, pearson)
     rate = (z + 1.0 / (z + 0.5)) * abs(slope)
     rate0, slack0 = rate, slack
     # What x2 the sweeps will visit: the window of q2, and what the draws add to it.
@@ -703,17 +666,11 @@ def exact_row(
     first = min(first, x2)
     last = max(last, x2)
     boundary = np.empty(last - first + 1, dtype=np.int64)
-    limit = tested
-    if kind == 1:
-        limit = wald_limit(n, x1, x2, z)
-    elif kind == 3:
-        limit = score_limit(y1, y2, y3, z)
-    if kind == 0:
-        fill_boundary(n, x1, x2, limit, param, z, pseudo, probit, first, boundary)
+    if kind == 0 or kind == 3:
+        fill_boundary(n, x1, x2, tested, param, z, pseudo, probit, pearson, first, boundary)
     elif kind == 1:
-        fill_wald(n, x1, x2, limit, z, first, boundary)
-    elif kind == 3:
-        fill_score(n, x1, x2, limit, z, pseudo, first, boundary)
+        limit = wald_limit(n, x1, x2, z, probit)
+        fill_wald(n, x1, x2, limit, z, probit, first, boundary)
     else:
         p, p_rest = proportion_lower(float(x1), float(n), share * (alpha - beta))
         q_rest, q = proportion_lower(float(n - x2), float(n), (1.0 - share) * (alpha - beta))

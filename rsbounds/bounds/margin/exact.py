@@ -69,8 +69,10 @@ class Exact(MarginMethod):
     statistic : {"auto", "likelihood", "score", "wald", "runner-up"}
         The ordering; it decides how tight the bound is and never whether it is valid.
         ``likelihood``: profile-likelihood lower limits. ``score``: lower limits of the score
-        test with the restricted estimate (Tango 1998), linear scale only. ``wald``: normal
-        lower limits with max(1, 9 z^2/16) pseudo-counts per cell, linear scale only.
+        test, which is Pearson's chi-square at the restricted estimate, here the one that
+        makes it smallest (so that the ordering is monotone in the counts on both scales).
+        ``wald``: normal (delta method) lower limits with max(1, 9 z^2/16) pseudo-counts per
+        cell, z the normal quantile of alpha.
         ``runner-up``: the runner-up bound at ``split`` and level alpha - beta, which the
         result is never below (with ``beta=0``: the runner-up bound at alpha). ``auto``:
         likelihood.
@@ -107,6 +109,8 @@ class Exact(MarginMethod):
     chunk: ClassVar[int] = 64
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {},
+        {"statistic": "score"},
+        {"statistic": "wald"},
         {"statistic": "runner-up"},
     )
 
@@ -126,11 +130,6 @@ class Exact(MarginMethod):
         scale: Scale,
         selection: NDArray[np.int64] | None,
     ) -> Mapping[str, NDArray[Any]]:
-        if self.statistic in ("wald", "score") and scale == "probit":
-            raise ValueError(
-                f"statistic is {self.statistic!r} on the probit scale; allowed there: 'auto', "
-                "'likelihood', 'runner-up' (only those are proven monotone in the counts)"
-            )
         kind = {"auto": 0, "likelihood": 0, "wald": 1, "runner-up": 2, "score": 3}[self.statistic]
         out = np.empty((n.size, 5))
         _kernel(
