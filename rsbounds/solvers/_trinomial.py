@@ -138,9 +138,20 @@ def log_tail_upper(
         found = hi
         step = max(int(0.5 * spread), 1)
         tail, mass, log_tail, error = _start(float(boundary[hi - first]), float(n - hi), r, s)
+        beyond = hi
         while log_tail < FLOOR and hi > first:
+            beyond = hi
             hi = max(hi - step, first)
             tail, mass, log_tail, error = _start(float(boundary[hi - first]), float(n - hi), r, s)
+        # Where q3 is small the tail rises from nothing to one within a step: not that far down.
+        while log_tail > -100.0 and beyond - hi > 1:
+            middle = (hi + beyond) // 2
+            start = _start(float(boundary[middle - first]), float(n - middle), r, s)
+            if start[2] < FLOOR:
+                beyond = middle
+            else:
+                hi = middle
+                tail, mass, log_tail, error = start
         if log_tail < FLOOR:
             tail = math.exp(FLOOR)
             mass = max(mass, math.exp(FLOOR - 90.0))

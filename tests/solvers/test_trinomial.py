@@ -78,6 +78,25 @@ def test_tail_agrees_with_an_independent_sum_at_100_000(q):
     assert got == pytest.approx(independent, rel=2e-6)
 
 
+@pytest.mark.parametrize("q3", [1e-9, 1e-7, 1e-5, 6.57e-5, 1.31e-4, 1e-3])
+@pytest.mark.parametrize("n", [10**5, 10**7])
+def test_tail_is_tight_where_the_third_cell_is_small(n, q3):
+    # The tail given x2 goes from nothing to one within a few x2, far below the spread of x2.
+    from scipy.stats import binom
+
+    q2 = (1 - q3 - 0.3324) / 2
+    q1 = 1 - q2 - q3
+    spread = math.sqrt(n * (q1 + q2 - (q1 - q2) ** 2))
+    first = int(n * q2 - 8 * math.sqrt(n * q2))
+    x2 = np.arange(first, int(n * q2 + 8 * math.sqrt(n * q2)))
+    boundary = (math.ceil(n * (q1 - q2) + 3 * spread) + x2).astype(np.int64)
+    boundary = np.where(boundary <= n - x2, boundary, n + 1)
+    weight = binom.pmf(x2, n, q2)
+    independent = float((weight * binom.sf(boundary - 1, n - x2, q1 / (q1 + q3))).sum())
+    got = math.exp(log_tail_upper(n, q1, q2, q3, boundary, first))
+    assert got == pytest.approx(independent, rel=1e-5)
+
+
 def test_a_partial_boundary_only_raises_the_answer():
     rng = np.random.default_rng(5)
     n = 60

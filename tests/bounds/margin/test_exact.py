@@ -322,12 +322,27 @@ def test_options_are_checked():
         bound([[5, 3, 2]], "probit", statistic="best")
 
 
+@pytest.mark.parametrize("scale", ["linear", "probit"])
+def test_ten_million_draws_and_hardly_a_third_class(scale):
+    # Against the bound of two classes, which is the best possible without a third.
+    rows = [[6_666_667 - rest, 3_333_333, rest] for rest in (0, 3, 20)]
+    rows += [[9_000_000, 999_000, 1000], [5_000_001, 4_999_999, 0]]
+    result = bound(rows, scale)
+    assert not result.details["exhausted"].any()
+    for row, lower in zip(rows, result.lower, strict=True):
+        two = [[row[0], row[1] + row[2]]]
+        cohen = bound(two, scale).lower[0]
+        floor = rsbounds.margin_lower_bound(
+            [row], 0, alpha=0.001, scale=scale, method="runner-up"
+        ).lower[0]
+        assert lower >= floor
+        assert lower >= cohen - 2e-5
+
+
 def test_a_row_that_used_up_its_budget_says_so():
-    # Too many draws for the default budget: lower than it could be, still proven, flagged.
-    result = bound([[6_666_667, 3_333_333, 0]], "probit")
-    assert result.details["exhausted"][0]
-    assert result.details["p_value"][0] <= 0.001
-    cohen = rsbounds.margin_lower_bound(
-        [[6_666_667, 3_333_333, 0]], 0, alpha=0.001, scale="probit", method="complement"
-    )
-    assert result.lower[0] > cohen.lower[0] - 0.01
+    # Lower than it could be, still proven, flagged.
+    full, short = (bound([[6667, 3333, 0]], "probit", budget=b) for b in (5000, 60))
+    assert not full.details["exhausted"][0]
+    assert short.details["exhausted"][0]
+    assert short.details["p_value"][0] <= 0.001
+    assert short.lower[0] <= full.lower[0]
