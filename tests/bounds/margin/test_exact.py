@@ -18,9 +18,7 @@ from rsbounds.bounds.margin._exact_kernels import (
 )
 from rsbounds.testing import margin_errors, simplex_grid
 
-CASES = list(
-    itertools.product(("linear", "probit"), ("likelihood", "score", "wald", "runner-up"))
-)
+CASES = list(itertools.product(("linear", "probit"), ("likelihood", "score", "wald", "runner-up")))
 ids = ["-".join(case) for case in CASES]
 
 
@@ -270,9 +268,7 @@ def test_the_pseudo_count_makes_the_probit_wald_limit_monotone():
         + 2 * r[0][column] * r[0][row]
     )
     # With t = dV/dp1 phi1 = (1 - 2 p1)/phi1 + 2 (1 - p1) r1 y1/phi1 + 2 r2 (1 + r1 y1).
-    own = [
-        np.stack([(rest[k] - p[1 - k]) / f for f in (f_low, f_high)]) for k in (0, 1)
-    ]
+    own = [np.stack([(rest[k] - p[1 - k]) / f for f in (f_low, f_high)]) for k in (0, 1)]
     turn = np.stack([s[i] * ry[j] for i in (0, 1) for j in (0, 1)])
     first = (own[0].min(axis=0) + 2 * turn.min(axis=0), own[1].max(axis=0) + 2 * turn.max(axis=0))
     lift = (np.maximum(1 + ry[0], 0.0), 1 + ry[1])  # r y > -1: Mills
@@ -282,6 +278,7 @@ def test_the_pseudo_count_makes_the_probit_wald_limit_monotone():
     smallest = np.minimum(np.minimum(p[1][column], p[1][row]), np.maximum(third, 0.0))
     for against in (np.maximum(top, 0.0), np.maximum(-bottom, 0.0)):
         assert (against**2 * smallest / (4 * variance)).max() * (1 + fuzz) < 9 / 16
+
     # The formula for t against differences of V, and V against the variance of its definition.
     def spread(p1, p2):
         w = np.array([1 / norm.pdf(norm.ppf(p1)), -1 / norm.pdf(norm.ppf(p2)), 0.0])
