@@ -635,6 +635,7 @@ def exact_row(
     nothing = -math.inf if probit else -1.0
     out[0], out[1], out[2], out[3], out[4] = nothing, 0.0, 0.0, 0.0, 0.0
     if x1 == 0 and probit:
+        out[4] = 1.0
         return
     tiny = edge_share(n, alpha)
     a1, a1_rest, b2, b2_rest = 0.0, 1.0, 1.0, 0.0
@@ -721,7 +722,7 @@ def exact_row(
             following = min(max(following, -1.0 + 1e-12), 1.0 - 1e-12)
         level = following
     cells = 0
-    short = False
+    failed, short = False, False
     known, known_value = -math.inf, 0.0
     settled = False
     for attempt in range(5):
@@ -752,7 +753,7 @@ def exact_row(
             if largest >= target - 1.5 * slack:
                 settled = True
                 break
-            if short:
+            if failed:
                 break
             # Far from where the rate was measured, measure it again.
             if known > -math.inf and proved > known and largest > known_value:
@@ -763,7 +764,8 @@ def exact_row(
                 known, known_value = proved, largest
             level = max(proved, known) + min(max(aim - largest, 0.5 * slack), 3.0) / rate
         else:
-            short = True
+            failed = True
+            short = short or spent >= budget
             level = min(proved, level) - (attempt + 1.0) / rate
             slack = min(2.0 * slack, 0.5)
             if probit and level < -60.0:
@@ -808,7 +810,6 @@ def exact_row(
                 high = level
                 if value <= target and spent >= budget:
                     short = True
-        if used >= budget and out[1] < target - 0.1:
-            short = True
-    out[4] = 0.0 if short else 1.0
+    # What ran out of evaluations on the way and got there all the same has lost nothing.
+    out[4] = 0.0 if short and out[1] < target - 2.0 * slack0 else 1.0
     out[2], out[3] = cells, used

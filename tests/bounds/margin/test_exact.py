@@ -16,7 +16,7 @@ from rsbounds.bounds.margin._exact_kernels import (
     wald_limit,
     wald_pseudo,
 )
-from rsbounds.testing import margin_errors, simplex_grid
+from rsbounds.testing import margin_errors, outcomes, simplex_grid
 
 CASES = list(itertools.product(("linear", "probit"), ("likelihood", "score", "wald", "runner-up")))
 ids = ["-".join(case) for case in CASES]
@@ -107,7 +107,7 @@ def test_never_below_runner_up_with_that_ordering(scale):
             assert (exact[keep] >= floor.lower[keep] - 1e-9).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_monotone_and_blind_to_the_order_of_classes(data):
     classes = data.draw(st.integers(3, 6))
@@ -115,27 +115,29 @@ def test_monotone_and_blind_to_the_order_of_classes(data):
     counts[0] += 1
     scale = data.draw(st.sampled_from(["linear", "probit"]))
     alpha = data.draw(st.sampled_from([1e-6, 0.001, 0.05, 0.3]))
+    ordering = data.draw(st.sampled_from(["likelihood", "score", "wald", "runner-up"]))
     # The exact limit is monotone; what is returned lies below it by at most slack over the
     # slope of log p in the level, which is above 1/5 for counts like these.
     slack = 1e-5
+    options = {"slack": slack, "statistic": ordering}
     fuzz = 5 * slack
-    base = bound([counts], scale, alpha, slack=slack).lower[0]
+    base = bound([counts], scale, alpha, **options).lower[0]
     others = counts[1:].copy()
     np.random.default_rng(0).shuffle(others)
-    assert bound([[counts[0], *others]], scale, alpha, slack=slack).lower[0] == base
+    assert bound([[counts[0], *others]], scale, alpha, **options).lower[0] == base
     # One vote moves between classes, n fixed.
     giver = data.draw(st.integers(1, classes - 1))
     if counts[giver] > 0:
         moved = counts.copy()
         moved[giver] -= 1
         moved[0] += 1
-        assert bound([moved], scale, alpha, slack=slack).lower[0] >= base - fuzz
+        assert bound([moved], scale, alpha, **options).lower[0] >= base - fuzz
     for taker in range(1, classes):
         if taker != giver and counts[giver] > 0 and counts[taker] == counts[1:].max():
             moved = counts.copy()
             moved[giver] -= 1
             moved[taker] += 1
-            assert bound([moved], scale, alpha, slack=slack).lower[0] <= base + fuzz
+            assert bound([moved], scale, alpha, **options).lower[0] <= base + fuzz
 
 
 @pytest.mark.parametrize("scale", ["linear", "probit"])
@@ -334,6 +336,13 @@ def test_ten_million_draws_and_hardly_a_third_class(scale):
         ).lower[0]
         assert lower >= floor
         assert lower >= cohen - 2e-5
+
+
+@pytest.mark.parametrize(("scale", "statistic"), CASES, ids=ids)
+def test_no_row_of_few_draws_uses_up_its_budget(scale, statistic):
+    for n in (2, 9, 40):
+        result = bound(outcomes(n, 3), scale, statistic=statistic)
+        assert not result.details["exhausted"].any()
 
 
 def test_a_row_that_used_up_its_budget_says_so():
