@@ -10,6 +10,7 @@ dip): the segment has a point with the same q2 and at least the same q1.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,24 @@ from rsbounds.solvers._trinomial import (
 )
 
 
+class Problem(NamedTuple):
+    """A monotone region, and the confidence set that its null points must lie in.
+
+    The region is {x1 >= boundary[x2 - first]}; the set is {q1 >= a1, q2 <= b2}, with
+    ``a1_rest`` = 1 - a1 and ``b2_rest`` = 1 - b2. ``share``: see `edge_share`.
+    """
+
+    n: int
+    boundary: NDArray[np.int64]
+    first: int
+    probit: bool
+    a1: float
+    a1_rest: float
+    b2: float
+    b2_rest: float
+    share: float
+
+
 @kernel
 def edge_share(n: int, alpha: float) -> float:
     """Probability of a cell that is so small that n draws do not notice it."""
@@ -31,28 +50,35 @@ def edge_share(n: int, alpha: float) -> float:
 
 
 @kernel
-def curve_window(
-    a1: float, a1_rest: float, b2: float, b2_rest: float, level: float, probit: bool, share: float
-) -> tuple[float, float, bool, bool]:
+def log_p(problem: Problem, at: float, level: float) -> float:
+    """Log of P(region), rounded up, at a parameter of the curve g = level."""
+    q1, q2, q3 = curve_point(at, level, problem.probit)
+    return log_tail_upper(problem.n, q1, q2, q3, problem.boundary, problem.first)
+
+
+@kernel
+def curve_window(problem: Problem, level: float) -> tuple[float, float, bool, bool]:
     """Parameters of the first and last inner point, and whether an edge cell lies beyond.
 
-    ``a1_rest`` is 1 - a1 and ``b2_rest`` 1 - b2. An edge cell runs to q2 = 0 or q1 = 0 at
-    the start, and to q3 = 0 at the end.
+    An edge cell runs to q2 = 0 or q1 = 0 at the start, and to q3 = 0 at the end.
     """
+    share = problem.share
     start_edge, end_edge = False, False
-    if probit:
+    if problem.probit:
         least = normal_quantile(share) - max(level, 0.0)
         start = least
-        if a1 > 0.0:
-            x = normal_quantile(a1) if a1 <= 0.5 else -normal_quantile(a1_rest)
+        if problem.a1 > 0.0:
+            half = problem.a1 <= 0.5
+            x = normal_quantile(problem.a1) if half else -normal_quantile(problem.a1_rest)
             start = x - level
         if start <= least:
             start, start_edge = least, True
         # q2 + q3 = 1 - q1 at the end: q3 = share there.
         most = -0.5 * level
         end = most
-        if b2_rest > 0.0:
-            end = normal_quantile(b2) if b2 <= 0.5 else -normal_quantile(b2_rest)
+        if problem.b2_rest > 0.0:
+            half = problem.b2 <= 0.5
+            end = normal_quantile(problem.b2) if half else -normal_quantile(problem.b2_rest)
         if end >= most:
             density = 0.3989422804014327 * math.exp(-0.5 * most * most)
             end, end_edge = most - 0.5 * share / density, True
@@ -60,10 +86,10 @@ def curve_window(
                 end = most - 1e-15 * (1.0 + abs(most))
     else:
         least = max(share, share - level)
-        start = a1 - level
+        start = problem.a1 - level
         if start <= least:
             start, start_edge = least, True
-        end = b2
+        end = problem.b2
         most = 0.5 * (1.0 - level)
         if end >= most - 0.5 * share:
             end, end_edge = most - 0.5 * share, True
@@ -71,16 +97,9 @@ def curve_window(
 
 
 @kernel
-def edge_value(
-    n: int,
-    param: float,
-    level: float,
-    probit: bool,
-    at_end: bool,
-    boundary: NDArray[np.int64],
-    first: int,
-) -> float:
+def edge_value(problem: Problem, param: float, level: float, at_end: bool) -> float:
     """Corner bound on the edge cell beyond an inner point: its largest q1, its smallest q2."""
+    n, boundary, first, probit = problem.n, problem.boundary, problem.first, problem.probit
     q1, q2, _q3 = curve_point(param, level, probit)
     if at_end:
         top = 0.5 * math.erfc(-0.5 * level * 0.7071067811865476) if probit else 0.5 * (1.0 + level)
@@ -93,20 +112,7 @@ def edge_value(
 
 @kernel
 def certified_sup(
-    n: int,
-    boundary: NDArray[np.int64],
-    first: int,
-    level: float,
-    probit: bool,
-    a1: float,
-    a1_rest: float,
-    b2: float,
-    b2_rest: float,
-    share: float,
-    gap: float,
-    fine: float,
-    enough: float,
-    budget: int,
+    problem: Problem, level: float, gap: float, fine: float, enough: float, budget: int
 ) -> tuple[float, float, float, float, int]:
     """(log upper bound, log value, parameter of the value, dip in g, evaluations).
 
@@ -115,7 +121,8 @@ def certified_sup(
     exceeds ``enough`` or ``budget`` evaluations are spent.
     The bound holds for every level' <= level - dip.
     """
-    start, end, start_edge, end_edge = curve_window(a1, a1_rest, b2, b2_rest, level, probit, share)
+    n, probit = problem.n, problem.probit
+    start, end, start_edge, end_edge = curve_window(problem, level)
     if start > end and not start_edge and not end_edge:
         return -math.inf, -math.inf, start, 0.0, 0
     start = min(start, end)
@@ -129,17 +136,16 @@ def certified_sup(
     best, best_at, used = -math.inf, start, 0
     edges = -math.inf
     if start_edge:
-        edges = edge_value(n, start, level, probit, False, boundary, first)
+        edges = edge_value(problem, start, level, False)
         used += 1
     if end_edge:
-        edges = max(edges, edge_value(n, end, level, probit, True, boundary, first))
+        edges = max(edges, edge_value(problem, end, level, True))
         used += 1
     cells = min(8, max(budget // 2, 1))
     previous = 0.0
     for i in range(cells + 1):
         at = start + (end - start) * i / cells
-        q1, q2, q3 = curve_point(at, level, probit)
-        value = log_tail_upper(n, q1, q2, q3, boundary, first)
+        value = log_p(problem, at, level)
         used += 1
         if value > best:
             best, best_at = value, at
@@ -164,8 +170,7 @@ def certified_sup(
         at = middle_of(left[worst], right[worst], level, probit)
         if not left[worst] < at < right[worst]:
             break
-        q1, q2, q3 = curve_point(at, level, probit)
-        value = log_tail_upper(n, q1, q2, q3, boundary, first)
+        value = log_p(problem, at, level)
         used += 1
         if value > best:
             best, best_at = value, at

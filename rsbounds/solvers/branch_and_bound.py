@@ -24,7 +24,7 @@ class BranchAndBound:
     budget: int = 4000
 
     def __call__(self, region: Region, level: float, window: Window, enough: float) -> Solution:
-        from rsbounds.solvers._sup import certified_sup, edge_share
+        from rsbounds.solvers._sup import Problem, certified_sup, edge_share
         from rsbounds.solvers._trinomial import curve_point
 
         probit = region.scale == "probit"
@@ -33,25 +33,23 @@ class BranchAndBound:
             raise ValueError(
                 f"window.a1 is {window.a1} with a Taylor margin; allowed: at least 0.5"
             )
-        fine = 1e-7
+        problem = Problem(
+            region.n,
+            region.boundary,
+            0,
+            probit,
+            float(window.a1),
+            1.0 - window.a1,
+            float(window.b2),
+            1.0 - window.b2,
+            edge_share(region.n, 1e-3),
+        )
+        limit = math.log(enough) if enough < 1.0 else 1.0
         # The chords may dip below their level by ``dip``: prove a level that much higher.
         raised = level
         for _ in range(4):
             upper, value, at, dip, used = certified_sup(
-                region.n,
-                region.boundary,
-                0,
-                raised,
-                probit,
-                window.a1,
-                1.0 - window.a1,
-                window.b2,
-                1.0 - window.b2,
-                edge_share(region.n, 1e-3),
-                self.gap,
-                fine,
-                math.log(enough) if enough < 1.0 else 1.0,
-                self.budget,
+                problem, raised, self.gap, 1e-7, limit, self.budget
             )
             if raised - dip >= level:
                 break

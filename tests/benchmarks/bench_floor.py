@@ -22,7 +22,7 @@ from bench_exact import ALPHA, data_file, limit, thinned
 from scipy.special import gammaln, ndtri, xlogy
 
 import rsbounds
-from rsbounds.bounds.margin._exact_kernels import restricted
+from rsbounds.bounds.margin._orderings import restricted
 
 POINTS = [
     (0.3, 0.3, 0.4),

@@ -13,10 +13,23 @@ from rsbounds import _validate
 from rsbounds._numerics import kernel, margin_down, proportion_lower
 from rsbounds._types import Scale
 from rsbounds.bounds.margin._base import MarginMethod
-from rsbounds.bounds.margin._exact_kernels import exact_row
 from rsbounds.bounds.margin._rows import largest_other
+from rsbounds.bounds.margin._search import (
+    LIKELIHOOD,
+    RUNNER_UP,
+    SCORE,
+    WALD,
+    Settings,
+    exact_row,
+)
 
-STATISTICS = ("auto", "likelihood", "score", "wald", "runner-up")
+ORDERINGS = {
+    "auto": LIKELIHOOD,
+    "likelihood": LIKELIHOOD,
+    "score": SCORE,
+    "wald": WALD,
+    "runner-up": RUNNER_UP,
+}
 
 
 @kernel
@@ -24,26 +37,21 @@ def _kernel(
     counts: NDArray[np.int64],
     top: NDArray[np.int64],
     n: NDArray[np.int64],
-    alpha: float,
-    beta: float,
-    kind: int,
-    split: float,
-    slack: float,
-    budget: int,
     probit: bool,
+    settings: Settings,
     out: NDArray[np.float64],
 ) -> None:
     for i in range(n.size):
         x1 = counts[i, top[i]]
         if counts.shape[1] == 2:
             # Two classes: p_c = 1 - p_A, and Clopper-Pearson is the exact bound.
-            p, q = proportion_lower(float(x1), float(n[i]), alpha)
+            p, q = proportion_lower(float(x1), float(n[i]), settings.alpha)
             out[i, 0] = margin_down(p, q, q, p, probit)
-            out[i, 1] = np.log(alpha)
+            out[i, 1] = np.log(settings.alpha)
             out[i, 2], out[i, 3], out[i, 4] = 0.0, 0.0, 1.0
             continue
         best = largest_other(counts[i], top[i])
-        exact_row(x1, best, n[i], alpha, beta, kind, split, 0.5, slack, budget, probit, out[i])
+        exact_row(x1, best, n[i], probit, settings, out[i])
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ class Exact(MarginMethod):
     )
 
     def __post_init__(self) -> None:
-        _validate.choice("statistic", self.statistic, STATISTICS)
+        _validate.choice("statistic", self.statistic, tuple(ORDERINGS))
         _validate.number("beta", self.beta, "a number in [0, 1)", lambda v: 0 <= v < 1)
         _validate.number("split", self.split, "a number in (0, 1)", lambda v: 0 < v < 1)
         _validate.number("slack", self.slack, "a number in (0, 0.5]", lambda v: 0 < v <= 0.5)
@@ -130,21 +138,16 @@ class Exact(MarginMethod):
         scale: Scale,
         selection: NDArray[np.int64] | None,
     ) -> Mapping[str, NDArray[Any]]:
-        kind = {"auto": 0, "likelihood": 0, "wald": 1, "runner-up": 2, "score": 3}[self.statistic]
-        out = np.empty((n.size, 5))
-        _kernel(
-            counts,
-            top,
-            n,
-            alpha,
-            self.beta * alpha,
-            kind,
-            self.split,
-            self.slack,
+        settings = Settings(
+            float(alpha),
+            float(self.beta * alpha),
+            ORDERINGS[self.statistic],
+            float(self.split),
+            float(self.slack),
             int(self.budget),
-            scale == "probit",
-            out,
         )
+        out = np.empty((n.size, 5))
+        _kernel(counts, top, n, scale == "probit", settings, out)
         return {
             "lower": out[:, 0].copy(),
             "p_value": np.minimum(np.exp(out[:, 1]) * (1.0 + 1e-12), 1.0),

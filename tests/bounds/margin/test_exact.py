@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import betaincinv, gammaln
 from scipy.stats import norm
 
 import rsbounds
-from rsbounds.bounds.margin._exact_kernels import (
+from rsbounds.bounds.margin._orderings import (
     divergence_limit,
     fill_boundary,
     fill_wald,
@@ -217,6 +218,39 @@ def test_orderings_are_monotone_and_boundaries_are_theirs(n, z, probit, statisti
                 a1, a2, a3 = ranked_as(y1, y2, n - y1 - y2, 0.5)
                 counts = a1 + 0.01, a2, a3 - 0.01
                 assert divergence_limit(*counts, z, probit, statistic == "score")[0] >= level
+
+
+@pytest.mark.parametrize("alpha", [1e-9, 0.001, 0.3])
+@pytest.mark.parametrize("probit", [False, True], ids=["linear", "probit"])
+@pytest.mark.parametrize("statistic", ["likelihood", "score", "wald"])
+def test_the_p_value_dominates_a_dense_scan_at_the_bound(statistic, probit, alpha):
+    # The region by brute force, the null points by a scan; nothing of the search is used.
+    n, beta = 24, 1e-3
+    z = max(-norm.ppf(alpha), 0.3)
+    limits = limits_of_all_outcomes(n, z, probit, statistic)
+    table = outcomes(n, 3)
+    table = table[(table[:, 0] > 0) & (table[:, 1] >= table[:, 2])]
+    everything = outcomes(n, 3)
+    ranks = limits[everything[:, 0], everything[:, 1]]
+    result = bound(table, "probit" if probit else "linear", alpha, statistic=statistic)
+    ways = gammaln(n + 1) - gammaln(everything + 1).sum(axis=1)
+    for x, level, p_value in zip(table, result.lower, result.details["p_value"], strict=True):
+        lowest = betaincinv(x[0], n - x[0] + 1, 0.5 * beta * alpha)
+        highest = betaincinv(x[1] + 1, n - x[1], 1 - 0.5 * beta * alpha) if x[1] < n else 1.0
+        if probit:
+            last = min(norm.ppf(highest), -0.5 * level)
+            q2 = norm.cdf(np.linspace(norm.ppf(lowest) - level, last, 60))
+            q1 = norm.cdf(norm.ppf(q2) + level)
+        else:
+            last = min(highest, 0.5 * (1 - level))
+            q2 = np.maximum(np.linspace(lowest - level, last, 60), 0.0)
+            q1 = q2 + level
+        q = np.stack([q1, q2, 1 - q1 - q2], axis=1)
+        q = np.clip(q[(q1 >= lowest) & (q2 <= highest) & (q[:, 2] >= 0)], 1e-300, 1.0)
+        inside = everything[ranks >= limits[x[0], x[1]]]
+        kept = ways[ranks >= limits[x[0], x[1]]]
+        worst = np.exp(kept + np.log(q) @ inside.T).sum(axis=1).max(initial=0.0)
+        assert beta * alpha + worst <= p_value * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("probit", [False, True], ids=["linear", "probit"])
