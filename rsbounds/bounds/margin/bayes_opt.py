@@ -98,25 +98,15 @@ class BayesOptMargin(MarginMethod):
         for i in range(n.size):
             x1, x2 = int(counts[i, top[i]]), int(largest_other(counts[i], top[i]))
             draws = int(n[i])
-            level, window = alpha, Window()
+            spent, window = 0.0, Window()
             if scale == "probit":
-                level = alpha * (1.0 - self.beta) * (1.0 - 4e-16)
-                half = 0.5 * self.beta * alpha
-                a1, _ = proportion_lower(float(x1), float(draws), half)
-                _, b2 = proportion_lower(float(draws - x2), float(draws), half)
+                spent = self.beta * alpha
+                a1, _ = proportion_lower(float(x1), float(draws), 0.5 * spent)
+                _, b2 = proportion_lower(float(draws - x2), float(draws), 0.5 * spent)
                 window = Window(a1, b2)
-            found.append(
-                searched(
-                    solver,
-                    self.certify,
-                    x1,
-                    x2,
-                    draws,
-                    level,
-                    scale,
-                    0,
-                    window,
-                    self.tolerance,
-                )
+            level = (alpha - spent) * (1.0 - 4e-16)
+            row = searched(
+                solver, self.certify, x1, x2, draws, level, scale, 0, window, self.tolerance
             )
+            found.append(row._replace(p_value=min(row.p_value + spent, 1.0)))
         return columns(found)

@@ -119,18 +119,9 @@ class SignomialMargin(MarginMethod):
                     found.append(Found(bound, self.certify, alpha, 1.0, 0, False))
                     continue
                 level, order, window = self.share * alpha, self.order, Window(0.5, 0.5)
-            found.append(
-                searched(
-                    Signomial(self.starts),
-                    self.certify,
-                    x1,
-                    x2,
-                    draws,
-                    level,
-                    scale,
-                    order,
-                    window,
-                    self.tolerance,
-                )
+            solver = Signomial(self.starts)
+            row = searched(
+                solver, self.certify, x1, x2, draws, level, scale, order, window, self.tolerance
             )
+            found.append(row)
         return {**columns(found), "fallback": fallback}
