@@ -146,6 +146,24 @@ def radii(counts: np.ndarray, labels: np.ndarray) -> None:
     )
 
 
+def draws(counts: np.ndarray) -> None:
+    print("mean Gaussian radius by draws, thinning seed 0, all images and those with three or more")
+    print("classes seen at n = 100,000; top: the class of the most votes there")
+    print("n       exact    complement  exact, 3+  complement, 3+")
+    top = counts.argmax(axis=1)
+    many = (counts > 0).sum(axis=1) >= 3
+    for n in (1000, 2000, 5000, 7000, 10_000, 20_000, 40_000, 50_000, 100_000):
+        table = thinned(counts, n, 0)
+        ours, cohen = (
+            SIGMA / 2 * np.maximum(bounds(table, top, "probit", m).lower, 0.0)
+            for m in ("exact", "complement")
+        )
+        print(
+            f"{n:<7} {ours.mean():.5f}  {cohen.mean():.5f}     "
+            f"{ours[many].mean():.5f}    {cohen[many].mean():.5f}"
+        )
+
+
 def table_time(counts: np.ndarray) -> None:
     rng = default_rng(1)
     rows = counts[rng.integers(0, len(counts), 10_000)]
@@ -169,6 +187,7 @@ def main() -> int:
     radii(counts, labels)
     ratios(counts, labels, 1 if options.quick else 3)
     statistics(counts)
+    draws(counts)
     if not options.quick:
         table_time(counts)
     return 0
