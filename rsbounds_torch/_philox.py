@@ -93,8 +93,8 @@ def gaussians(w: Any, z: Any, f: Any, bits: Any, count: int) -> None:
             odd = (quarter & _i32(1)) != 0
             first = sine if odd else cosine
             second = cosine if odd else sine
-            z[p, i] = radius * first * _f32(_i32(1) - _i32(_i32(quarter + _i32(1)) & _i32(2)))
-            z[p + 1, i] = radius * second * _f32(_i32(1) - _i32(quarter & _i32(2)))
+            z[p, i] = radius * first * _f32(_i32(_i32(1) - _i32(_i32(quarter + _i32(1)) & _i32(2))))
+            z[p + 1, i] = radius * second * _f32(_i32(_i32(1) - _i32(quarter & _i32(2))))
 
 
 @kernel
