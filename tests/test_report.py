@@ -103,13 +103,13 @@ def test_figure_refuses_other_files(certificates, tmp_path):
 
 
 @pytest.mark.parametrize("scale", ["linear", "probit"])
-def test_the_limit_is_the_delta_method(scale):
+def test_the_limit_is_the_delta_method_for_many_draws(scale):
     from scipy import stats
 
-    from rsbounds.report.limit import normal_limit
+    from rsbounds.report.limit import likelihood_limit
 
-    n, p = 1000, np.array([0.7, 0.2, 0.1])
-    got = normal_limit(p * n, 0, alpha=0.01, scale=scale)
+    n, p = 10**8, np.array([0.7, 0.2, 0.1])
+    got = likelihood_limit((p * n).astype(int), 0, alpha=0.01, scale=scale)
 
     def g(q):
         return q[0] - q[1] if scale == "linear" else stats.norm.ppf(q[0]) - stats.norm.ppf(q[1])
@@ -118,21 +118,60 @@ def test_the_limit_is_the_delta_method(scale):
     steps = np.eye(3) * 1e-6
     gradient = np.array([(g(p + s) - g(p - s)) / 2e-6 for s in steps])
     covariance = (np.diag(p) - np.outer(p, p)) / n
-    expected = g(p) - stats.norm.isf(0.01) * np.sqrt(gradient @ covariance @ gradient)
-    assert got.lower[0] == pytest.approx(expected, rel=1e-6)
+    spread = np.sqrt(gradient @ covariance @ gradient)
+    assert (g(p) - got.lower[0]) / spread == pytest.approx(stats.norm.isf(0.01), rel=1e-3)
     assert got.guarantee == "none"
     assert not got.certified.any()
 
 
-def test_the_limit_without_a_second_class_is_the_two_class_bound():
-    from rsbounds.report.limit import normal_limit
+@pytest.mark.parametrize("scale", ["linear", "probit"])
+def test_the_limit_is_where_the_likelihood_ratio_is_that_of_alpha(scale):
+    from scipy import stats
+    from scipy.special import xlogy
 
-    rows = [[1000, 0, 0], [0, 1000, 0]]
-    got = normal_limit(rows, 0, alpha=0.01, scale="probit").lower
-    cohen = rsbounds.margin_lower_bound(
-        rows, 0, alpha=0.01, scale="probit", method="complement"
-    ).lower
-    assert (got == cohen).all()
+    from rsbounds.report.limit import likelihood_limit
+
+    for row in ([60, 30, 10], [95, 5, 0], [40, 35, 25], [9, 1, 0]):
+        level = likelihood_limit(row, 0, alpha=0.01, scale=scale).lower[0]
+        if scale == "linear":
+            q2 = np.linspace(max(0.0, -level), 0.5 * (1 - level), 200_001)
+            q1 = q2 + level
+        else:
+            q2 = stats.norm.cdf(np.linspace(-9, -0.5 * level, 200_001))
+            q1 = stats.norm.cdf(stats.norm.ppf(q2) + level)
+        q = np.maximum([q1, q2, 1 - q1 - q2], 1e-300)
+        x = np.array(row)[:, None]
+        deviance = (xlogy(x, x / x.sum()) - xlogy(x, q)).sum(axis=0).min()
+        assert np.sqrt(2 * deviance) == pytest.approx(stats.norm.isf(0.01), rel=1e-3)
+
+
+@pytest.mark.parametrize("scale", ["linear", "probit"])
+def test_no_bound_of_a_winning_class_lies_above_the_limit(scale):
+    from rsbounds.report.limit import likelihood_limit
+    from rsbounds.testing import outcomes
+
+    for n in (5, 30):
+        table = outcomes(n, 3)
+        table = table[table[:, 0] > table[:, 1:].max(axis=1)]
+        for alpha in (0.001, 0.05):
+            limit = likelihood_limit(table, 0, alpha=alpha, scale=scale).lower
+            for method in ("exact", "runner-up", "complement"):
+                lower = rsbounds.margin_lower_bound(
+                    table, 0, alpha=alpha, scale=scale, method=method
+                ).lower
+                assert (lower <= limit).all()
+
+
+def test_the_limit_at_the_edges():
+    from rsbounds.report.limit import likelihood_limit
+
+    for n in (1, 100, 10**7):
+        rows = [[n, 0, 0], [0, n, 0], [n, 1, 0], [n, 0, 1], [1, n, 0]]
+        for alpha in (1e-12, 0.01, 0.9):
+            for scale in ("linear", "probit"):
+                got = likelihood_limit(rows, 0, alpha=alpha, scale=scale).lower
+                assert np.isfinite(got[[0, 2, 3, 4]]).all()
+                assert got[1] == -np.inf if scale == "probit" else -1 <= got[1] < 0
 
 
 def test_compare_shows_the_limit():

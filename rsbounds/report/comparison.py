@@ -18,7 +18,7 @@ from rsbounds.certificates import certify
 from rsbounds.certificates.ball import ball
 from rsbounds.noises import Noise
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
-from rsbounds.report.limit import normal_limit
+from rsbounds.report.limit import likelihood_limit
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class Comparison:
     alpha : float
         Error probability of each row's statement.
     limit : ComparisonRow
-        The normal limit (`rsbounds.report.limit.normal_limit`): not a bound, but where valid
-        bounds end on average as n grows.
+        The likelihood limit (`rsbounds.report.limit.likelihood_limit`): not a bound, but where
+        valid bounds end on average as n grows.
     limit_certificates : Certificates
         Its radii, for the plot.
     """
@@ -152,8 +152,8 @@ def compare(
     """Certify the same counts with every registered method and its noteworthy options.
 
     Each method's radii hold at its own alpha. Picking the best method after looking at the
-    result is not covered by any of them: choose one beforehand. The last line is the normal
-    limit, which is not a bound: it shows how much is left to gain.
+    result is not covered by any of them: choose one beforehand. The last line is the
+    likelihood limit, which is not a bound: it shows how much is left to gain.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def compare(
         )
 
     rows = sorted((row(*entry) for entry in timed), key=lambda r: -r.mean_radius)
-    limit = ball(normal_limit(table, timed[0][1].top, alpha=alpha, scale=noise.scale), noise)
+    limit = ball(likelihood_limit(table, timed[0][1].top, alpha=alpha, scale=noise.scale), noise)
     certificates = {label: result for label, result, _ in timed}
     return Comparison(
         tuple(rows),

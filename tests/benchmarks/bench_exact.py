@@ -17,6 +17,7 @@ from numpy.random import default_rng
 from scipy.special import ndtri
 
 import rsbounds
+from rsbounds.report.limit import likelihood_limit
 
 ALPHA = 0.001
 SIGMA = 0.25
@@ -75,8 +76,12 @@ def bounds(
 def ratios(counts: np.ndarray, labels: np.ndarray, seeds: int) -> None:
     print("half-width ratio over rows with three or more classes seen; ms per row, one core")
     print("(top: the class of the most votes, or the label, which is fixed before the counts; on")
-    print("the probit scale a row without votes for its label has no margin to compare)")
-    print("scale   top    n       seed  rows  exact   2nd-order  runner-up  complement  median ms")
+    print("the probit scale a row without votes for its label has no margin to compare;")
+    print("signed root: exact against the likelihood limit in place of the delta method's)")
+    print(
+        "scale   top    n       seed  rows  exact   signed root  2nd-order  runner-up  complement"
+        "  median ms"
+    )
     for scale, name in (("probit", "votes"), ("linear", "votes"), ("linear", "label")):
         for n in (100, 1000, 10_000, 100_000):
             for seed in range(1 if n == 100_000 else seeds):
@@ -95,6 +100,8 @@ def ratios(counts: np.ndarray, labels: np.ndarray, seeds: int) -> None:
                     (margin - bounds(table, top, scale, m).lower).mean() / width
                     for m in ("exact", "runner-up", "complement")
                 ]
+                root = likelihood_limit(table, top, alpha=ALPHA, scale=scale).lower
+                rooted = cells[0] * width / (margin - root).mean()
                 skewed = second_order(p1, p2, n) if scale == "linear" else float("nan")
                 times = []
                 for i in range(len(table)):
@@ -103,8 +110,8 @@ def ratios(counts: np.ndarray, labels: np.ndarray, seeds: int) -> None:
                     times.append(1e3 * (time.perf_counter() - start))
                 print(
                     f"{scale:7} {name:6} {n:<7} {seed:<5} {len(table):<5} {cells[0]:.4f}  "
-                    f"{skewed:<6.4f}     {cells[1]:.4f}     {cells[2]:<7.4f}     "
-                    f"{np.median(times):.3f}"
+                    f"{rooted:.4f}       {skewed:<6.4f}     {cells[1]:.4f}     "
+                    f"{cells[2]:<7.4f}     {np.median(times):.3f}"
                 )
 
 
