@@ -117,8 +117,6 @@ class Exact(MarginMethod):
     chunk: ClassVar[int] = 64
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {},
-        {"statistic": "score"},
-        {"statistic": "wald"},
         {"statistic": "runner-up"},
     )
 
