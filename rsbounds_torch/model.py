@@ -895,7 +895,7 @@ class SmoothedClassifier:
         return self._sizes[key]
 
     def _tuned(self, x: torch.Tensor) -> int:
-        """The smallest of the sizes tried whose speed is about the best."""
+        """The fastest of the sizes tried."""
         limit = _BATCH_BYTES.get(self.device.type, _BATCH_BYTES_ACCELERATOR)
         largest = max(min(limit // (x.numel() * x.element_size()), _KEPT_VOTES), 1)
         start = time.perf_counter()
@@ -921,8 +921,7 @@ class SmoothedClassifier:
             for near in [s for s, t in best.items() if t < 1.15 * fastest]:
                 again = self._timed(x, near, 0.03)
                 best[near] = min(best[near], again or best[near])
-        fastest = min(best.values())
-        return min(s for s, t in best.items() if t <= 1.02 * fastest)
+        return min(best, key=lambda s: best[s])
 
     def _timed(self, x: torch.Tensor, size: int, seconds: float) -> float | None:
         """Seconds per copy at a batch size, the best of a few runs; None where memory ends."""
