@@ -189,6 +189,72 @@ def _first_inside(value: float, x2: int, n: int) -> int:
 
 
 @kernel
+def _proven_outside(
+    y1: float,
+    y2: float,
+    size: float,
+    room: float,
+    level: float,
+    z: float,
+    probit: bool,
+    pearson: bool,
+    guess: float,
+) -> tuple[float, float]:
+    """Largest y1 found that is proven outside R_level at this y2, and the point that proves it.
+
+    Newton's method from ``y1`` on the root of 2 D, then steps down until the divergence from
+    some point of the curve is below z^2/2. ``room`` is the largest y1 there is.
+    """
+    share = y2 / size
+    on_curve, _, _ = curve_point(normal_quantile(share) if probit else share, level, probit)
+    # Outcomes on or below the curve are outside; the root is looked for above it.
+    proven = min(size * on_curve * (1.0 - 1e-12), room)
+    low, high = proven, room
+    if y1 <= low or y1 >= room:
+        y1 = min(low + z * math.sqrt(low + 1.0), 0.5 * (low + room))
+    empty = low >= room
+    for _ in range(60):
+        if empty:
+            break
+        y3 = size - y1 - y2
+        guess, half, _ = restricted(y1, y2, y3, level, probit, pearson, guess)
+        q1, _, q3 = curve_point(guess, level, probit)
+        if pearson:
+            rise = (y1 / q1 - y3 / q3) / size
+        else:
+            rise = math.log(y1 / y3) - math.log(q1 / q3)
+        root = math.sqrt(max(2.0 * half, 0.0))
+        if root < z:
+            low = y1
+        else:
+            high = y1
+        if low >= room * (1.0 - 1e-12):
+            empty, y1 = True, room
+            break
+        following = y1 - (root - z) * root / rise if rise > 0.0 else 0.5 * (low + high)
+        if following >= room and high >= room:
+            following = room
+        elif not low < following < high:
+            following = 0.5 * (low + high)
+        step = abs(following - y1)
+        y1 = following
+        if step <= 1e-4 and y1 < room:
+            break
+    y1 = min(y1, room)
+    back = 0.0 if empty else 0.002
+    for _ in range(40):
+        y = y1 - back
+        if y <= proven:
+            break
+        guess, half, _ = restricted(y, y2, size - y - y2, level, probit, pearson, guess)
+        if half < 0.5 * z * z * (1.0 - 1e-12) - 1e-13 * size:
+            proven = y
+            break
+        back = 2.0 * back + 0.001
+    return proven, guess
+
+
+@kernel
 def fill_boundary(
     n: int,
     seen1: int,
@@ -203,11 +269,9 @@ def fill_boundary(
     boundary: NDArray[np.int64],
 ) -> None:
     """Boundary of (a superset of) R_level for x2 = first, first + 1, ..."""
-    count = boundary.size
     size = n + 3.0 * pseudo
-    limit = 0.5 * z * z
     convex = level >= 0.0
-    last = first + count - 1
+    last = first + boundary.size - 1
     # Nodes from the observed x2 outwards; between nodes the boundary is a straight line.
     for side in range(2):
         guess = param
@@ -218,56 +282,10 @@ def fill_boundary(
         started = False
         beyond = last + 1
         while True:
-            y2 = x2 + pseudo
-            room = size - pseudo - y2
-            share = y2 / size
-            on_curve, _, _ = curve_point(normal_quantile(share) if probit else share, level, probit)
-            # Outcomes on or below the curve are outside; the root is looked for above it.
-            proven = min(size * on_curve * (1.0 - 1e-12), room)
-            low, high = proven, room
-            if y1 <= low or y1 >= room:
-                y1 = min(low + z * math.sqrt(low + 1.0), 0.5 * (low + room))
-            empty = low >= room
-            for _ in range(60):
-                if empty:
-                    break
-                y3 = size - y1 - y2
-                guess, half, _ = restricted(y1, y2, y3, level, probit, pearson, guess)
-                q1, _, q3 = curve_point(guess, level, probit)
-                if pearson:
-                    rise = (y1 / q1 - y3 / q3) / size
-                else:
-                    rise = math.log(y1 / y3) - math.log(q1 / q3)
-                root = math.sqrt(max(2.0 * half, 0.0))
-                if root < z:
-                    low = y1
-                else:
-                    high = y1
-                if low >= room * (1.0 - 1e-12):
-                    empty, y1 = True, room
-                    break
-                following = y1 - (root - z) * root / rise if rise > 0.0 else 0.5 * (low + high)
-                if following >= room and high >= room:
-                    following = room
-                elif not low < following < high:
-                    following = 0.5 * (low + high)
-                step = abs(following - y1)
-                y1 = following
-                if step <= 1e-4 and y1 < room:
-                    break
-            # Prove it: step down until the deviance from some point is below the limit.
-            y1 = min(y1, room)
-            back = 0.0 if empty else 0.002
-            for _ in range(40):
-                y = y1 - back
-                if y <= proven:
-                    break
-                y3 = size - y - y2
-                guess, half, _ = restricted(y, y2, y3, level, probit, pearson, guess)
-                if half < limit * (1.0 - 1e-12) - 1e-13 * size:
-                    proven = y
-                    break
-                back = 2.0 * back + 0.001
+            room = size - pseudo - (x2 + pseudo)
+            proven, guess = _proven_outside(
+                y1, x2 + pseudo, size, room, level, z, probit, pearson, guess
+            )
             value = proven - pseudo
             if proven >= room * (1.0 - 1e-12):
                 value = n - x2 + 0.5
