@@ -219,10 +219,7 @@ def _proven_outside(
         y3 = size - y1 - y2
         guess, half, _ = restricted(y1, y2, y3, level, probit, pearson, guess)
         q1, _, q3 = curve_point(guess, level, probit)
-        if pearson:
-            rise = (y1 / q1 - y3 / q3) / size
-        else:
-            rise = math.log(y1 / y3) - math.log(q1 / q3)
+        rise = (y1 / q1 - y3 / q3) / size if pearson else math.log(y1 / y3) - math.log(q1 / q3)
         root = math.sqrt(max(2.0 * half, 0.0))
         if root < z:
             low = y1
