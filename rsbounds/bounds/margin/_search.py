@@ -53,9 +53,9 @@ class Settings(NamedTuple):
 class Proof(NamedTuple):
     """What `prove` returns.
 
-    ``largest`` bounds log P over every null point of ``level``; ``recent`` over the cells that
-    were proved near ``level`` (the others were proved at higher ones and say little about how
-    much is left). ``done`` is False where the search gave up; ``level`` is then a guess.
+    ``largest`` bounds log P over every null point of ``level``. ``recent`` is the largest log P
+    that was found near ``level`` (bounds, and what was found at higher levels, say little about
+    how much is left). ``done`` is False where the search gave up; ``level`` is then a guess.
     """
 
     level: float
@@ -142,6 +142,11 @@ def prove(
         if top <= target - 0.1 * slack:
             break
         level -= (top - aim) / rate
+        # At a lower level the curve enters the window later: what lies before does not count.
+        begin, _, _, _ = curve_window(problem, level)
+        if peak < cells and begin >= nodes[peak + 1]:
+            break
+        nodes[peak] = max(nodes[peak], begin)
         top = log_p(problem, nodes[peak], level)
         value_at[peak] = top
         level_at[peak] = level
@@ -159,8 +164,9 @@ def prove(
         l_left[k], l_right[k] = level_at[i], level_at[i + 1]
     stack = cells
     result = level
-    recent, recent_level = largest, asked
-    begin, begin_level = start, level
+    recent, recent_level = -math.inf, asked
+    begin, _, _, _ = curve_window(problem, level)
+    begin_level = level
     while stack > 0:
         stack -= 1
         u, v = left[stack], right[stack]
@@ -174,7 +180,6 @@ def prove(
             if level < recent_level - slack / rate:
                 recent, recent_level = -math.inf, level
             if level < begin_level:
-                # At a lower level the curve enters the window later.
                 begin, _, _, _ = curve_window(problem, level)
                 begin_level = level
             if v <= begin:
@@ -205,7 +210,11 @@ def prove(
             floor = min(level_u, level_v) - dip
             if upper <= target and floor >= level - tolerance:
                 result = min(result, floor)
-                largest, recent = max(largest, upper), max(recent, upper)
+                largest = max(largest, upper)
+                if level_u <= level + tolerance:
+                    recent = max(recent, log_u)
+                if level_v <= level + tolerance:
+                    recent = max(recent, log_v)
                 proved += 1
                 break
             close = upper - max(log_u, log_v) <= 0.5 * slack and min(level_u, level_v) <= level

@@ -161,6 +161,18 @@ def test_hard_rows(scale, alpha):
         assert (result.lower[large] >= plug_in[large] - 0.005).all()
 
 
+@pytest.mark.parametrize("scale", ["linear", "probit"])
+@pytest.mark.parametrize("alpha", [1e-6, 0.001, 0.05, 0.3])
+def test_the_slack_costs_no_more_than_it_says(scale, alpha):
+    # log p rises by more than 1 per unit of the level here, so the bound loses at most slack.
+    table = outcomes(20, 3)
+    table = table[(table[:, 0] > 0) & (table[:, 1] >= table[:, 2])]
+    fine = bound(table, scale, alpha, slack=1e-5, budget=20_000).lower
+    loss = fine - bound(table, scale, alpha).lower
+    assert loss.max() <= 2.5e-3
+    assert loss.min() >= -1e-5
+
+
 def test_a_thousand_classes_and_a_small_budget():
     counts = np.zeros((1, 1000), dtype=int)
     counts[0, :5] = [900, 50, 30, 15, 5]
