@@ -54,8 +54,8 @@ class Proof(NamedTuple):
     """What `prove` returns.
 
     ``largest`` bounds log P over every null point of ``level``. ``recent`` is the largest log P
-    that was found near ``level`` (bounds, and what was found at higher levels, say little about
-    how much is left). ``done`` is False where the search gave up; ``level`` is then a guess.
+    that was found near ``level``, carried over to it with the slope ``rate`` (bounds, and what
+    was found at much higher levels, say little about how much is left). ``done`` is False where the search gave up; ``level`` is then a guess.
     """
 
     level: float
@@ -177,8 +177,9 @@ def prove(
                 return Proof(level, largest, recent, proved, used, False)
             if not probit and level <= -1.0:
                 return Proof(-1.0, largest, recent, proved, used, False)
-            if level < recent_level - slack / rate:
-                recent, recent_level = -math.inf, level
+            if level < recent_level:
+                recent -= (recent_level - level) * rate
+                recent_level = level
             if level < begin_level:
                 begin, _, _, _ = curve_window(problem, level)
                 begin_level = level
@@ -211,10 +212,10 @@ def prove(
             if upper <= target and floor >= level - tolerance:
                 result = min(result, floor)
                 largest = max(largest, upper)
-                if level_u <= level + tolerance:
-                    recent = max(recent, log_u)
-                if level_v <= level + tolerance:
-                    recent = max(recent, log_v)
+                if (level_u - level) * rate <= 4.0 * slack:
+                    recent = max(recent, log_u - (level_u - level) * rate)
+                if (level_v - level) * rate <= 4.0 * slack:
+                    recent = max(recent, log_v - (level_v - level) * rate)
                 proved += 1
                 break
             close = upper - max(log_u, log_v) <= 0.5 * slack and min(level_u, level_v) <= level
