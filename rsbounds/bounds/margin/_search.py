@@ -55,7 +55,8 @@ class Proof(NamedTuple):
 
     ``largest`` bounds log P over every null point of ``level``. ``recent`` is the largest log P
     that was found near ``level``, carried over to it with the slope ``rate`` (bounds, and what
-    was found at much higher levels, say little about how much is left). ``done`` is False where the search gave up; ``level`` is then a guess.
+    was found at much higher levels, say little about how much is left). ``done`` is False where
+    the search gave up; ``level`` is then a guess.
     """
 
     level: float
