@@ -86,9 +86,9 @@ def certify(
     >>> print(certificates)
     input  class     radius   margin     n
     -----  -----  ---------  -------  ----
-    0          0     1.0100   4.0401  1000
+    0          0     1.0104   4.0419  1000
     1          -  abstained  -0.0915  1000
-    1 of 2 certified, mean l2 radius 0.50502
+    1 of 2 certified, mean l2 radius 0.50524
     gaussian(sigma=0.5), exact, alpha 0.001, guarantee: proven
     """
     if not isinstance(noise, Noise):
