@@ -16,9 +16,10 @@ from _timing import machine
 
 try:
     import torch
-    from torch import nn
 except ImportError:
     sys.exit("no torch here: nothing to measure")
+
+from bench_torch import lenet
 
 import rsbounds
 import rsbounds_torch
@@ -33,14 +34,6 @@ def folder():
     return root / "mnist"
 
 
-def lenet():
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-        nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
-    )  # fmt: skip
-
-
 def train(images, labels, sigma):
     torch.manual_seed(0)
     model = lenet()
@@ -48,7 +41,7 @@ def train(images, labels, sigma):
     for _ in range(12):
         for batch in torch.randperm(len(images)).split(100):
             noisy = images[batch] + sigma * torch.randn_like(images[batch])
-            loss = nn.functional.cross_entropy(model(noisy), labels[batch])
+            loss = torch.nn.functional.cross_entropy(model(noisy), labels[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

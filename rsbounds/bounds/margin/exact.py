@@ -125,7 +125,7 @@ class Exact(MarginMethod):
         _validate.number("beta", self.beta, "a number in [0, 1)", lambda v: 0 <= v < 1)
         _validate.number("split", self.split, "a number in (0, 1)", lambda v: 0 < v < 1)
         _validate.number("slack", self.slack, "a number in (0, 0.5]", lambda v: 0 < v <= 0.5)
-        _validate.number("budget", self.budget, "a whole number >= 1", lambda v: v >= 1)
+        _validate.integer("budget", self.budget, low=1)
 
     def rows(
         self,

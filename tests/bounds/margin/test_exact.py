@@ -363,6 +363,9 @@ def test_few_votes_outside_the_top_two_cost_nothing():
 def test_options_are_checked():
     with pytest.raises(ValueError, match="beta"):
         bound([[5, 3, 2]], "probit", beta=1.0)
+    for budget in (0, 3.7, True):
+        with pytest.raises(ValueError, match="budget"):
+            bound([[5, 3, 2]], "probit", budget=budget)
     with pytest.raises(ValueError, match="statistic"):
         bound([[5, 3, 2]], "probit", statistic="best")
 
