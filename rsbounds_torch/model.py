@@ -18,8 +18,8 @@ import rsbounds
 from rsbounds import _validate
 from rsbounds._parallel import Progress
 from rsbounds.bounds.margin import MarginMethod, margin_method
+from rsbounds.certificates import certify_votes
 from rsbounds.noises import Noise
-from rsbounds.runs.driver import certify_votes
 from rsbounds_torch.sampling import (
     MAX_INDEX,
     ROLES,

@@ -15,7 +15,8 @@ from rsbounds._types import Certificates
 from rsbounds.bounds.margin import margin_method
 from rsbounds.noises import Noise
 from rsbounds.runs.driver import run_inputs
-from rsbounds.runs.rebounding import noise_config, rebound
+from rsbounds.runs.laws import noise_config
+from rsbounds.runs.rebounding import rebound
 from rsbounds.runs.store import RunStore
 from rsbounds.sampling import Classifier, sample_counts
 
