@@ -15,7 +15,6 @@ from rsbounds._types import Certificates
 from rsbounds.bounds.margin import margin_method
 from rsbounds.noises import Noise
 from rsbounds.runs.driver import run_inputs
-from rsbounds.runs.laws import noise_config
 from rsbounds.runs.rebounding import rebound
 from rsbounds.runs.store import RunStore
 from rsbounds.sampling import Classifier, sample_counts
@@ -34,7 +33,7 @@ def run_config(
         "model": model,
         "inputs": inputs,
         "num_classes": num_classes,
-        "noise": noise_config(noise),
+        "noise": noise.to_dict(),
         "n0": n0,
         "n": n,
         "alpha": _validate.alpha(alpha),

@@ -16,7 +16,6 @@ from rsbounds._parallel import Progress
 from rsbounds.bounds.margin import margin_method
 from rsbounds.certificates import certify_votes
 from rsbounds.noises import Noise
-from rsbounds.runs.laws import noise_config
 from rsbounds.runs.row import RunRow
 from rsbounds.runs.store import RunStore
 
@@ -112,7 +111,7 @@ def run_inputs(
     todo = [i for i in wanted if i not in done]
     invalid = [row.index for row in store.rows() if row.invalid > 0]
     correct, seen, labelled = _tally(store)
-    law = noise_config(noise)
+    law = noise.to_dict()
     with Progress(len(wanted), "inputs", progress) as bar:
         bar.advance(len(wanted) - len(todo))
         for chunk in _groups(todo, group):

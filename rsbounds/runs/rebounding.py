@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rsbounds._types import Certificates
 from rsbounds.bounds.margin import MarginMethod, margin_method
 from rsbounds.certificates import certify_votes
-from rsbounds.runs.laws import noise_from_config
+from rsbounds.noises import noise_from_dict
 from rsbounds.runs.store import RunStore
 
 
@@ -91,7 +91,7 @@ def rebound(
                 np.array([rows[i].select for i in where]),
                 np.array([rows[i].estimate for i in where]),
                 np.array([rows[i].invalid for i in where]),
-                noise=noise_from_config(rows[where[0]].law),
+                noise=noise_from_dict(rows[where[0]].law),
                 alpha=level,
                 method=chosen,
             ),
