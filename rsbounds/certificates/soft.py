@@ -113,6 +113,7 @@ def soft_margin_bound(
 def _score_table(scores: ArrayLike | BoundedSamples) -> NDArray[np.float64]:
     if isinstance(scores, BoundedSamples) and tuple(scores.support) != (0.0, 1.0):
         raise ValueError(f"scores has support {scores.support}; allowed: (0, 1)")
+    _validate.unmasked("scores", scores.values if isinstance(scores, BoundedSamples) else scores)
     values = np.asarray(scores)
     if values.ndim == 2:
         values = values[None]

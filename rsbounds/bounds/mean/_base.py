@@ -134,6 +134,7 @@ def checked_samples(
     samples: ArrayLike, support: tuple[float, float], name: str = "samples"
 ) -> NDArray[np.float64]:
     """(B, n) float64 samples inside the support; a single row comes back as (1, n)."""
+    _validate.unmasked(name, samples)
     try:
         table = np.asarray(samples)
     except ValueError:
