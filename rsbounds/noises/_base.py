@@ -105,11 +105,10 @@ class Noise(abc.ABC):
         own batch.
         """
         chosen = {}
-        for field in dataclasses.fields(cast(Any, self)):
-            value = getattr(self, field.name)
+        for name, value in self._values().items():
             if isinstance(value, np.ndarray) or (isinstance(value, Noise) and value.batch_shape):
                 value = value[rows]
-            chosen[field.name] = value.item() if isinstance(value, np.generic) else value
+            chosen[name] = value.item() if isinstance(value, np.generic) else value
         return type(self)(**chosen)
 
     def at(self: Self, rows: Any) -> Self:
@@ -131,14 +130,31 @@ class Noise(abc.ABC):
         -------
         dict
             ``name`` and the fields; an array is {"float64": base64 of its bytes, "shape": ...}.
+
+        Raises
+        ------
+        ValueError
+            The law is not the one registered under its name, so that it could not be read back.
         """
-        values: dict[str, Any] = {"name": self.name}
-        for field in dataclasses.fields(cast(Any, self)):
-            values[field.name] = _plain(getattr(self, field.name))
-        return values
+        if self.name not in NOISES or NOISES[self.name] is not type(self):
+            raise ValueError(
+                f"noise is {type(self).__name__}, not registered as {self.name!r}; allowed: a "
+                "registered law (NOISES.register, or an entry point of rsbounds.noises)"
+            )
+        return self._plain_values()
+
+    def _values(self) -> dict[str, Any]:
+        if dataclasses.is_dataclass(self):
+            return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if vars(self):
+            raise TypeError(f"{type(self).__name__} has attributes but is no dataclass")
+        return {}
+
+    def _plain_values(self) -> dict[str, Any]:
+        return {"name": self.name, **{key: _plain(v) for key, v in self._values().items()}}
 
     def _identity(self) -> str:
-        return json.dumps(self.to_dict(), sort_keys=True)
+        return json.dumps(self._plain_values(), sort_keys=True)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Noise) or type(other) is not type(self):
@@ -149,8 +165,7 @@ class Noise(abc.ABC):
         return hash(self._identity())
 
     def __str__(self) -> str:
-        fields = dataclasses.fields(cast(Any, self))
-        given = (f"{field.name}={_words(getattr(self, field.name))}" for field in fields)
+        given = (f"{key}={_words(value)}" for key, value in self._values().items())
         return f"{self.name}({', '.join(given)})"
 
     # -- draws ---------------------------------------------------------------------------
@@ -196,9 +211,7 @@ class Noise(abc.ABC):
         """(m, ...) noisy copies of an input from (m, ...) base draws."""
         return x + self.transform(base)
 
-    def sample(
-        self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any
-    ) -> NDArray[Any]:
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Independent noise from a generator of numpy, for training and experiments.
 
         Certificates draw from `rsbounds.streams` instead.

@@ -49,7 +49,10 @@ class Law(Protocol):
         """
 
     def perturb(self, x: Any, base: Any, /) -> Any:
-        """(m, ...) noisy copies of an input from (m, ...) base draws, of either library."""
+        """(m, ...) noisy copies of an input from base draws, arrays or tensors.
+
+        The draws are (m, ...), of the input's shape, or (m, size) where `base_size` is another.
+        """
 
 
 class NoiseStream(abc.ABC, Generic[Array]):
@@ -144,9 +147,7 @@ def stream_key(seed: int, role: Role) -> NDArray[np.uint32]:
 
 
 def _numbers(kind: Literal["NORMAL", "UNIFORM"]) -> Callable[..., NDArray[Any]]:
-    def draws(
-        count: int, size: int, dtype: Any, first: int, index: int, key: Any
-    ) -> NDArray[Any]:
+    def draws(count: int, size: int, dtype: Any, first: int, index: int, key: Any) -> NDArray[Any]:
         from rsbounds.streams import _philox
 
         out = np.empty((count, size), dtype)
@@ -288,12 +289,11 @@ class CounterStream(NoiseStream[NDArray[Any]]):
         write_perturbed(law, self._shape, out, x, base)
 
 
-def write_perturbed(
-    law: Law, shape: tuple[int, ...], out: Any, x: Any, base: Any
-) -> None:
+def write_perturbed(law: Law, shape: tuple[int, ...], out: Any, x: Any, base: Any) -> None:
     """``out[r]`` = the law's noisy copy of ``x`` from base draw r."""
-    size = base.shape[1]
-    drawn = base.reshape(-1, *shape) if size == x.size else base
+    numbers = int(np.prod(shape, dtype=np.int64))
+    shaped = law.base != "draw" and base.shape[1] == numbers
+    drawn = base.reshape(-1, *shape) if shaped else base
     noisy = law.perturb(x.reshape(shape), drawn)
     if tuple(noisy.shape) != (len(out), *shape):
         raise ValueError(

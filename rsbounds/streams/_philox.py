@@ -188,9 +188,7 @@ def _add_each(out: Any, x: Any, z: Any, scale: Any) -> None:
 
 
 @kernel
-def add_noise32(
-    out: Any, x: Any, base: int, scale: Any, first: int, index: int, key: Any
-) -> None:
+def add_noise32(out: Any, x: Any, base: int, scale: Any, first: int, index: int, key: Any) -> None:
     """``out[r] = x + scale * (base draw first + r of input index)``.
 
     Parameters
@@ -236,9 +234,7 @@ def add_noise32(
 
 
 @kernel
-def add_noise64(
-    out: Any, x: Any, base: int, scale: Any, first: int, index: int, key: Any
-) -> None:
+def add_noise64(out: Any, x: Any, base: int, scale: Any, first: int, index: int, key: Any) -> None:
     """As `add_noise32`, in float64: two numbers from each counter instead of four."""
     width = out.shape[1]
     columns = (width + 1) // 2
