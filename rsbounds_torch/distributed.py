@@ -283,7 +283,7 @@ def _shared_votes(
 
 
 def _warn_invalid(store: RunStore) -> None:
-    bad = [row.idx for row in store.rows() if row.invalid > 0]
+    bad = [row.index for row in store.rows() if row.invalid > 0]
     if bad:
         shown = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         warnings.warn(

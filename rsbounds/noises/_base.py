@@ -322,7 +322,7 @@ class Noise(abc.ABC):
         Returns
         -------
         (B,) ndarray
-            Radii in units of the raw input, rounded down; never infinite.
+            Finite radii in units of the raw input, rounded down (to 0 below 1e-290).
 
         Raises
         ------
@@ -342,10 +342,11 @@ class Noise(abc.ABC):
             raise ValueError(f"noise {self.name} has no margin scale; allowed: radius_of_pair")
         if values.ndim:
             self.check_rows(values.shape[0])
-        unit = np.asarray(self.radius_per_margin)
+        unit = np.minimum(self.radius_per_margin, _LARGEST)
         with np.errstate(over="ignore", under="ignore"):
-            found = np.maximum(values, 0.0) * (unit * (1.0 - 4.0 * _EPS))
-        return np.where((found >= _SMALLEST) & (unit >= _SMALLEST), np.minimum(found, _LARGEST), 0)
+            found = np.clip(values, 0.0, _LARGEST) * (unit * (1.0 - 4.0 * _EPS))
+        found = np.where(unit >= _SMALLEST, np.minimum(found, _LARGEST), 0.0)
+        return np.where(found >= _SMALLEST, found, 0.0)
 
     def radius_of_pair(self, p_a: ArrayLike, p_b: ArrayLike) -> NDArray[np.float64]:
         """Certified radius where p_A >= ``p_a`` and every other class has at most ``p_b``.
