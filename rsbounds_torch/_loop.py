@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rsbounds._parallel import Progress
 from rsbounds.noises import Noise
-from rsbounds.streams import ROLES, Role
+from rsbounds.streams import ROLES, Purpose, role_number
 from rsbounds_torch.maps import check_scores
 from rsbounds_torch.sampling import Piece, Tally, batches
 from rsbounds_torch.streams import noise_stream
@@ -28,7 +28,7 @@ class Draws:
 
     noise: Noise
     seed: int
-    role: Role
+    role: Purpose
     streams: list[int]
 
 
@@ -194,7 +194,7 @@ def _run(
     )
     key = np.random.SeedSequence(
         draws.seed,
-        spawn_key=(len(ROLES) + ROLES.index(draws.role), draws.streams[0], pieces[0].first),
+        spawn_key=(len(ROLES) + role_number(draws.role), draws.streams[0], pieces[0].first),
     )
     own = int(key.generate_state(1, np.uint64)[0])
     with evaluation.active(own), Progress(total, label, progress) as bar:

@@ -21,7 +21,7 @@ from rsbounds_torch.sampling import Piece, SampledCounts
 
 if TYPE_CHECKING:
     from rsbounds import BoundedSamples
-    from rsbounds.streams import Role
+    from rsbounds.streams import Purpose, Role
 
 
 class NoisyModel:
@@ -235,6 +235,17 @@ class NoisyModel:
         _validate.integer("size", size, low=1)
         _validate.integer("rank", rank, low=0, high=size - 1)
         return n * rank // size, n * (rank + 1) // size
+
+    def votes_under(
+        self, law: Noise, x: torch.Tensor, pieces: list[Piece], *, seed: int, role: Purpose,
+        streams: list[int],
+    ) -> NDArray[np.int64]:  # fmt: skip
+        """(B, K) votes on noise of another law; draws with NaN are in no column."""
+        return self._votes(x, pieces, Draws(law, seed, role, streams), False)[:, :-1]
+
+    def batch_of(self, inputs: Inputs) -> torch.Tensor:
+        """(B, ...) checked inputs on the device, from a batch or one input."""
+        return self._batch_of(inputs)[0]
 
     # -- what every call does first --------------------------------------------------------
 

@@ -10,7 +10,14 @@ What the checks cannot see is whether a bound is valid: that takes its proof, an
 
 from __future__ import annotations
 
+from rsbounds.testing.contracts._declared import check_texts
 from rsbounds.testing.contracts.margin import MARGIN_CHECKS, check_margin_method
 from rsbounds.testing.contracts.mean import MEAN_CHECKS, check_mean_method
 
-__all__ = ["MARGIN_CHECKS", "MEAN_CHECKS", "check_margin_method", "check_mean_method"]
+__all__ = [
+    "MARGIN_CHECKS",
+    "MEAN_CHECKS",
+    "check_margin_method",
+    "check_mean_method",
+    "check_texts",
+]
