@@ -57,7 +57,7 @@ class Gaussian(Noise):
     def radius_per_margin(self) -> float | NDArray[np.float64]:
         return self.sigma / 2
 
-    def multiplier(self, *, sigma: Any = None) -> Any:
+    def multiplier(self, *, sigma: Any = None) -> Any:  # type: ignore[override]
         return self.sigma if sigma is None else sigma
 
     def log_density(self, delta: Any) -> Any:

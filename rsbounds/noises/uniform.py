@@ -59,7 +59,7 @@ class Uniform(Noise):
     def radius_per_margin(self) -> float | NDArray[np.float64]:
         return self.half_width
 
-    def multiplier(self, *, half_width: Any = None) -> Any:
+    def multiplier(self, *, half_width: Any = None) -> Any:  # type: ignore[override]
         return self.half_width if half_width is None else half_width
 
     def log_density(self, delta: Any) -> Any:
