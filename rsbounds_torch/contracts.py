@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -95,7 +95,7 @@ def never_worse_than_its_start(optimizer: NoiseOptimizer[Any]) -> None:
 def no_steps_give_the_start(optimizer: NoiseOptimizer[Any]) -> None:
     """Without a step the law is the start's, and a stop after one ends it."""
     start = Gaussian(0.25).scaled(np.ones(3))
-    assert _found(dataclasses.replace(optimizer, steps=0)) == start
+    assert _found(dataclasses.replace(cast(Any, optimizer), steps=0)) == start
     seen: list[int] = []
     _found(optimizer, stop=lambda step: not seen.append(step))  # type: ignore[func-returns-value]
     assert seen == [1], f"stop was asked after steps {seen}"
@@ -164,7 +164,7 @@ def confident_answers_stay_finite(loss: TrainingLoss) -> None:
     _, x, y = _toy()
     for sign in (1.0, -1.0):
         weight = (sign * 1e4 * torch.eye(4)[:, :3]).requires_grad_()
-        value = loss(lambda batch, w=weight: batch @ w, x, y, TrainingNoise(Gaussian(0.1), seed=1))
+        value = loss(weight.__rmatmul__, x, y, TrainingNoise(Gaussian(0.1), seed=1))
         value.backward()  # type: ignore[no-untyped-call]
         assert bool(torch.isfinite(value)), value
         assert weight.grad is not None

@@ -627,14 +627,14 @@ def noise_from_dict(values: Mapping[str, Any]) -> Noise:
     True
     """
     if not isinstance(values, Mapping) or "name" not in values:
-        raise ValueError(f"noise is {values!r}; allowed: the dictionary of a law")
+        raise ValueError(f"noise is {values!r}; allowed: a mapping with the name of a law")
     kind = NOISES[values["name"]]
     given = {key: _from_plain(key, value) for key, value in values.items() if key != "name"}
     fields = [field for field in dataclasses.fields(cast(Any, kind)) if field.init]
     needed = {field.name for field in fields if field.default is dataclasses.MISSING}
     if not needed <= set(given) <= {field.name for field in fields}:
         raise ValueError(
-            f"noise {values['name']!r} has the fields {sorted(given)}; allowed: "
+            f"noise {values['name']!r} has {sorted(given)}; allowed: the parameters of that law, "
             f"{[field.name for field in fields]}"
         )
     return kind(**given)

@@ -60,7 +60,7 @@ class Gaussian(Noise):
     def scaled(self, factor: ArrayLike) -> Gaussian:
         return Gaussian(self.sigma * np.asarray(factor, dtype=np.float64))
 
-    def multiplier(self, *, sigma: Any = None) -> Any:
+    def multiplier(self, *, sigma: Any = None) -> Any:  # type: ignore[override]
         return self.sigma if sigma is None else sigma
 
     def log_density(self, delta: Any) -> Any:

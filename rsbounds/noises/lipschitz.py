@@ -65,7 +65,8 @@ class Lipschitz(Noise):
 
     @property
     def radius_per_margin(self) -> float | NDArray[np.float64]:
-        return 1.0 / (math.sqrt(2.0) * self.constant)
+        with np.errstate(over="ignore"):
+            return 1.0 / (math.sqrt(2.0) * self.constant)
 
     def roc(self, r: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
         """As in `Noise.roc`: one probability moves by at most L r.

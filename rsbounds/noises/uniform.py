@@ -62,7 +62,7 @@ class Uniform(Noise):
     def scaled(self, factor: ArrayLike) -> Uniform:
         return Uniform(self.half_width * np.asarray(factor, dtype=np.float64))
 
-    def multiplier(self, *, half_width: Any = None) -> Any:
+    def multiplier(self, *, half_width: Any = None) -> Any:  # type: ignore[override]
         return self.half_width if half_width is None else half_width
 
     def log_density(self, delta: Any) -> Any:

@@ -86,7 +86,7 @@ class Region(abc.ABC):
         flat = given.reshape(len(self), -1)
         if self.dimension is not None and flat.shape[1] != self.dimension:
             raise ValueError(f"delta has {flat.shape[1]} coordinates; allowed: {self.dimension}")
-        finite = np.isfinite(flat).all(axis=1)
+        finite = np.asarray(np.isfinite(flat).all(axis=1))
         with np.errstate(over="ignore"):
             gauge = self._gauge_up(np.where(finite[:, None], flat, 0.0))
         return np.asarray(finite & (gauge < self.radius))

@@ -96,7 +96,7 @@ def test_training_noise_is_the_law_and_never_the_certificates():
         noise.copies(torch.zeros(3, 4), 1)
     with pytest.raises(ValueError, match=r"type torch.int64; allowed: \(B, ...\) of floats"):
         noise.copies(torch.zeros(2, 4, dtype=torch.int64), 1)
-    with pytest.raises(ValueError, match="law is 0.25"):
+    with pytest.raises(ValueError, match=r"law is 0.25"):
         TrainingNoise(0.25)
     with pytest.raises(ValueError, match="copies is 0"):
         LOSSES["gaussian"](copies=0)
