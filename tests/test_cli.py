@@ -173,7 +173,10 @@ BAD_FILES = [
     ("class_0\tclass_0\n5\t5\n", "names column 'class_0' twice"),
     ("", "is empty"),
     ("class_0\tclass_1\n", "header only"),
-    ("class_0\tclass_1\tlabel\n5\t5\t7\n", "row 0, column 'label' is 7; allowed: a class from 0 to 1"),
+    (
+        "class_0\tclass_1\tlabel\n5\t5\t7\n",
+        "row 0, column 'label' is 7; allowed: a class from 0 to 1",
+    ),
 ]
 
 

@@ -165,7 +165,7 @@ def test_two_ranks_make_the_rows_of_one(tmp_path):
     certify(tmp_path / "one.sqlite")
     done = launch(tmp_path, tmp_path / "two.sqlite", 2)
     assert rows(tmp_path / "two.sqlite") == rows(tmp_path / "one.sqlite")
-    assert json.loads(done.stdout.strip().splitlines()[-1])["rows"] == 7
+    assert json.loads(done.stdout.strip().splitlines()[-1])["summary"]["rows"] == 7
     assert not list(tmp_path.glob("*.rank*"))
 
 
