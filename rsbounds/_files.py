@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds import _validate
-from rsbounds._tables import TextTable, arrays, is_number, listed, opened
+from rsbounds._reading import TextTable, arrays, is_number, listed, opened
 
 #: What a total or a draw count is called, and no class.
 _TOTALS = {"total", "sum", "all", "n", "count", "counts", "votes", "draws", "top", "argmax"}

@@ -19,7 +19,7 @@ ORDER = {
     "rsbounds": [
         "_version", "_text", "_registry", "_validate", "_types", "_parallel", "_numerics",
         "streams", "regions", "noises", "claims", "solvers", "bounds", "certificates",
-        "sequential", "sampling", "_tables", "_files", "runs", "report", "testing", "_demo",
+        "sequential", "sampling", "_reading", "_files", "runs", "report", "testing", "_demo",
         "commands", "__main__",
     ],
     "rsbounds_torch": [
