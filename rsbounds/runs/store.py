@@ -396,9 +396,10 @@ def _content(path: Path, database: sqlite3.Connection) -> _Content:
                 f"store {str(path)!r} has format {form}; allowed: 1 and {FORMAT} (made by a newer "
                 "version?)"
             )
+        facts: dict[str, Any] = {}
         with _as_damage():
             if form == 1:
-                facts, rows = {}, list(format1.rows(database, config))
+                rows = list(format1.rows(database, config))
             else:
                 facts, rows = _format2(database, config.get("num_classes"))
         return _Content(form, config, made, facts, {row.index: row for row in rows})
