@@ -28,8 +28,8 @@ help:
 	@touch $@
 
 demo: .venv-demo/ready
-	@.venv-demo/bin/rsbounds demo --output demo
-	@.venv-demo/bin/python -m rsbounds_torch demo --output demo
+	@.venv-demo/bin/rsbounds demo --output demo --force
+	@.venv-demo/bin/python -m rsbounds_torch demo --output demo --force
 
 test: .venv-test/ready
 	@echo "== ruff"

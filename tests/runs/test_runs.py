@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import rsbounds
-from rsbounds.cli import main
+from rsbounds.commands import main
 from rsbounds.noises import noise_from_dict
 from rsbounds.report import report_runs
 from rsbounds.runs import RunStore, export_rows, run_inputs
