@@ -4,20 +4,10 @@
 one process or many; `optimize_noise` finds a noise law for each input;
 `rsbounds_torch.training` has losses that train for certificates; `lipschitz_upper_bound` bounds
 a network's Lipschitz constant from above.
+The public names are those of ``__init__.pyi``, imported on first use: the command line reads what
+is registered here without loading torch.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from rsbounds_torch.distributed import certify_dataset
-from rsbounds_torch.lipschitz import lipschitz_upper_bound
-from rsbounds_torch.model import SmoothedClassifier
-from rsbounds_torch.optimizers import optimize_noise
-from rsbounds_torch.sampling import SampledCounts
-
-__all__ = [
-    "SampledCounts",
-    "SmoothedClassifier",
-    "certify_dataset",
-    "lipschitz_upper_bound",
-    "optimize_noise",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
