@@ -13,6 +13,10 @@ from rsbounds.noises import Noise
 from rsbounds_torch.optimizers._base import NoiseOptimizer, NoiseProblem
 
 
+#: No scale further from its start than a factor of about 3,000 is tried.
+_WIDEST = 8.0
+
+
 @dataclass(frozen=True, eq=False)
 class SearchState:
     """Where each input's search is.
@@ -81,10 +85,12 @@ class Search(NoiseOptimizer[SearchState]):
             better = worth > value
             best, value = np.where(better, tried, best), np.where(better, worth, value)
         moved = best != state.log_scale
-        return SearchState(best, value, np.where(moved, state.width, 0.5 * state.width))
+        # Where nothing is certified on either side, further away there may be something.
+        narrow = np.where(value > 0, 0.5 * state.width, 2.0 * state.width)
+        return SearchState(best, value, np.where(moved, state.width, narrow))
 
     def done(self, state: SearchState) -> NDArray[np.bool_]:
-        return np.asarray(state.width < self.tolerance)
+        return np.asarray((state.width < self.tolerance) | (state.width > _WIDEST))
 
     def law(self, problem: NoiseProblem, state: SearchState) -> Noise:
         return problem.start.scaled(np.exp(state.log_scale))

@@ -44,10 +44,15 @@ def test_every_loss_keeps_the_contract(loss, check):
     LOSS_CHECKS[check](loss)
 
 
+def climbing(self, model, x, y, noise):
+    value = Hinge()(model, x, y, noise)
+    return 2 * value.detach() - value
+
+
 @pytest.mark.parametrize(
     ("call", "check"),
     [
-        (lambda self, m, x, y, noise: -Hinge()(m, x, y, noise), "descends"),
+        (climbing, "descends"),
         (lambda self, m, x, y, noise: Hinge()(m.eval(), x, y, noise), "scalar with gradients"),
         (lambda self, m, x, y, noise: m(x).softmax(1).log().mean(), "confident answers"),
         (lambda self, m, x, y, noise: m(x + torch.randn_like(x)).sum(), "same noise same loss"),
