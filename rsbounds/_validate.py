@@ -63,6 +63,19 @@ def known_options(owner: str, given: Mapping[str, Any], known: Iterable[str]) ->
             raise ValueError(f"{name} is not an option of {owner}; its options: {has}")
 
 
+def unmasked(name: str, values: Any) -> None:
+    """Refuse masked arrays, also as rows of a list: numpy drops the mask and keeps the values."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(
+            f"{name} is a masked array, or holds one; allowed: plain arrays (leave masked entries "
+            "out, or fill them, before)"
+        )
+    if isinstance(values, (list, tuple)):
+        for value in values:
+            if isinstance(value, (list, tuple, np.ma.MaskedArray)):
+                unmasked(name, value)
+
+
 def count_table(values: ArrayLike, name: str = "counts") -> NDArray[Any]:
     """The shape and type of a count table, (B, K) or (K,), without touching its entries.
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import rsbounds
+from rsbounds._version import __version__
 
 # "rsbd" in ASCII: how a store is told from any other SQLite file.
 APPLICATION_ID = 0x72736264
@@ -95,7 +95,7 @@ def versions() -> dict[str, str]:
     import scipy
 
     return {
-        "rsbounds": rsbounds.__version__,
+        "rsbounds": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "scipy": scipy.__version__,
