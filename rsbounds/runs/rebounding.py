@@ -10,28 +10,9 @@ from numpy.typing import NDArray
 
 from rsbounds._types import Certificates
 from rsbounds.bounds.margin import MarginMethod, margin_method
-from rsbounds.noises import NOISES, Noise
+from rsbounds.noises import noise_from_dict
 from rsbounds.runs.driver import certify_votes
 from rsbounds.runs.store import RunStore
-
-
-def noise_config(noise: Noise) -> dict[str, Any]:
-    """A noise law as plain values that a store can keep."""
-    values: dict[str, Any] = {"name": noise.name}
-    for field in dataclasses.fields(noise):  # type: ignore[arg-type]
-        value = getattr(noise, field.name)
-        values[field.name] = noise_config(value) if isinstance(value, Noise) else value
-    return values
-
-
-def noise_from_config(values: dict[str, Any]) -> Noise:
-    """The law that `noise_config` wrote down."""
-    given = {
-        key: noise_from_config(value) if isinstance(value, dict) else value
-        for key, value in values.items()
-        if key != "name"
-    }
-    return NOISES[values["name"]](**given)
 
 
 def stored_labels(store: RunStore) -> NDArray[np.int64] | None:
@@ -96,7 +77,7 @@ def rebound(
     config = store.config
     if method is None:
         method, options = config["method"], {**config["options"], **options}
-    law = noise_from_config(config["noise"])
+    law = noise_from_dict(config["noise"])
     result = certify_votes(
         np.array([row.select for row in rows]),
         np.array([row.estimate for row in rows]),

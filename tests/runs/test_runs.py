@@ -14,9 +14,9 @@ import pytest
 
 import rsbounds
 from rsbounds.cli import main
+from rsbounds.noises import noise_from_dict
 from rsbounds.report import report_runs
 from rsbounds.runs import RunStore, export_rows, merge_stores, run_inputs
-from rsbounds.runs.rebounding import noise_config, noise_from_config
 
 ROOT = Path(__file__).resolve().parents[2]
 LAW = rsbounds.Gaussian(0.5)
@@ -228,7 +228,7 @@ def test_an_input_is_stored_once(tmp_path):
 
 
 def sampled(path, sampler, n=500):
-    config = {"noise": noise_config(LAW), "alpha": 0.001, "method": "exact", "options": {}}
+    config = {"noise": LAW.to_dict(), "alpha": 0.001, "method": "exact", "options": {}}
     with RunStore(path, config) as store:
         summary = run_inputs(
             sampler, lambda i: (X[i], int(LABELS[i])), range(12), store=store, noise=LAW, n0=50,
@@ -329,7 +329,7 @@ def test_rebound_equals_certify_on_the_stored_counts(tmp_path, capsys):
 
 def test_noise_laws_survive_the_store():
     for law in (LAW, rsbounds.Uniform(0.3), rsbounds.Lipschitz(2.0, rsbounds.Uniform(0.3))):
-        assert noise_from_config(json.loads(json.dumps(noise_config(law)))) == law
+        assert noise_from_dict(json.loads(json.dumps(law.to_dict()))) == law
 
 
 def test_export_has_the_columns_of_the_published_logs_first(tmp_path, capsys):
