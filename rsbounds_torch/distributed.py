@@ -23,11 +23,11 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from rsbounds import Certificates, RunStore, rebound
-from rsbounds.runs import RunPlan, merge_stores, run_inputs
+from rsbounds.runs import RunPlan, merge_stores, remove_store, run_inputs
 from rsbounds.runs import probes as _probes
 from rsbounds.runs.driver import begin, failed, failures_note, resumable
 from rsbounds.runs.plan import resumed_seed
-from rsbounds.runs.store import remove_store
+from rsbounds_torch._device import local_processes, own_device
 from rsbounds_torch._subject import ModelSubject, fingerprint
 from rsbounds_torch.model import SmoothedClassifier
 

@@ -14,7 +14,8 @@ from rsbounds.runs.driver import RunSummary, run_inputs
 from rsbounds.runs.export import export_rows
 from rsbounds.runs.plan import RunPlan
 from rsbounds.runs.rebounding import rebound
-from rsbounds.runs.store import RunRow, RunStore, merge_stores
+from rsbounds.runs.row import RunRow
+from rsbounds.runs.store import RunStore, merge_stores, remove_store
 from rsbounds.runs.subject import Answers, Subject
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "export_rows",
     "merge_stores",
     "rebound",
+    "remove_store",
     "run_inputs",
 ]

@@ -23,7 +23,8 @@ from rsbounds._parallel import Progress
 from rsbounds.certificates import certify_votes
 from rsbounds.runs import probes
 from rsbounds.runs.plan import RunPlan
-from rsbounds.runs.store import RunRow, RunStore
+from rsbounds.runs.row import RunRow
+from rsbounds.runs.store import RunStore
 from rsbounds.runs.subject import Failure, Item, Subject, attempt, read
 
 #: Seconds that a group should take, and the most inputs and bytes that it may have.

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from rsbounds._parallel import Progress
 from rsbounds.runs.plan import RunPlan
-from rsbounds.runs.store import RunRow, RunStore
+from rsbounds.runs.row import RunRow
+from rsbounds.runs.store import RunStore
 from rsbounds.runs.subject import Answers, Failure, Subject, attempt, read
 from rsbounds.sampling import BLOCK, noise_block
 
