@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rsbounds import Certificates, RunStore, rebound
 from rsbounds.runs import RunPlan, merge_stores, remove_store, run_inputs
 from rsbounds.runs import probes as _probes
-from rsbounds.runs.driver import begin, failed, failures_note, resumable
+from rsbounds.runs.driver import begin, failed, failures_note, refuse_hopeless, resumable
 from rsbounds.runs.plan import resumed_seed
 from rsbounds_torch._device import local_processes, own_device
 from rsbounds_torch._subject import ModelSubject, fingerprint
@@ -238,6 +238,10 @@ def _retry(store: RunStore) -> set[int]:
 
 def _finish(path: str, store: RunStore) -> str | None:
     _absorb(path, store)
+    for leftover in glob.glob(f"{glob.escape(path)}.rank*"):
+        # Locks of ranks that were killed; those that live have closed their shards.
+        Path(leftover).unlink(missing_ok=True)
+    refuse_hopeless(store)
     return failures_note(store)
 
 

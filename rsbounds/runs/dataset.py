@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsbounds import _validate
 from rsbounds._types import Certificates
 from rsbounds.noises import Noise
-from rsbounds.runs.driver import begin, failures_note, resumable, run_inputs
+from rsbounds.runs.driver import begin, failures_note, refuse_hopeless, resumable, run_inputs
 from rsbounds.runs.plan import RunPlan, resumed_seed
 from rsbounds.runs.rebounding import rebound
 from rsbounds.runs.store import RunStore
@@ -175,6 +175,7 @@ def certify_dataset(
     with resumable(store), RunStore(store, plan.config()) as run:
         begin(subject, plan, indices, store=run, on_error=on_error, progress=progress)
         run_inputs(subject, plan, indices, store=run, on_error=on_error, progress=progress)
+        refuse_hopeless(run)
         note = failures_note(run)
         if note is not None:
             warnings.warn(note, RuntimeWarning, stacklevel=2)

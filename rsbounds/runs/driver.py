@@ -159,11 +159,30 @@ def run_inputs(
                         f"{IN_A_ROW} inputs in a row failed, the last: {outcome.sentence()}; the "
                         "same call tries them again"
                     ) from outcome.cause
+            if in_a_row >= probes.PATIENCE:
+                refuse_hopeless(store)
             at += len(chunk)
             pace.took(len(chunk), time.perf_counter() - start, outcomes)
             bar.note = score.note()
             bar.advance(len(chunk))
     return RunSummary(len(todo), len(store), tuple(sorted(score.invalid)))
+
+
+def refuse_hopeless(store: RunStore) -> None:
+    """Empty and refuse a store in which every input failed: no input is to blame for that.
+
+    Raises
+    ------
+    ValueError
+        The reason of the first.
+    """
+    rows = list(store.rows())
+    if rows and all(map(failed, rows)):
+        store.forget([row.index for row in rows])
+        raise ValueError(
+            f"no input could be certified ({len(rows)} tried); input {rows[0].index}: "
+            f"{rows[0].error}"
+        )
 
 
 @contextmanager

@@ -108,7 +108,7 @@ def test_the_softmax_of_an_autocast_model_is_told_from_single_precision(tmp_path
     single = Softmax().eval()
     certify(tmp_path / "run.sqlite", behind(single), indices=[0])
     with pytest.raises(ValueError, match="a model that answered"):
-        certify(tmp_path / "run.sqlite", lambda batch: autocast(batch))
+        certify(tmp_path / "run.sqlite", behind(autocast))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
@@ -130,7 +130,7 @@ def test_another_machine_s_rounding_is_the_same_model(tmp_path):
     def rounded(batch):
         return model.double()(batch.double()).float()
 
-    certify(tmp_path / "run.sqlite", lambda batch: rounded(batch))
+    certify(tmp_path / "run.sqlite", behind(rounded))
 
 
 @pytest.mark.parametrize(
