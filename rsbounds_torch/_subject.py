@@ -12,27 +12,24 @@ from numpy.typing import NDArray
 
 from rsbounds.runs import Answers
 from rsbounds_torch._inputs import as_tensor
+from rsbounds_torch.data import InputSet
 from rsbounds_torch.model import SmoothedClassifier
 
 
 class ModelSubject:
     """Inputs of a data set of (input, label), and the votes of a smoothed classifier."""
 
-    def __init__(self, classifier: SmoothedClassifier, dataset: Any, seed: int) -> None:
-        self.classifier, self._dataset, self._seed = classifier, dataset, seed
+    def __init__(self, classifier: SmoothedClassifier, data: InputSet, seed: int) -> None:
+        self.classifier, self._data, self._seed = classifier, data, seed
         # A float64 tensor is meant as such; numpy makes float64 of any list.
         self._tensors = False
 
     def item(self, index: int) -> tuple[NDArray[Any], Any]:
-        pair = self._dataset[index]
-        x, label = pair if isinstance(pair, (tuple, list)) else (pair, None)
-        if isinstance(label, torch.Tensor):
-            label = label.detach().cpu().numpy()
+        x, label = self._data[index]
         if not isinstance(x, torch.Tensor):
-            return np.asarray(x), label
+            return x, label
         self._tensors = True
-        x = x.detach().cpu()
-        return (x.float() if x.dtype == torch.bfloat16 else x).numpy(), label
+        return x.numpy(), label
 
     def votes(
         self,

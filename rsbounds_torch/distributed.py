@@ -29,6 +29,7 @@ from rsbounds.runs.driver import begin, failed, failures_note, refuse_hopeless, 
 from rsbounds.runs.plan import resumed_seed
 from rsbounds_torch._device import local_processes, own_device
 from rsbounds_torch._subject import ModelSubject, fingerprint
+from rsbounds_torch.data import items_of
 from rsbounds_torch.model import SmoothedClassifier
 
 T = TypeVar("T")
@@ -91,7 +92,7 @@ def certify_dataset(
         The model with its noise.
     dataset : sequence of (input, label)
         Anything with a length and an index, such as a `torch.utils.data.Dataset`; labels may
-        be None.
+        be None, items may be dicts (`rsbounds_torch.data.items_of`).
     store : str or path
         SQLite file of the run, made if it is not there. Under torchrun every rank must see it.
     n, n0 : int
@@ -143,19 +144,20 @@ def certify_dataset(
     >>> certificates.top
     array([0, 1])
     """
-    wanted = _indices(indices, len(dataset))
+    data = items_of(dataset)
+    wanted = _indices(indices, len(data))
     path = os.fspath(store)
     with resumable(path):
         chosen = _on_first(lambda: resumed_seed([path, *_shards(path)], seed))
         plan = _everywhere(
             lambda: RunPlan(
                 noise=classifier.noise, n0=n0, n=n, alpha=alpha, method=method, options=options,
-                seed=chosen, num_classes=classifier.num_classes, inputs=len(dataset),
+                seed=chosen, num_classes=classifier.num_classes, inputs=len(data),
                 model=fingerprint(classifier.model), model_id=model_id,
             )
         )  # fmt: skip
         _same_plan(plan)
-        _run(ModelSubject(classifier, dataset, chosen), plan, wanted, path, on_error, progress)
+        _run(ModelSubject(classifier, data, chosen), plan, wanted, path, on_error, progress)
         with RunStore(path) as finished:
             return rebound(finished)
 
