@@ -327,10 +327,11 @@ def _shared_votes(subject: ModelSubject, index: int, role: Any, n: int) -> Any:
         return subject.votes(x[None], [index], role, n, share)
 
     outcomes = _gather(_outcome(sampled))
-    for value, error in outcomes:
+    for _, error in outcomes:
         if error is not None:
             return error
-    return tuple(sum(value[k] for value, _ in outcomes) for k in range(2))
+    parts = [part for part, _ in outcomes if part is not None]
+    return sum(counts for counts, _ in parts), sum(invalid for _, invalid in parts)
 
 
 class _Dealt:

@@ -260,7 +260,6 @@ def _refused(failure: Failure, on_error: str) -> Failure:
 
 def _voted(subject: Subject, plan: RunPlan, items: list[Item]) -> list[_Votes | Failure]:
     """Votes and certificates of inputs of one shape; one by one where they fail together."""
-
     inputs, indices = np.stack([item.x for item in items]), [item.index for item in items]
     sampled = attempt(
         indices[0],

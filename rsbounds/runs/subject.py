@@ -80,8 +80,8 @@ def attempt(index: int, work: Callable[[], T]) -> T | Failure:
         if "out of memory" in text.lower():
             raise
         # Refusals of ours are sentences; others need their name.
-        reason = text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}"
-        return Failure(index, reason, error)
+        ours = isinstance(error, ValueError) and text
+        return Failure(index, text if ours else f"{type(error).__name__}: {text}", error)
 
 
 class LabelError(ValueError):

@@ -187,7 +187,7 @@ def test_failing_inputs_are_recorded_and_tried_again(tmp_path):
 
 
 def test_a_fault_of_the_caller_is_no_list_of_invalid_inputs(tmp_path):
-    with pytest.raises(ValueError, match="no input could be certified .*7 tried.*mat1"):
+    with pytest.raises(ValueError, match=r"no input could be certified .*7 tried.*mat1"):
         certify(tmp_path / "run.sqlite", torch.nn.Linear(5, 3))
     with pytest.raises(ValueError, match="label of input 4 is 3; allowed: a class from 0 to 2"):
         certify(tmp_path / "run.sqlite", net(), Faulty({4: (X[4], torch.tensor(3))}))
