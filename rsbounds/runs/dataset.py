@@ -43,9 +43,9 @@ class _ArraySubject:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         parts = [
             sample_counts(
-                self._classifier, inputs[start:stop], noise=self._plan.noise, n=n,
-                num_classes=self._plan.num_classes, role=role, seed=self._plan.seed,
-                index=indices[start], batch_size=self._batch_size, progress=False,
+                self._classifier, inputs[start:stop], n=n, role=role, seed=self._plan.seed,
+                noise=self._plan.noise.at(list(indices[start:stop])), index=indices[start],
+                num_classes=self._plan.num_classes, batch_size=self._batch_size, progress=False,
             ).values
             for start, stop in _consecutive(indices)
         ]  # fmt: skip

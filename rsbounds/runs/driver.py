@@ -246,9 +246,8 @@ def _outcomes(
     for items in alike.values():
         for outcome in _voted(subject, plan, items):
             if isinstance(outcome, Failure):
-                outcomes[outcome.index] = _refused(outcome, on_error)
-            else:
-                outcomes[outcome.item.index] = outcome
+                outcome = _refused(outcome, on_error)
+            outcomes[_index(outcome)] = outcome
     return [outcomes[i] for i in chunk]
 
 
@@ -276,7 +275,12 @@ def _voted(subject: Subject, plan: RunPlan, items: list[Item]) -> list[_Votes | 
     invalid = none0 + none
     # No input is to blame for what goes wrong here.
     result = certify_votes(
-        select, estimate, invalid, noise=plan.noise, alpha=plan.alpha, method=plan.bound()
+        select,
+        estimate,
+        invalid,
+        noise=plan.noise.at(indices),
+        alpha=plan.alpha,
+        method=plan.bound(),
     )
     return [
         _Votes(item, select[j], estimate[j], int(invalid[j]), int(result.top[j]),
@@ -288,8 +292,8 @@ def _voted(subject: Subject, plan: RunPlan, items: list[Item]) -> list[_Votes | 
 def _row(plan: RunPlan, outcome: _Votes | Failure, seconds: float) -> RunRow:
     shared: dict[str, Any] = {
         "n0": plan.n0, "n": plan.n, "alpha": plan.alpha, "method": plan.method,
-        "options": dict(plan.options), "law": plan.noise.to_dict(), "seed": plan.seed,
-        "seconds": seconds,
+        "options": dict(plan.options), "law": plan.noise.at(_index(outcome)).to_dict(),
+        "seed": plan.seed, "seconds": seconds,
     }  # fmt: skip
     if isinstance(outcome, Failure):
         nothing = np.zeros(plan.num_classes, dtype=np.int64)
@@ -306,6 +310,10 @@ def _row(plan: RunPlan, outcome: _Votes | Failure, seconds: float) -> RunRow:
         error=f"the model answered NaN on {bad} of {plan.n0 + plan.n} draws" if bad else "",
         **shared,
     )  # fmt: skip
+
+
+def _index(outcome: _Votes | Failure) -> int:
+    return outcome.index if isinstance(outcome, Failure) else outcome.item.index
 
 
 class _Pace:

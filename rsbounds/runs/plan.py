@@ -79,6 +79,7 @@ class RunPlan:
             value = getattr(self, name)
             if not (isinstance(value, str) or (name == "model_id" and value is None)):
                 raise ValueError(f"{name} is {value!r}; allowed: a text")
+        self.noise.check_rows(self.inputs)
         margin_method(self.method, self.options)
 
     def bound(self) -> MarginMethod:

@@ -20,8 +20,8 @@ from rsbounds._parallel import Progress
 from rsbounds.runs.plan import RunPlan
 from rsbounds.runs.row import RunRow
 from rsbounds.runs.store import RunStore
-from rsbounds.runs.subject import Answers, Failure, Subject, attempt, read
-from rsbounds.sampling import BLOCK, noise_block
+from rsbounds.runs.subject import Answers, Failure, Item, Subject, attempt, read
+from rsbounds.streams import CounterStream
 
 #: Inputs that the model is asked about.
 INPUTS = 3
@@ -159,28 +159,33 @@ def _ask(subject: Subject, plan: RunPlan, index: int) -> dict[str, Any]:
     item = read(subject, plan, index)
     if isinstance(item, Failure):
         raise ValueError(item.reason) from item.cause
-    kind = np.float64 if item.x.dtype.kind in "iub" else item.x.dtype
-    # The noise of the selection sample; answers to it are compared, no bound rests on them.
-    noise = noise_block(
-        plan.noise, item.x.shape, seed=plan.seed, role="select", index=index, block=0, dtype=kind
-    )
     # Answers that are no votes are refused here, before there is anything to store.
     subject.votes(item.x[None], [index], "select", 1)
-    answers = subject.answers(_copies(item.x, noise, SCORED_COPIES))
+    copies = _copies(item, plan, SCORED_COPIES)
+    answers = subject.answers(copies)
     if answers.values.ndim == 1:
-        answers = subject.answers(_copies(item.x, noise, CLASS_COPIES))
+        answers = subject.answers(_copies(item, plan, CLASS_COPIES))
     return {
         "index": index,
         "digest": digest(item.x),
-        "noise": [float(value) for value in noise.reshape(-1)[:3]],
+        "noise": [float(value) for value in copies[1].reshape(-1)[:3]],
         **_plain(answers),
     }
 
 
-def _copies(x: NDArray[Any], noise: NDArray[Any], count: int) -> NDArray[Any]:
-    """(1 + count, ...): the input, and noisy copies of it."""
-    assert count <= BLOCK
-    return np.concatenate([x[None].astype(noise.dtype), x + noise[:count]])
+def _copies(item: Item, plan: RunPlan, count: int) -> NDArray[Any]:
+    """(1 + count, ...): the input, and noisy copies of it.
+
+    The noise is that of the selection sample, drawn on the CPU whatever the model runs on. No
+    bound rests on these answers.
+    """
+    kind = np.float32 if item.x.dtype == np.float32 else np.float64
+    copies = np.empty((1 + count, *item.x.shape), dtype=kind)
+    copies[0] = item.x
+    law = plan.noise.at(item.index)
+    stream = CounterStream(law, item.x.shape, seed=plan.seed, role="select")
+    stream.add(copies[1:].reshape(count, -1), copies[0].reshape(-1), item.index, 0)
+    return copies
 
 
 def _plain(answers: Answers) -> dict[str, Any]:
@@ -203,7 +208,7 @@ def _difference(held: Mapping[str, Any], given: Mapping[str, Any]) -> str | None
         return (
             f"another {where} (the data set has changed, or returns another input at each access)"
         )
-    if not np.allclose(held["noise"], given["noise"], rtol=1e-4, atol=0.0):
+    if not np.allclose(held["noise"], given["noise"], rtol=1e-4, atol=1e-6):
         return f"other noise at {where} (another version of the library draws it)"
     if held["kind"] != given["kind"] or held["shape"] != given["shape"]:
         return (
