@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rsbounds import _validate
 from rsbounds.noises import Noise
+from rsbounds.streams import checked_role
 from rsbounds_torch import _inputs, _loop
 from rsbounds_torch._batch_size import tuned_size
 from rsbounds_torch._inputs import Inputs
@@ -19,10 +20,11 @@ from rsbounds_torch._modules import find_modules
 from rsbounds_torch._probe import probe, read_shape
 from rsbounds_torch._random import undone_on_error
 from rsbounds_torch.maps import SimplexMap, simplex_map
-from rsbounds_torch.sampling import Piece, Role, SampledCounts, checked_role
+from rsbounds_torch.sampling import Piece, SampledCounts
 
 if TYPE_CHECKING:
     from rsbounds import BoundedSamples
+    from rsbounds.streams import Role
 
 #: Draws whose noise a stochastic model's loop makes at once.
 _STOCHASTIC_SIZE = 64
