@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
@@ -15,7 +14,6 @@ from rsbounds import _text
 
 _MARK = "rsbounds certificates"
 _FORMAT = 1
-_ENDINGS = (".tsv", ".jsonl")
 _SHARED = ("alpha", "method", "guarantee", "noise", "norm")
 
 
@@ -24,17 +22,20 @@ def write(
     shared: Mapping[str, Any],
     names: Sequence[str],
     rows: Iterable[Mapping[str, Any]],
+    *,
+    tsv: bool,
+    force: bool,
 ) -> None:
-    """Write a file of certificates; it appears only when complete."""
-    ending = _ending(path)
-    if ending == ".tsv":
+    """Write a file of certificates, TSV or JSON lines; it appears only when complete."""
+    _text.check_output(path, force=force, name="path")
+    if tsv:
         lines = ["\t".join(names)]
         lines += ["\t".join(_cell(name, row[name]) for name in names) for row in rows]
     else:
         lines = [json.dumps(row, allow_nan=False) for row in rows]
-    head = {_MARK: _FORMAT, **shared, "rows": len(lines) - (ending == ".tsv")}
+    head = {_MARK: _FORMAT, **shared, "rows": len(lines) - tsv}
     head["hash"] = _hash(head, lines)
-    if ending == ".tsv":
+    if tsv:
         top = [f"# {key}: {json.dumps(value, allow_nan=False)}" for key, value in head.items()]
     else:
         top = [json.dumps(head, allow_nan=False)]
@@ -50,16 +51,16 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, list[A
     ValueError
         A file that is missing, not one of certificates, or changed after it was written.
     """
-    ending = _ending(path)
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"path is {str(path)!r}; allowed: a file that exists")
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        head, lines = _tsv_head(lines) if ending == ".tsv" else _jsonl_head(lines)
+        lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        tsv = not lines[0].startswith("{")
+        head, lines = _tsv_head(lines) if tsv else _jsonl_head(lines)
         if head and (head.pop("hash") != _hash(head, lines) or head.pop(_MARK) != _FORMAT):
             raise ValueError("it was changed after it was written, or is of a later version")
-        found = _tsv_rows(lines) if ending == ".tsv" else [json.loads(line) for line in lines]
+        found = _tsv_rows(lines) if tsv else [json.loads(line) for line in lines]
         if not found or head.pop("rows", len(found)) != len(found):
             raise ValueError("rows are missing")
         rows = [_plain(row) if head else _plain(_earlier(row)) for row in found]
@@ -75,13 +76,6 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, list[A
     return shared, {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _ending(path: str | os.PathLike[str]) -> str:
-    ending = Path(path).suffix
-    if ending not in _ENDINGS:
-        raise ValueError(f"path is {str(path)!r}; allowed endings: {', '.join(_ENDINGS)}")
-    return ending
-
-
 def _hash(head: Mapping[str, Any], lines: Sequence[str]) -> str:
     return hashlib.sha256("\n".join([json.dumps(head), *lines]).encode()).hexdigest()
 
@@ -93,25 +87,18 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _tsv_head(lines: list[str]) -> tuple[dict[str, Any], list[str]]:
-    head: dict[str, Any] = {}
-    count = 0
-    for count, line in enumerate(lines):  # noqa: B007
-        if not line.startswith("# "):
-            break
-        key, sign, value = line[2:].partition(": ")
-        if not sign:
-            raise ValueError(f"line {count + 1} is {line!r}")
-        head[key] = json.loads(value)
-    return head, lines[count:]
+    count = next((i for i, line in enumerate(lines) if not line.startswith("# ")), len(lines))
+    pairs = (line[2:].partition(": ") for line in lines[:count])
+    return {key: json.loads(value) for key, _, value in pairs}, lines[count:]
 
 
 def _jsonl_head(lines: list[str]) -> tuple[dict[str, Any], list[str]]:
-    first = json.loads(lines[0]) if lines else {}
+    first = json.loads(lines[0])
     return (dict(first), lines[1:]) if _MARK in first else ({}, lines)
 
 
 def _tsv_rows(lines: list[str]) -> list[dict[str, str]]:
-    cells = list(csv.reader(lines, delimiter="\t"))
+    cells = [line.split("\t") for line in lines]
     return [dict(zip(cells[0], row, strict=True)) for row in cells[1:]]
 
 
@@ -172,6 +159,8 @@ def _check(row: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
 
 def _earlier(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of version 0.1: its class stood under ``top`` even where it abstained."""
+    if "candidate" in row:
+        raise ValueError("the lines about what the rows share are missing")
     certified = _number(row["radius"]) > 0
     return {
         **row,

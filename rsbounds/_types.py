@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import html
+import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -33,13 +34,21 @@ Scale = Literal["linear", "probit"]
 NO_CLASS = -0x7F7F7F7F7F7F7F80
 
 
-def content_hash(values: NDArray[Any]) -> str:
-    """SHA-256 of a table of numbers: its shape, and its entries as int64 or float64."""
-    kind = "<f8" if values.dtype.kind == "f" else "<i8"
+def content_hash(values: NDArray[Any], kind: Literal["<i8", "<f8"] = "<i8") -> str:
+    """SHA-256 of a table: its shape, and its entries as int64 (counts) or float64 (scores)."""
     total = hashlib.sha256(f"{kind} {values.shape}".encode())
     for start in range(0, len(values), 16384):
         total.update(np.ascontiguousarray(values[start : start + 16384], dtype=kind).tobytes())
     return total.hexdigest()
+
+
+def plain_options(method: Any) -> dict[str, Any]:
+    """The options of a method, which are its fields, as plain values that JSON can carry."""
+    values = (
+        {f.name: getattr(method, f.name) for f in fields(method)} if is_dataclass(method) else {}
+    )
+    plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
+    return plain
 
 
 def _frozen(values: NDArray[Any]) -> NDArray[Any]:
@@ -448,11 +457,21 @@ class Certificates:
             "input_hash": self.input_hash,
         }
 
+    def to_tsv(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write a TSV file; see `write`."""
+        names = [f.name for f in fields(Certificate)]
+        _tables.write(path, self.header(), names, self.records(), tsv=True, force=force)
+
+    def to_jsonl(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write a file of JSON lines; see `write`."""
+        names = [f.name for f in fields(Certificate)]
+        _tables.write(path, self.header(), names, self.records(), tsv=False, force=force)
+
     def write(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        """Write every row and what they share to a file that `read` reads back, lossless.
+        r"""Write every row and what they share to a file that `read` reads back, lossless.
 
         ``.tsv`` has lines ``# key: value`` (values in JSON), then a header line and one line
-        per row: ``pandas.read_csv(path, sep="\\t", comment="#")`` reads it. ``.jsonl`` has one
+        per row: ``pandas.read_csv(path, sep="\t", comment="#")`` reads it. ``.jsonl`` has one
         object with what the rows share, then one object per row. Numbers are in full
         precision; the class of a row that abstained is empty (TSV) or null.
 
@@ -468,8 +487,11 @@ class Certificates:
         ValueError
             Another ending, a folder that is not there, or an existing file without ``force``.
         """
-        _text.check_output(path, force=force, name="path")
-        _tables.write(path, self.header(), [f.name for f in fields(Certificate)], self.records())
+        forms = {".tsv": self.to_tsv, ".jsonl": self.to_jsonl}
+        ending = os.path.splitext(path)[1]
+        if ending not in forms:
+            raise ValueError(f"path is {str(path)!r}; allowed endings: {', '.join(forms)}")
+        forms[ending](path, force=force)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Certificates:
@@ -481,7 +503,7 @@ class Certificates:
         Parameters
         ----------
         path : str or path
-            A ``.tsv`` or ``.jsonl`` file of certificates.
+            A file of certificates, TSV or JSON lines.
 
         Raises
         ------
@@ -503,17 +525,19 @@ class Certificates:
         _validate.alpha(shared["alpha"])
         _validate.choice("guarantee", shared["guarantee"], ("proven", "enumerated", "none"))
         _validate.choice("scale", shared["scale"], ("linear", "probit"))
-        return cls(**{name: np.array(columns[name]) for name in cls._ROWS}, **shared)
+        arrays: dict[str, Any] = {name: np.array(columns[name]) for name in cls._ROWS}
+        return cls(**arrays, **shared)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """The rows as a data frame; ``top`` is NA where the row abstained.
+        """The rows as a data frame; ``top`` is NaN where the row abstained.
 
-        Needs pandas: install ``rsbounds[all]``.
+        NaN equals no label. A column of nullable integers would leave abstentions out of
+        ``(frame["top"] == labels).mean()``. Needs pandas: install ``rsbounds[all]``.
         """
         try:
             import pandas
         except ImportError:
             raise ImportError("to_pandas needs pandas; install rsbounds[all]") from None
         columns = {f.name: getattr(self, f.name) for f in fields(Certificate)}
-        columns["top"] = pandas.arrays.IntegerArray(self.candidate.copy(), self.abstained.copy())
+        columns["top"] = np.where(self.certified, self.candidate, np.nan)
         return pandas.DataFrame(columns, index=self.index)

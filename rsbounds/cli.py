@@ -269,7 +269,7 @@ def _certify(given: argparse.Namespace) -> int:
     if not covered:
         result = dataclasses.replace(result, guarantee="none")
     if given.output is not None:
-        (result.to_tsv if given.output.endswith(".tsv") else result.to_jsonl)(given.output)
+        result.write(given.output, force=True)
     if given.json:
         print(
             json.dumps({"summary": _summary(result, table.label), "rows": list(result.records())})
@@ -509,7 +509,7 @@ def _rebound(given: argparse.Namespace) -> int:
         )
         label = stored_labels(store)
     if given.output is not None:
-        (result.to_tsv if given.output.endswith(".tsv") else result.to_jsonl)(given.output)
+        result.write(given.output, force=True)
     if given.json:
         print(json.dumps({"summary": _summary(result, label), "rows": list(result.records())}))
         return 0

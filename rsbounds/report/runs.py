@@ -125,7 +125,7 @@ def report_runs(
     for run, of_run in curves.items():
         for method, result in of_run.items():
             known = labels[run]
-            truth = result.top if known is None else known
+            truth = result.candidate if known is None else known
             lines.append(
                 {
                     "run": run,

@@ -76,7 +76,6 @@ def certify_votes(
     return dataclasses.replace(
         result,
         radius=np.where(bad, 0.0, result.radius),
-        abstained=result.abstained | bad,
         margin_lower=np.where(
             bad, -np.inf if result.scale == "probit" else -1.0, result.margin_lower
         ),
@@ -154,7 +153,8 @@ def run_inputs(
                 row = RunRow(
                     idx, None if label is None else int(label), digest(np.asarray(x)), select[j],
                     estimate[j], n0, n, int(bad[j]), alpha, method, str(noise), seed,
-                    int(result.top[j]), float(result.radius[j]), bool(result.abstained[j]), took,
+                    int(result.candidate[j]), float(result.radius[j]), bool(result.abstained[j]),
+                    took,
                 )  # fmt: skip
                 store.add(row)
                 seen += 1

@@ -21,8 +21,8 @@ _COLUMNS = (
 
 def _records(store: RunStore, certificates: Certificates) -> Iterator[dict[str, Any]]:
     for row, certificate in zip(store.rows(), certificates, strict=True):
-        predict = -1 if certificate.abstained else certificate.top
-        correct = None if row.label is None else int(predict == row.label)
+        predict = -1 if certificate.top is None else certificate.top
+        correct = None if row.label is None else int(certificate.top == row.label)
         yield dict(
             zip(
                 _COLUMNS,

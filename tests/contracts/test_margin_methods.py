@@ -110,8 +110,8 @@ class TestEveryMethod:
         )
         assert (result.method, result.scale, result.alpha) == (name, scale, 0.01)
         assert result.n.tolist() == [100]
-        assert result.certified.dtype == bool
-        assert result.certified.all()
+        assert result.solved.dtype == bool
+        assert result.solved.all()
         for key, values in result.details.items():
             assert np.isfinite(values).all(), key
 
