@@ -108,6 +108,10 @@ def _whole(value: Any) -> int:
     return int(value)
 
 
+def _class(value: Any) -> int | None:
+    return None if value in (None, "") else _whole(value)
+
+
 def _yes(value: Any) -> bool:
     if value in (True, False, "0", "1"):
         return bool(int(value))
@@ -122,11 +126,11 @@ def _number(value: Any) -> float:
 
 _KINDS: dict[str, Callable[[Any], Any]] = {
     "index": _whole,
-    "top": lambda value: None if value in (None, "") else _whole(value),
+    "top": _class,
     "radius": _number,
     "certified": _yes,
     "abstained": _yes,
-    "candidate": _whole,
+    "candidate": _class,
     "margin_lower": lambda value: -math.inf if value is None else _number(value),
     "n": _whole,
     "alpha": _number,

@@ -259,14 +259,17 @@ class MeanBound:
 
 @dataclass(frozen=True)
 class Certificate:
-    """One row of `Certificates`; ``top`` is None where it abstained."""
+    """One row of `Certificates`; ``top`` is None where it abstained.
+
+    ``candidate`` is None where there was no class to put to the test.
+    """
 
     index: int
     top: int | None
     radius: float
     certified: bool
     abstained: bool
-    candidate: int
+    candidate: int | None
     margin_lower: float
     n: int
     alpha: float
@@ -296,7 +299,8 @@ class Certificates:
     Attributes
     ----------
     candidate : (B,) int64
-        Class that was put to the test, whether or not it was certified.
+        Class that was put to the test, whether or not it was certified; `rsbounds.NO_CLASS`
+        where there was none.
     radius : (B,) float64
         Radius in units of the raw input, in the norm ``norm``; 0 where abstained.
     margin_lower : (B,) float64
@@ -378,8 +382,8 @@ class Certificates:
                 f.name: getattr(self, f.name)[key].item() if f.name in rows else None
                 for f in fields(Certificate)
             }
-            if values["abstained"]:
-                values["top"] = None
+            for name in ("top", "candidate"):
+                values[name] = None if values[name] == NO_CLASS else values[name]
             shared = {name: getattr(self, name) for name in values if name not in rows}
             return Certificate(**{**values, **shared})
         chosen = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -525,6 +529,7 @@ class Certificates:
         _validate.alpha(shared["alpha"])
         _validate.choice("guarantee", shared["guarantee"], ("proven", "enumerated", "none"))
         _validate.choice("scale", shared["scale"], ("linear", "probit"))
+        columns["candidate"] = [NO_CLASS if c is None else c for c in columns["candidate"]]
         arrays: dict[str, Any] = {name: np.array(columns[name]) for name in cls._ROWS}
         return cls(**arrays, **shared)
 

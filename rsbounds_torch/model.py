@@ -15,7 +15,7 @@ import rsbounds
 from rsbounds import _validate
 from rsbounds._parallel import Progress
 from rsbounds.bounds.margin import MarginMethod, margin_method
-from rsbounds.runs.driver import certify_votes
+from rsbounds.certificates import certify_votes
 from rsbounds_torch._inputs import Inputs, chosen_seed, stream_numbers
 from rsbounds_torch._loop import Draws
 from rsbounds_torch._sampler import NoisyModel

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._types import Certificates
+from rsbounds._types import Certificates, content_hash
 from rsbounds.bounds.margin import MarginMethod, margin_method
+from rsbounds.certificates import certify_votes
 from rsbounds.noises import noise_from_dict
-from rsbounds.runs.driver import certify_votes
 from rsbounds.runs.store import RunStore
 
 
@@ -74,16 +76,51 @@ def rebound(
     rows = list(store.rows())
     if not rows:
         raise ValueError(f"store {str(store.path)!r} holds no finished input yet")
-    config = store.config
     if method is None:
+        config = store.config
         method, options = config["method"], {**config["options"], **options}
-    law = noise_from_dict(config["noise"])
-    result = certify_votes(
-        np.array([row.select for row in rows]),
-        np.array([row.estimate for row in rows]),
-        np.array([row.invalid for row in rows]),
-        noise=law,
-        alpha=config["alpha"] if alpha is None else alpha,
-        method=margin_method(method, options),
+    chosen = margin_method(method, options)
+    level = store.config["alpha"] if alpha is None else alpha
+    groups: dict[str, list[int]] = {}
+    for position, row in enumerate(rows):
+        groups.setdefault(json.dumps(row.law), []).append(position)
+    parts = [
+        (
+            where,
+            certify_votes(
+                np.array([rows[i].select for i in where]),
+                np.array([rows[i].estimate for i in where]),
+                np.array([rows[i].invalid for i in where]),
+                noise=noise_from_dict(rows[where[0]].law),
+                alpha=level,
+                method=chosen,
+            ),
+        )
+        for where in groups.values()
+    ]
+    counts = content_hash(np.array([row.estimate for row in rows]))
+    return _joined(parts, np.array([row.index for row in rows]), counts)
+
+
+def _joined(
+    parts: Sequence[tuple[Sequence[int], Certificates]], index: NDArray[np.int64], input_hash: str
+) -> Certificates:
+    """One table of the certificates of several laws, in the order of the inputs."""
+    first = parts[0][1]
+    arrays: dict[str, Any] = {}
+    for name in ("candidate", "radius", "margin_lower", "n", "solved"):
+        values = np.empty(len(index), dtype=getattr(first, name).dtype)
+        for where, part in parts:
+            if (part.norm, part.scale) != (first.norm, first.scale):
+                raise ValueError(
+                    f"noise is {first.noise} and {part.noise}; allowed: laws whose radii have one "
+                    "norm"
+                )
+            values[where] = getattr(part, name)
+        arrays[name] = values
+    names = list(dict.fromkeys(part.noise for _, part in parts))
+    text = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)} laws)"
+    law = first.law if len(parts) == 1 else None
+    return dataclasses.replace(
+        first, index=index, noise=text, law=law, input_hash=input_hash, **arrays
     )
-    return dataclasses.replace(result, index=np.array([row.idx for row in rows]))
