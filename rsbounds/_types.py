@@ -317,7 +317,9 @@ class Certificates:
         Which input each row is about: its place among the rows that were certified together,
         or in its data set. A slice keeps it.
     law : mapping or None
-        The noise law as plain values, lossless (`rsbounds.noises.noise_from_dict`).
+        The noise law of the call that made them as plain values, lossless
+        (`rsbounds.noises.noise_from_dict`); None where they cannot be given: a law that is not
+        registered, or a table of several laws.
     input_hash : str or None
         SHA-256 of the table that was bounded, the same for the same numbers in any type.
     version : str

@@ -23,7 +23,7 @@ ORDER = {
         "cli", "__main__",
     ],
     "rsbounds_torch": [
-        "_device", "_philox", "sampling", "streams", "maps", "_modules", "_inputs", "_loop",
+        "_device", "sampling", "streams", "maps", "_modules", "_inputs", "_loop",
         "_probe", "_batch_size", "data", "_sampler", "model", "lipschitz", "optimizers", "training",
         "distributed", "_demo", "commands", "cli", "__main__",
     ],

@@ -13,11 +13,19 @@ from rsbounds.bounds.margin import MarginMethod, margin_lower_bound
 from rsbounds.noises import Noise
 
 
+def plain_law(noise: Noise) -> dict[str, Any] | None:
+    """The law as plain values; None of a law that is not registered and cannot be read back."""
+    try:
+        return noise.to_dict()
+    except ValueError:
+        return None
+
+
 def ball(bound: MarginBound, noise: Noise, input_hash: str | None = None) -> Certificates:
     """The certificates that a margin bound on the law's scale gives."""
     return Certificates(
         candidate=bound.top,
-        radius=noise.radius(bound.lower),
+        radius=noise.certified_radius(bound),
         margin_lower=bound.lower,
         n=bound.n,
         alpha=bound.alpha,
@@ -28,7 +36,7 @@ def ball(bound: MarginBound, noise: Noise, input_hash: str | None = None) -> Cer
         norm=noise.norm,
         scale=bound.scale,
         index=np.arange(len(bound)),
-        law=noise.to_dict(),
+        law=plain_law(noise),
         options=bound.options,
         input_hash=input_hash,
     )

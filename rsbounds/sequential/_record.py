@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._types import Certificates, Guarantee, content_hash
+from rsbounds.certificates.ball import plain_law
 from rsbounds.noises import Noise
 
 
@@ -39,7 +40,7 @@ def certificates(
         norm=noise.norm,
         scale=noise.scale,
         index=np.arange(len(margin)),
-        law=noise.to_dict(),
+        law=plain_law(noise),
         options=options,
         input_hash=content_hash(votes),
     )
