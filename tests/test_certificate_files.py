@@ -227,6 +227,6 @@ class TestFiles:
 
 def test_results_say_what_they_are_in_one_line(certificates):
     assert repr(certificates) == (
-        "Certificates(4 inputs, 2 certified, gaussian(sigma=0.3), l2, exact, alpha 0.01, proven)"
+        f"Certificates(4 inputs, 2 certified, {LAW}, l2, exact, alpha 0.01, proven)"
     )
     assert certificates._repr_html_().startswith("<pre>input")
