@@ -359,7 +359,13 @@ def _mean_comparison(given: argparse.Namespace, samples: NDArray[Any], names: Se
     rows: list[dict[str, Any]] = []
     for method in usable:
         found = rsbounds.mean_bound(
-            samples, alpha=given.alpha, side=given.side, method=method, support=ends, progress=None
+            samples,
+            alpha=given.alpha,
+            side=given.side,
+            method=method,
+            support=ends,
+            axis=1,
+            progress=None,
         )
         for i, name in enumerate(names):
             rows.append(
@@ -397,6 +403,7 @@ def _mean(given: argparse.Namespace) -> int:
         side=given.side,
         method=given.method,
         support=tuple(given.support),
+        axis=1,
         progress=None,
         **method_options(given.option),
     )

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from rsbounds import Certificates, RunStore, rebound
 from rsbounds.runs import merge_stores, run_inputs
 from rsbounds.runs.dataset import resumed_seed, run_config
+from rsbounds_torch._device import local_processes, own_device
 from rsbounds_torch.model import SmoothedClassifier
 
 T = TypeVar("T")
@@ -38,12 +39,17 @@ def _ranks() -> tuple[int, int]:
 
 
 @contextmanager
-def process_group() -> Iterator[tuple[int, int]]:
-    """The process group that torchrun asked for: NCCL where there are GPUs, else Gloo."""
+def process_group(device: torch.device | None = None) -> Iterator[tuple[int, int]]:
+    """The process group that torchrun asked for: NCCL where every rank has a GPU, else Gloo."""
+    place = own_device() if device is None else device
+    if place.type == "cuda":
+        # Before NCCL starts: it takes the GPU that is current, and all ranks' first is cuda:0.
+        torch.cuda.set_device(place)
     wanted = int(os.environ.get("WORLD_SIZE", "1")) > 1
     started = wanted and not dist.is_initialized()
     if started:
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        gpu_each = place.type == "cuda" and torch.cuda.device_count() >= local_processes()
+        dist.init_process_group("nccl" if gpu_each else "gloo")
     try:
         yield _ranks()
     finally:
@@ -277,7 +283,7 @@ def _shared_votes(
 
 
 def _warn_invalid(store: RunStore) -> None:
-    bad = [row.idx for row in store.rows() if row.invalid > 0]
+    bad = [row.index for row in store.rows() if row.invalid > 0]
     if bad:
         shown = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         warnings.warn(

@@ -266,7 +266,7 @@ def test_mean_of_a_table_and_of_arrays(tmp_path, capsys):
     text.write_text("cat\tdog\n" + "\n".join(f"{a!r}\t{b!r}" for a, b in x.T.tolist()) + "\n")
     np.save(tmp_path / "scores.npy", x)
     np.savez(tmp_path / "scores.npz", samples=x, other=np.zeros(3))
-    want = rsbounds.mean_bound(x, alpha=0.01, side="both")
+    want = rsbounds.mean_bound(x, alpha=0.01, side="both", axis=1)
     for name in ("scores.tsv", "scores.npy", "scores.npz"):
         code, out, _ = run(
             capsys, "mean", str(tmp_path / name), "--alpha", "0.01", "--side", "both", "--json"
@@ -295,7 +295,7 @@ def test_mean_compares_methods(tmp_path, capsys):
     rows = {row["method"]: row for row in json.loads(out)["rows"]}
     assert "clopper-pearson" not in rows
     for method, row in rows.items():
-        assert row["lower"] == rsbounds.mean_bound(x, alpha=0.001, method=method).lower[0]
+        assert row["lower"] == rsbounds.mean_bound(x, alpha=0.001, method=method, axis=1).lower[0]
     code, out, _ = run(capsys, "mean", str(tmp_path / "scores.npy"), "--compare")
     assert "the best of several" in out
 
@@ -327,7 +327,7 @@ def test_mean_offers_clopper_pearson_for_votes(tmp_path, capsys):
         ("a\n0.5\nx\n", "row 1, column 'a' is 'x'"),
         ("a\n", "has a header only"),
         ("", "is empty"),
-        ("0.5\n", "n = 1 per row"),
+        ("0.5\n", "n = 1 draws"),
     ],
 )
 def test_mean_refuses(tmp_path, capsys, content, message):

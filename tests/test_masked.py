@@ -13,7 +13,7 @@ SCORES = np.ma.array([[0.9, 0.1], [0.8, 0.2]], mask=[[False, False], [True, Fals
 
 CALLS = {  # issue item 18
     "mean_bound": lambda: rsbounds.mean_bound(SAMPLES, alpha=0.1),
-    "mean_bound, rows": lambda: rsbounds.mean_bound([SAMPLES, SAMPLES], alpha=0.1),
+    "mean_bound, rows": lambda: rsbounds.mean_bound([SAMPLES, SAMPLES], alpha=0.1, axis=1),
     "sequence": lambda: rsbounds.confidence_sequence(alpha=0.1).update(SAMPLES),
     "soft margin": lambda: rsbounds.soft_margin_bound(SCORES, 0, alpha=0.1, scale="linear"),
     "soft record": lambda: rsbounds.certify_soft(

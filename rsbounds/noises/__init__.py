@@ -6,7 +6,7 @@ here (or an entry point of the group ``rsbounds.noises``).
 
 from __future__ import annotations
 
-from rsbounds.noises._base import NOISES, Noise
+from rsbounds.noises._base import NOISES, Noise, noise_from_dict
 from rsbounds.noises.gaussian import Gaussian
 from rsbounds.noises.lipschitz import Lipschitz, lipschitz_radius
 from rsbounds.noises.uniform import Uniform
@@ -15,4 +15,12 @@ NOISES.register("gaussian", "rsbounds.noises.gaussian:Gaussian")
 NOISES.register("uniform", "rsbounds.noises.uniform:Uniform")
 NOISES.register("lipschitz", "rsbounds.noises.lipschitz:Lipschitz")
 
-__all__ = ["NOISES", "Gaussian", "Lipschitz", "Noise", "Uniform", "lipschitz_radius"]
+__all__ = [
+    "NOISES",
+    "Gaussian",
+    "Lipschitz",
+    "Noise",
+    "Uniform",
+    "lipschitz_radius",
+    "noise_from_dict",
+]

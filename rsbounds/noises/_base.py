@@ -11,6 +11,8 @@ closer than ``radius(L)`` in the norm ``norm``. ``radius`` is rounded down.
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +24,8 @@ from rsbounds._types import Scale
 NOISES: Registry[type[Noise]] = Registry("noise", "rsbounds.noises")
 
 _EPS = float(np.finfo(np.float64).eps)
+_LARGEST = float(np.finfo(np.float64).max)
+_SMALL = 1e-300
 
 
 class Noise(abc.ABC):
@@ -43,6 +47,24 @@ class Noise(abc.ABC):
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Independent noise of that shape and floating-point type."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """The law as plain values, lossless; `noise_from_dict` builds it again.
+
+        A law is a frozen dataclass; its fields are its parameters. A law with parameters that
+        JSON cannot carry overrides this and takes their plain form as arguments.
+
+        Examples
+        --------
+        >>> import rsbounds
+        >>> rsbounds.Gaussian(sigma=0.1).to_dict()
+        {'name': 'gaussian', 'sigma': 0.1}
+        """
+        values: dict[str, Any] = {"name": self.name}
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            values[field.name] = value.to_dict() if isinstance(value, Noise) else value
+        return values
+
     def radius(self, margin: ArrayLike) -> NDArray[np.float64]:
         """Certified radius for lower bounds on the margin; 0 where the margin is not above 0.
 
@@ -54,7 +76,7 @@ class Noise(abc.ABC):
         Returns
         -------
         (B,) ndarray
-            Radii in units of the raw input, rounded down.
+            Finite radii in units of the raw input, rounded down (to 0 below 1e-300).
 
         Raises
         ------
@@ -64,5 +86,43 @@ class Noise(abc.ABC):
         values = np.asarray(margin, dtype=np.float64)
         if np.isnan(values).any():
             raise ValueError("margin is NaN; allowed: numbers")
-        positive = np.maximum(values, 0.0)
-        return np.asarray(positive * (self.radius_per_margin * (1.0 - 4.0 * _EPS)))
+        positive = np.clip(values, 0.0, _LARGEST)
+        # Never infinite; and below _SMALL, where roundings are no longer relative, nothing.
+        each = min(self.radius_per_margin, _LARGEST)
+        with np.errstate(over="ignore", under="ignore"):
+            product = positive * (each * (1.0 - 4.0 * _EPS) if each >= _SMALL else 0.0)
+        return np.asarray(np.where(product < _SMALL, 0.0, np.minimum(product, _LARGEST)))
+
+
+def noise_from_dict(values: Mapping[str, Any]) -> Noise:
+    """The law that `Noise.to_dict` wrote down.
+
+    Parameters
+    ----------
+    values : mapping
+        The registered ``name`` of a law and its parameters.
+
+    Raises
+    ------
+    ValueError
+        No name, an unknown law, or parameters that are missing, unknown or bad.
+
+    Examples
+    --------
+    >>> from rsbounds.noises import noise_from_dict
+    >>> noise_from_dict({"name": "gaussian", "sigma": 0.1})
+    Gaussian(sigma=0.1)
+    """
+    if not isinstance(values, Mapping) or "name" not in values:
+        raise ValueError(f"noise is {values!r}; allowed: a mapping with the name of a law")
+    given = {
+        key: noise_from_dict(value) if isinstance(value, Mapping) and "name" in value else value
+        for key, value in values.items()
+        if key != "name"
+    }
+    try:
+        return NOISES[values["name"]](**given)
+    except TypeError as error:
+        raise ValueError(
+            f"noise is {dict(values)!r}; allowed: the parameters of that law ({error})"
+        ) from None

@@ -53,7 +53,9 @@ class Lipschitz(Noise):
 
     @property
     def radius_per_margin(self) -> float:
-        return 1.0 / (math.sqrt(2.0) * self.constant)
+        # In this order no product of the constant is rounded where floats have no digits left.
+        most = float(np.finfo(np.float64).max)
+        return math.sqrt(0.5) / self.constant if self.constant > 1.0 / most else most
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         return self.noise.sample(rng, shape, dtype)

@@ -290,8 +290,8 @@ def test_a_third_party_registers_a_method():
 
         name: ClassVar[str] = "nothing"
 
-        def rows(self, counts, top, n, alpha, scale, selection):
-            return {"lower": np.full(n.size, -1.0 if scale == "linear" else -np.inf)}
+        def rows(self, problem):
+            return {"lower": np.full(len(problem.n), -np.inf if problem.probit else -1.0)}
 
     registry = Registry("method", "rsbounds.no_such_group")
     registry.register("nothing", Nothing)
@@ -320,8 +320,8 @@ def test_a_method_that_returns_nan_is_stopped():
 
         name: ClassVar[str] = "broken"
 
-        def rows(self, counts, top, n, alpha, scale, selection):
-            return {"lower": np.full(n.size, np.nan)}
+        def rows(self, problem):
+            return {"lower": np.full(len(problem.n), np.nan)}
 
     with pytest.raises(ArithmeticError, match="broken returned NaN"):
         margin_lower_bound([3, 1], 0, alpha=0.1, scale="linear", method=Broken())

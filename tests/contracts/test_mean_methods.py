@@ -33,7 +33,7 @@ class TestEveryMethod:
 
     def test_one_row_is_the_batch_of_one(self, name, options):
         rows = data(name, np.random.default_rng(1), (7, 150))
-        together = mean_bound(rows, alpha=0.01, side="both", method=name, **options)
+        together = mean_bound(rows, alpha=0.01, side="both", method=name, axis=1, **options)
         for i, row in enumerate(rows):
             one = mean_bound(row, alpha=0.01, side="both", method=name, **options)
             assert one.lower[0] == together.lower[i]
@@ -46,27 +46,27 @@ class TestEveryMethod:
         got = []
         for threads in ("1", "3"):
             monkeypatch.setenv("RSBOUNDS_NUM_THREADS", threads)
-            got.append(mean_bound(rows, alpha=0.01, method=name, **options).lower)
+            got.append(mean_bound(rows, alpha=0.01, method=name, axis=1, **options).lower)
         assert (got[0] == got[1]).all()
 
     def test_reflection_swaps_the_sides(self, name, options):
         x = data(name, np.random.default_rng(3), (3, 400))
-        low = mean_bound(x, alpha=0.01, side="lower", method=name, **options).lower
-        high = mean_bound(1 - x, alpha=0.01, side="upper", method=name, **options).upper
+        low = mean_bound(x, alpha=0.01, side="lower", method=name, axis=1, **options).lower
+        high = mean_bound(1 - x, alpha=0.01, side="upper", method=name, axis=1, **options).upper
         np.testing.assert_allclose(high, 1 - low, rtol=0, atol=2e-9)
         assert (high >= 1 - low - 1e-15).all()
 
     def test_scaling_moves_the_bound_along(self, name, options):
         x = data(name, np.random.default_rng(4), (3, 400))
-        low = mean_bound(x, alpha=0.01, method=name, **options).lower
-        moved = mean_bound(-3 + 8 * x, alpha=0.01, method=name, support=(-3, 5), **options)
+        low = mean_bound(x, alpha=0.01, method=name, axis=1, **options).lower
+        moved = mean_bound(-3 + 8 * x, alpha=0.01, method=name, support=(-3, 5), axis=1, **options)
         np.testing.assert_allclose(moved.lower, -3 + 8 * low, rtol=0, atol=2e-8)
         assert moved.support == (-3.0, 5.0)
 
     def test_smaller_alpha_never_raises_the_bound(self, name, options):
         x = data(name, np.random.default_rng(5), (4, 200))
         levels = [0.3, 0.05, 1e-3, 1e-9, 1e-100, 1e-300]
-        bounds = [mean_bound(x, alpha=a, method=name, **options).lower for a in levels]
+        bounds = [mean_bound(x, alpha=a, method=name, axis=1, **options).lower for a in levels]
         for wide, narrow in zip(bounds[1:], bounds[:-1], strict=True):
             # `goal` rounds to a grid that moves with alpha, by at most 0.3 % of its width.
             assert (wide <= narrow + (3e-3 if name == "goal" else 1e-12)).all()
@@ -89,6 +89,19 @@ class TestEveryMethod:
         assert found.details["two_point"][0]
 
 
+def test_axis_says_where_the_draws_lie():  # issue item 12
+    x = np.random.default_rng(6).beta(9, 1, (500, 3))
+    down = mean_bound(x, alpha=0.01, axis=0)
+    assert len(down) == 3
+    assert down.n.tolist() == [500] * 3
+    across = mean_bound(x.T, alpha=0.01, axis=1)
+    alone = [mean_bound(column, alpha=0.01).lower[0] for column in x.T]
+    assert down.lower.tolist() == across.lower.tolist() == alone
+    with pytest.raises(ValueError, match=r"samples\[0, 0\] is .*; allowed with method clopper"):
+        mean_bound(x, alpha=0.01, axis=0, method="clopper-pearson")
+    assert mean_bound(x[:, 0], alpha=0.01, axis=0).lower[0] == alone[0]
+
+
 @settings(max_examples=25)
 @given(
     st.lists(st.floats(0, 1), min_size=2, max_size=60),
@@ -107,10 +120,16 @@ BAD = [
     ({"samples": [[0.2, 0.3], [0.1, -1e-9]]}, r"samples\[1, 1\] is -1e-09"),
     ({"samples": [0.2, float("nan")]}, r"samples\[1\] is nan"),
     ({"samples": []}, "samples is empty"),
-    ({"samples": [0.5]}, "n = 1 per row; allowed: n >= 2"),
+    ({"samples": [0.5]}, "n = 1 draws; allowed: n >= 2"),
     ({"samples": ["a", "b"]}, "samples has type"),
     ({"samples": [[0.1, 0.2], [0.3]]}, "rows of different lengths"),
     ({"samples": np.zeros((2, 2, 2))}, "samples has shape"),
+    # issue item 12: 500 draws of 3 quantities were silently 500 bounds from 3 draws.
+    ({"samples": np.zeros((500, 3))}, r"axis is None for samples of shape \(500, 3\); allowed: 0"),
+    ({"samples": np.zeros((3, 4)), "axis": 2}, "axis is 2; allowed: 0 or 1"),
+    ({"samples": np.zeros((3, 4)), "axis": True}, "axis is True; allowed: 0 or 1"),
+    ({"axis": 1}, "axis is 1 for a single row of samples"),
+    ({"samples": np.zeros((1, 4)), "axis": 0}, "n = 1 draws"),
     ({"support": (1, 1)}, r"support is \(1, 1\); allowed: \(a, b\) with a < b"),
     ({"support": (2, 1)}, "support is"),
     ({"support": (0, float("inf"))}, "support is"),

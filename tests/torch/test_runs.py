@@ -45,7 +45,7 @@ def certify(store, smoothed=None, data=DATA, **changes):
 def rows(path):
     with rsbounds.RunStore(path) as store:
         return [
-            (r.idx, r.label, r.digest, r.select.tolist(), r.estimate.tolist(), r.invalid, r.top,
+            (r.index, r.label, r.digest, r.select.tolist(), r.estimate.tolist(), r.invalid, r.top,
              r.radius, r.abstained)
             for r in store.rows()
         ]  # fmt: skip
