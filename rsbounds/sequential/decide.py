@@ -6,20 +6,15 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, ndtr
+from scipy.special import ndtr
 
 from rsbounds import _validate
-from rsbounds._numerics import EPS
 from rsbounds._types import Certificates, Selection
-from rsbounds.bounds.margin._base import fixed_top
+from rsbounds.claims import checked_claim
 from rsbounds.noises import Noise
+from rsbounds.sequential._one_sided import log_capital
 from rsbounds.sequential._record import certificates
 from rsbounds.sequential.confidence import checked_prior
-
-#: Allowance for the relative error of the incomplete beta function, of the prior where it is
-#: above 1e-290 and of the posterior where it is above a thousandth; scipy's is below 1e-9
-#: there, up to 1e12 draws (against mpmath, and against the binomial tails of `_numerics`).
-_BETA_ERROR = 1e-6
 
 
 class Decide:
@@ -203,36 +198,6 @@ class Decide:
         )
 
 
-def log_capital(
-    successes: NDArray[np.int64],
-    failures: NDArray[np.int64],
-    p0: NDArray[np.float64],
-    q0: NDArray[np.float64],
-    prior: tuple[float, float],
-) -> NDArray[np.float64]:
-    """Log capital against "p <= p0" of a beta mixture cut to p > p0, rounded down.
-
-    p0 and q0 = 1 - p0 may both be rounded up.
-
-    B(a+s, b+f) / (B(a, b) p0^s q0^f) times the posterior mass above p0 over the prior mass
-    above p0. Each likelihood ratio with p > p0 has mean at most one under p <= p0.
-    """
-    from rsbounds.sequential._beta_binomial import log_ratio_rows
-
-    s, f = successes.astype(np.float64), failures.astype(np.float64)
-    a, b = prior
-    plain = np.empty(s.size)
-    log_ratio_rows(s, f, p0, q0, a, b, plain)
-    # I_{q0}(b, a) = 1 - I_{p0}(a, b), from its small argument.
-    posterior = betainc(b + f, a + s, q0)
-    before = betainc(b, a, q0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gain = np.log(posterior) - np.log(before) - 2.0 * _BETA_ERROR
-    # With little posterior mass above p0 there is nothing to win, and no accuracy to rely on;
-    # nor is there with a prior mass that underflows.
-    return np.where((posterior > 1e-3) & (before > 1e-290), plain + gain, -math.inf)
-
-
 def _thresholds(half: NDArray[np.float64], probit: bool) -> NDArray[np.float64]:
     """The pairs (p0, 1 - p0) that half margins ask for, as (2, B) numbers.
 
@@ -242,7 +207,7 @@ def _thresholds(half: NDArray[np.float64], probit: bool) -> NDArray[np.float64]:
     against "p >= 1 - 1e-300" is one against every p0 beyond.
     """
     p, q = (ndtr(half), ndtr(-half)) if probit else (0.5 + half, 0.5 - half)
-    p = np.minimum(p * (1.0 + 4.0 * EPS), 1.0)
+    p = np.minimum(p * (1.0 + 1e-15), 1.0)
     return np.array([p, np.maximum(q * (1.0 + 1e-12), 1e-300)])
 
 
@@ -251,14 +216,9 @@ def checked_rows(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """(B,) radii above 0 and (B,) classes; one of either serves every row."""
     tops = checked_top(top)
-    _validate.unmasked("radius", radius)
-    allowed = "a number, or one for each row"
-    try:
-        given = np.atleast_1d(np.asarray(radius))
-    except ValueError:
-        raise ValueError(f"radius is {radius!r}; allowed: {allowed}") from None
+    given = np.atleast_1d(_validate.array("radius", radius))
     if given.dtype.kind not in "iuf" or given.ndim > 1 or given.size == 0:
-        raise ValueError(f"radius is {radius!r}; allowed: {allowed}")
+        raise ValueError(f"radius is {radius!r}; allowed: a number, or one for each row")
     values = given.astype(np.float64)
     if not ((values > 0) & np.isfinite(values)).all():
         raise ValueError(f"radius is {radius!r}; allowed: finite numbers > 0")
@@ -273,8 +233,7 @@ def checked_rows(
 def checked_top(top: ArrayLike | Selection) -> NDArray[np.int64]:
     """(B,) classes, a single one as (1,); their upper end is known with the first counts."""
     values = top.top if isinstance(top, Selection) else top
-    _validate.unmasked("top", values)
-    indices = np.atleast_1d(np.asarray(values))
+    indices = np.atleast_1d(_validate.array("top", values))
     if indices.size == 0:
         raise ValueError("top is empty; allowed: a class index, or one for each row")
     return _validate.class_indices(indices, len(indices), _validate.MAX_N)
@@ -297,9 +256,12 @@ def checked_increments(
     table = _validate.count_table(counts)
     if len(table) != top.size:
         raise ValueError(f"counts has {len(table)} row(s); allowed: {top.size}, one per input")
-    _validate.class_indices(top, top.size, table.shape[1])
-    if selection is not None:
-        fixed_top(selection, table)
+    checked_claim(top if selection is None else selection, *table.shape)
+    if selection is not None and np.shares_memory(selection.counts, table):
+        raise ValueError(
+            "top was selected from the counts that are given now; allowed: a selection from an "
+            "independent sample"
+        )
     # A row without votes is fine here: give it one for the check alone.
     one = (table == 0).all(axis=1).astype(table.dtype)
     rows, _ = _validate.count_rows(np.concatenate([table, one[:, None]], axis=1))
