@@ -27,6 +27,7 @@ from rsbounds import Certificates, RunStore, rebound
 from rsbounds.runs import merge_stores, run_inputs
 from rsbounds.runs.dataset import resumed_seed, run_config
 from rsbounds_torch._device import local_processes, own_device
+from rsbounds_torch.data import items_of
 from rsbounds_torch.model import SmoothedClassifier
 
 T = TypeVar("T")
@@ -117,7 +118,7 @@ def certify_dataset(
         The model with its noise.
     dataset : sequence of (input, label)
         Anything with a length and an index, such as a `torch.utils.data.Dataset`; labels may
-        be None.
+        be None, items may be dicts (`rsbounds_torch.data.items_of`).
     store : str or path
         SQLite file of the run, made if it is not there. Under torchrun every rank must see it.
     n, n0 : int
@@ -161,6 +162,7 @@ def certify_dataset(
     >>> certificates.top
     array([0, 1])
     """
+    dataset = items_of(dataset)
     rank, size = _ranks()
     wanted = list(range(len(dataset))) if indices is None else [int(i) for i in indices]
     for i in wanted:

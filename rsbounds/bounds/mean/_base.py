@@ -53,6 +53,8 @@ class MeanMethod(abc.ABC):
     choose: ClassVar[str]
     #: True where only the two ends of the support are allowed as samples.
     two_point: ClassVar[bool] = False
+    #: What rounding to a grid may cost: a smaller alpha raises no bound by more than this.
+    grain: ClassVar[float] = 1e-12
     #: Settings that comparisons show and contract tests check, the defaults first.
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
 
