@@ -8,7 +8,8 @@ import torch
 
 from rsbounds.noises import Noise
 from rsbounds_torch._loop import KEPT_VOTES, Evaluation
-from rsbounds_torch.sampling import Piece, Tally, noise_stream
+from rsbounds_torch.sampling import Piece, Tally
+from rsbounds_torch.streams import noise_stream
 
 #: Bytes of noisy inputs that are not exceeded, per kind of device.
 _BATCH_BYTES = {"cpu": 1 << 28}
@@ -66,7 +67,7 @@ def _timed(
             begin = time.perf_counter()
             while len(taken) < 3 or time.perf_counter() - begin < seconds:
                 before = clock()
-                stream.add(rows, flat, 0, 0)
+                stream.add(rows, flat, 0, 0, 0)
                 tally.add(evaluation.answers(batch, size), piece)
                 evaluation.wait()
                 taken.append(clock() - before)

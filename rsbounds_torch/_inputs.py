@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from rsbounds import _validate
-from rsbounds_torch.sampling import MAX_INDEX
+from rsbounds.streams import MAX_INDEX
 
 Inputs = torch.Tensor | ArrayLike
 

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from rsbounds._parallel import Progress
 from rsbounds.noises import Noise
+from rsbounds.streams import ROLES, Role
 from rsbounds_torch.maps import check_scores
-from rsbounds_torch.sampling import ROLES, Piece, Role, Tally, batches, noise_stream
+from rsbounds_torch.sampling import Piece, Tally, batches
+from rsbounds_torch.streams import noise_stream
 
 #: Winning classes kept before they are added to the table.
 KEPT_VOTES = 1 << 16
@@ -199,7 +201,8 @@ def _run(
         for group in batches(pieces, size):
             at = 0
             for p in group:
-                stream.add(rows[at : at + p.count], flat[p.row], draws.streams[p.row], p.first)
+                part = rows[at : at + p.count]
+                stream.add(part, flat[p.row], draws.streams[p.row], p.first, p.row)
                 at += p.count
             sink(evaluation.answers(batch, at), group)
             bar.advance(at)

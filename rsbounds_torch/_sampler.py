@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from rsbounds import _validate
 from rsbounds.noises import Noise
+from rsbounds.streams import checked_role
 from rsbounds_torch import _inputs, _loop
 from rsbounds_torch._batch_size import tuned_size
 from rsbounds_torch._inputs import Inputs
 from rsbounds_torch._loop import Draws, Evaluation
 from rsbounds_torch.maps import SimplexMap, simplex_map
-from rsbounds_torch.sampling import Piece, Role, SampledCounts, checked_role
+from rsbounds_torch.sampling import Piece, SampledCounts
 
 if TYPE_CHECKING:
     from rsbounds import BoundedSamples
+    from rsbounds.streams import Role
 
 
 class NoisyModel:

@@ -9,7 +9,7 @@ import pytest
 
 import rsbounds
 from rsbounds.bounds.margin import MARGIN_METHODS
-from rsbounds.cli import main
+from rsbounds.commands import main
 
 ROWS = np.array([[990, 8, 2], [10, 985, 5], [400, 350, 250]])
 SELECT = np.array([[98, 2, 0], [1, 99, 0], [40, 35, 25]])
@@ -173,7 +173,10 @@ BAD_FILES = [
     ("class_0\tclass_0\n5\t5\n", "names column 'class_0' twice"),
     ("", "is empty"),
     ("class_0\tclass_1\n", "header only"),
-    ("class_0\tclass_1\tlabel\n5\t5\t7\n", r"top[0] is 7"),
+    (
+        "class_0\tclass_1\tlabel\n5\t5\t7\n",
+        "row 0, column 'label' is 7; allowed: a class from 0 to 1",
+    ),
 ]
 
 
@@ -264,8 +267,8 @@ def test_mean_of_a_table_and_of_arrays(tmp_path, capsys):
     x = np.random.default_rng(0).beta(9, 1, (2, 400))
     text = tmp_path / "scores.tsv"
     text.write_text("cat\tdog\n" + "\n".join(f"{a!r}\t{b!r}" for a, b in x.T.tolist()) + "\n")
-    np.save(tmp_path / "scores.npy", x)
-    np.savez(tmp_path / "scores.npz", samples=x, other=np.zeros(3))
+    np.save(tmp_path / "scores.npy", x.T)
+    np.savez(tmp_path / "scores.npz", samples=x.T, other=np.zeros(3))
     want = rsbounds.mean_bound(x, alpha=0.01, side="both", axis=1)
     for name in ("scores.tsv", "scores.npy", "scores.npz"):
         code, out, _ = run(
@@ -289,7 +292,7 @@ def test_mean_of_a_table_and_of_arrays(tmp_path, capsys):
 
 def test_mean_compares_methods(tmp_path, capsys):
     x = np.random.default_rng(0).beta(9, 1, (1, 400))
-    np.save(tmp_path / "scores.npy", x)
+    np.save(tmp_path / "scores.npy", x[0])
     code, out, _ = run(capsys, "mean", str(tmp_path / "scores.npy"), "--compare", "--json")
     assert code == 0
     rows = {row["method"]: row for row in json.loads(out)["rows"]}

@@ -19,13 +19,13 @@ ORDER = {
     "rsbounds": [
         "_version", "_text", "_registry", "_validate", "_types", "_parallel", "_numerics",
         "streams", "regions", "noises", "claims", "solvers", "bounds", "certificates",
-        "sequential", "sampling", "_files", "runs", "report", "testing", "commands", "_demo",
-        "cli", "__main__",
+        "sequential", "sampling", "_reading", "_files", "runs", "report", "testing", "_demo",
+        "commands", "__main__",
     ],
     "rsbounds_torch": [
-        "_device", "_philox", "sampling", "streams", "maps", "_modules", "_inputs", "_loop",
+        "_device", "sampling", "streams", "maps", "_modules", "_inputs", "_loop",
         "_probe", "_batch_size", "data", "_sampler", "model", "lipschitz", "optimizers", "training",
-        "distributed", "_demo", "commands", "cli", "__main__",
+        "distributed", "_demo", "commands", "__main__",
     ],
 }  # fmt: skip
 PUBLIC = """
@@ -40,7 +40,7 @@ soft_lipschitz soft_margin_bound softmax sparsemax
 
 
 # Only these may use the public names of a package, through `import rsbounds`.
-OUTERMOST = ("_demo", "commands", "cli", "__main__")
+OUTERMOST = ("_demo", "commands", "__main__")
 
 
 def files(root):

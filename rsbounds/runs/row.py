@@ -131,10 +131,10 @@ def decode(stored: Sequence[Any], num_classes: int | None) -> RunRow:
 
 def counts_of(text: str) -> NDArray[np.int64]:
     """The counts that a JSON list holds."""
-    values = json.loads(text)
-    if not isinstance(values, list) or any(type(value) is not int for value in values):
+    counts = np.array(json.loads(text))
+    if counts.ndim != 1 or counts.dtype != np.int64:
         raise ValueError(f"counts are {text!r}; allowed: a list of integers")
-    return np.array(values, dtype=np.int64)
+    return counts
 
 
 def check(row: RunRow, num_classes: int | None) -> None:
@@ -146,6 +146,7 @@ def check(row: RunRow, num_classes: int | None) -> None:
         raise ValueError(f"index is {row.index!r}; allowed: a whole number >= 0")
 
     def refuse(name: str, value: Any, allowed: str) -> None:
+        value = value.item() if isinstance(value, np.generic) else value
         raise ValueError(f"input {row.index}: {name} is {value!r}; allowed: {allowed}")
 
     for name, counts in (("select", select), ("estimate", estimate)):

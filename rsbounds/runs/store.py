@@ -10,6 +10,7 @@ the store is opened. This is protection against faults of machines, not against 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -18,7 +19,6 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -80,7 +80,7 @@ def versions() -> dict[str, str]:
     }
 
 
-@dataclass
+@dataclasses.dataclass
 class _Content:
     """Everything that a store holds."""
 
@@ -143,7 +143,7 @@ class RunStore:
         self.keep_empty = False
         self._lock: sqlite3.Connection | None = None
         self._database: sqlite3.Connection | None = None
-        self._made = False
+        self._made = self._ready = False
         if config is None:
             if not self.path.is_file():
                 raise ValueError(f"store is {str(path)!r}; allowed: a file that exists")
@@ -171,10 +171,7 @@ class RunStore:
         except sqlite3.Error as error:
             raise _explained(self.path, error) from None
         except _Damage as error:
-            raise ValueError(
-                f"store {str(self.path)!r} is damaged or not a run store ({error}); allowed: a "
-                "file as certify_dataset left it"
-            ) from None
+            raise _damaged(self.path, error) from None
 
     def _take(self, content: _Content) -> None:
         self.config, self.versions = content.config, content.versions
@@ -218,6 +215,7 @@ class RunStore:
         self._database.execute("PRAGMA journal_mode = WAL")
         # A finished input survives a power failure, not only a crash of the process.
         self._database.execute("PRAGMA synchronous = FULL")
+        self._ready = True
 
     def done(self) -> set[int]:
         """Indices of the finished inputs."""
@@ -289,8 +287,10 @@ class RunStore:
             count, total, rest = _seal(database)
             total += sum(int(values[-1], 16) for values in encoded)
             _set_seal(database, count + len(kept), total, rest)
-        for row, values in zip(kept, encoded, strict=True):
-            self._rows[int(row.index)] = decode(values, classes)
+        for row in kept:
+            # The caller may go on using its arrays.
+            own = {name: getattr(row, name).copy() for name in ("select", "estimate")}
+            self._rows[int(row.index)] = dataclasses.replace(row, **own)
 
     def _writer(self) -> sqlite3.Connection:
         if self._database is None:
@@ -328,11 +328,11 @@ class RunStore:
         run that was refused at its first input leaves nothing behind.
         """
         if self._database is not None:
-            # Where a reader is just there, or the disk is full, the next writer tidies up.
-            with contextlib.suppress(sqlite3.Error):
-                unused = self._database.execute("SELECT count(*) FROM inputs").fetchone()[0] == 0
-                self._made = self._made and unused
-                if self.format == FORMAT:
+            if self._ready:
+                # Where a reader is just there, or the disk is full, the next writer tidies up.
+                with contextlib.suppress(sqlite3.Error):
+                    count = self._database.execute("SELECT count(*) FROM inputs").fetchone()[0]
+                    self._made = self._made and count == 0
                     self._database.execute("PRAGMA journal_mode = DELETE")
             self._database.close()
             self._database = None
@@ -362,6 +362,22 @@ def _connect(address: str) -> sqlite3.Connection:
     return sqlite3.connect(address, uri=True, timeout=_PATIENCE, isolation_level=None)
 
 
+@contextlib.contextmanager
+def _as_damage() -> Iterator[None]:
+    """Whatever goes wrong with values that were read: they are not those that were written."""
+    try:
+        yield
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise _Damage(str(error) or type(error).__name__) from None
+
+
 def _content(path: Path, database: sqlite3.Connection) -> _Content:
     """Everything in the store, checked, from one moment."""
     database.execute("BEGIN")
@@ -371,46 +387,42 @@ def _content(path: Path, database: sqlite3.Connection) -> _Content:
             raise ValueError(
                 f"store {str(path)!r} is a database of another kind; allowed: a run store"
             )
-        held = dict(database.execute("SELECT key, value FROM run").fetchall())
-        form = json.loads(held["format"])
+        with _as_damage():
+            held = dict(database.execute("SELECT key, value FROM run").fetchall())
+            form = json.loads(held["format"])
+            config, made = json.loads(held["config"]), json.loads(held["versions"])
         if form not in (1, FORMAT):
             raise ValueError(
                 f"store {str(path)!r} has format {form}; allowed: 1 and {FORMAT} (made by a newer "
                 "version?)"
             )
-        config, made = json.loads(held["config"]), json.loads(held["versions"])
-        if form == FORMAT:
-            return _format2(database, config, made)
-        try:
-            rows = {row.index: row for row in format1.rows(database, config)}
-        except ValueError as error:
-            raise _Damage(str(error)) from None
-        return _Content(form, config, made, {}, rows)
-    except (KeyError, TypeError, AttributeError, OverflowError, json.JSONDecodeError) as error:
-        raise _Damage(f"{type(error).__name__}: {error}") from None
+        facts: dict[str, Any] = {}
+        with _as_damage():
+            if form == 1:
+                rows = list(format1.rows(database, config))
+            else:
+                facts, rows = _format2(database, config.get("num_classes"))
+        return _Content(form, config, made, facts, {row.index: row for row in rows})
     finally:
         if database.in_transaction:
             database.execute("ROLLBACK")
 
 
 def _format2(
-    database: sqlite3.Connection, config: dict[str, Any], made: dict[str, str]
-) -> _Content:
+    database: sqlite3.Connection, num_classes: int | None
+) -> tuple[dict[str, Any], list[RunRow]]:
+    """Facts and inputs, where the seal agrees with them."""
     facts = {key: json.loads(value) for key, value in database.execute("SELECT * FROM facts")}
     count, total, rest = _seal(database)
     if rest != _rest(database):
-        raise _Damage("its configuration or facts are not as they were written")
-    rows = {}
+        raise ValueError("its configuration or facts are not as they were written")
+    rows = []
     for values in database.execute(_SELECT):
-        try:
-            row = decode(values, config.get("num_classes"))
-        except (ValueError, TypeError, AttributeError, OverflowError) as error:
-            raise _Damage(str(error)) from None
-        rows[row.index] = row
+        rows.append(decode(values, num_classes))
         total -= int(values[-1], 16)
     if len(rows) != count or total % 2**128:
-        raise _Damage(f"it holds {len(rows)} whole inputs of the {count} that were written")
-    return _Content(FORMAT, config, made, facts, rows)
+        raise ValueError(f"it holds {len(rows)} whole inputs of the {count} that were written")
+    return facts, rows
 
 
 def _rest(database: sqlite3.Connection) -> str:
@@ -461,7 +473,7 @@ def _acquire(path: Path) -> sqlite3.Connection:
 
     An exclusive transaction on a file beside the store: the operating system drops it with the
     process, on every platform, and it keeps no reader out. The file is removed before the lock
-    is let go, so a lock that is held on a file of another name is nobody's.
+    is let go, so a lock on a file that is no longer there is nobody's.
     """
     name = Path(f"{path}.lock")
     while True:
@@ -473,19 +485,23 @@ def _acquire(path: Path) -> sqlite3.Connection:
             raise OSError(
                 f"store {str(path)!r} cannot be written to ({error.strerror}: {str(name)!r})"
             ) from None
+        failed = None
         try:
+            lock.execute("PRAGMA journal_mode = OFF")
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.Error as error:
-            lock.close()
-            if _kind(error) == "BUSY":
+            failed = error
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(before, name.stat()):
+                if failed is None:
+                    return lock
+                lock.close()
+                if _kind(failed) != "BUSY":
+                    raise _explained(path, failed)
                 raise ValueError(
                     f"store {str(path)!r} is being written to by another process; allowed: one "
                     "writer at a time"
-                ) from None
-            raise _explained(path, error) from None
-        with contextlib.suppress(OSError):
-            if os.path.samestat(before, name.stat()):
-                return lock
+                )
         lock.close()
 
 
@@ -516,9 +532,15 @@ def _explained(path: Path, error: sqlite3.Error) -> Exception:
         return OSError(f"{name} cannot be written to ({error}: a read-only folder or file?)")
     if kind in ("BUSY", "LOCKED"):
         return ValueError(f"{name} is in use by another program ({error})")
+    return _damaged(path, error)
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    # Errors of decoding go on with what they could not decode.
+    reason = str(error).split(" with text ")[0] or type(error).__name__
     return ValueError(
-        f"{name} is damaged or not a run store ({error}); allowed: a file as certify_dataset left "
-        "it"
+        f"store {str(path)!r} is damaged or not a run store ({reason}); allowed: a file as "
+        "certify_dataset left it"
     )
 
 
