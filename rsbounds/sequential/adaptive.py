@@ -13,7 +13,7 @@ from rsbounds._types import Certificates, MarginBound, Selection
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound, margin_method
 from rsbounds.noises import Noise
 from rsbounds.sequential._record import certificates
-from rsbounds.sequential.decide import checked_increments, checked_top
+from rsbounds.sequential.decide import checked_increments, checked_law, checked_top
 from rsbounds.sequential.looks import checked_looks, geometric_looks
 
 
@@ -73,11 +73,7 @@ class Adaptive:
         method: str | MarginMethod = "runner-up",
         **options: Any,
     ) -> None:
-        if not isinstance(noise, Noise):
-            raise ValueError(
-                f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)"
-            )
-        self.noise = noise
+        self.noise = checked_law(noise)
         self.alpha = _validate.alpha(alpha)
         self.looks = checked_looks(looks)
         _validate.unmasked("shares", shares)
@@ -103,6 +99,7 @@ class Adaptive:
         self._selection = top if isinstance(top, Selection) else None
         self.top = checked_top(top)
         rows = self.top.size
+        noise.check_rows(rows)
         self._counts: NDArray[np.int64] | None = None
         self._look = np.zeros(rows, dtype=np.int64)
         self._stopped = np.zeros(rows, dtype=bool)
@@ -193,12 +190,13 @@ class Adaptive:
     ) -> NDArray[np.bool_]:
         """Whether some later look is expected to gain enough."""
         worth = np.zeros(len(rows), dtype=bool)
-        now = self.noise.radius(best)
+        law = self.noise.at(rows)
+        now = law.radius(best)
         for later in range(look + 1, len(self.looks)):
             factor = self.looks[later] / self.looks[look]
             expected = np.floor(counts * factor + 0.5).astype(np.int64)
-            there = self.noise.radius(self._bound(expected, rows, later).lower)
-            worth |= there - now > self.gain * np.maximum(now, self.noise.radius(1.0))
+            there = law.radius(self._bound(expected, rows, later).lower)
+            worth |= there - now > self.gain * np.maximum(now, law.radius(1.0))
         return worth
 
     def certificates(self) -> Certificates:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -76,11 +77,7 @@ class Decide:
         prior: tuple[float, float] = (0.5, 0.5),
         limit: int | None = None,
     ) -> None:
-        if not isinstance(noise, Noise):
-            raise ValueError(
-                f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)"
-            )
-        self.noise = noise
+        self.noise = checked_law(noise)
         self.alpha = _validate.alpha(alpha)
         self.prior = checked_prior(prior)
         self.limit = (
@@ -91,18 +88,21 @@ class Decide:
         self._selection = top if isinstance(top, Selection) else None
         self.radius, self.top = checked_rows(radius, top)
         rows = self.radius.size
-        unit = noise.radius_per_margin
-        if not 1e-290 <= unit <= 1e290:
+        noise.check_rows(rows)
+        unit = np.broadcast_to(noise.radius_per_margin, (rows,))
+        usable = (unit >= 1e-290) & (unit <= 1e290)
+        if not usable.all():
             raise ValueError(
-                f"noise is {noise}, whose radius is {unit:g} for a margin of one; allowed: laws "
-                "with 1e-290 <= that radius <= 1e290"
+                f"noise is {noise}, whose radius is {unit[~usable][0]:g} for a margin of one; "
+                "allowed: laws with 1e-290 <= that radius <= 1e290"
             )
         with np.errstate(over="ignore"):
             half = self.radius / unit / 2
-        if (half < 1e-290).any():
+        small = (half < 1e-290) | (self.radius < 2e-290)
+        if small.any():
             raise ValueError(
-                f"radius is {self.radius[np.argmin(half)]:g} with {noise}; allowed: radii of at "
-                f"least {2e-290 * unit:g} there"
+                f"radius is {self.radius[small][0]:g} with {noise}; allowed: radii of at least "
+                f"{2e-290 * max(unit[small][0], 1.0):g} there"
             )
         # The certificate rounds down, so "yes" has to prove a shade more than r; "no" has to
         # refute a shade less.
@@ -209,6 +209,15 @@ def _thresholds(half: NDArray[np.float64], probit: bool) -> NDArray[np.float64]:
     p, q = (ndtr(half), ndtr(-half)) if probit else (0.5 + half, 0.5 - half)
     p = np.minimum(p * (1.0 + 1e-15), 1.0)
     return np.array([p, np.maximum(q * (1.0 + 1e-12), 1e-300)])
+
+
+def checked_law(noise: Any) -> Noise:
+    """A law whose radius is a multiple of the margin."""
+    if not isinstance(noise, Noise):
+        raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
+    if noise.curve_only:
+        raise ValueError(f"noise is {noise}; allowed: laws with a margin scale")
+    return noise
 
 
 def checked_rows(

@@ -132,11 +132,27 @@ def test_tiny_and_lopsided_radii():  # issue item 18
         assert test.certificates().radius[0] == pytest.approx(radius, rel=1e-12)
     for radius, law, message in [
         (1e-300, rsbounds.Gaussian(sigma=1.0), "radius is 1e-300 with gaussian"),
+        (1e-10, rsbounds.Gaussian(sigma=1e285), "radius is 1e-10 with gaussian"),
         (1e-10, rsbounds.Gaussian(sigma=1e-310), "noise is gaussian"),
         (1.0, rsbounds.Gaussian(sigma=1e300), "noise is gaussian"),
     ]:
         with pytest.raises(ValueError, match=message):
             rsbounds.Decide(radius, 0, noise=law)
+
+
+def test_one_law_for_each_row():
+    law = rsbounds.Gaussian(sigma=[0.25, 0.5])
+    test = rsbounds.Decide(0.4, [0, 0], noise=law)
+    run = rsbounds.Adaptive([0, 0], noise=law, looks=(1000, 10_000))
+    for rule_ in (test, run):
+        rule_.update([[900, 100], [900, 100]])
+    assert test.status.tolist() == ["no", "yes"]
+    assert run.n.tolist() == [1000, 1000]
+    radius = run.certificates().radius
+    assert radius[1] == pytest.approx(2 * radius[0], rel=1e-12)
+    for kind in (rsbounds.Decide, rsbounds.Adaptive):
+        with pytest.raises(ValueError, match="noise has parameters for 2 inputs; allowed"):
+            kind(*((0.4,) if kind is rsbounds.Decide else ()), [0, 0, 0], noise=law)
 
 
 @pytest.mark.parametrize("law", [rsbounds.Gaussian(sigma=0.5), rsbounds.Uniform(half_width=3.0)])
