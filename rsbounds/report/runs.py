@@ -131,7 +131,7 @@ def report_runs(
             draw = partial(plot_certified_accuracy, run.by_method, run.labels, title=title)
         elif all(run.labels is not None for run in runs.values()):
             own = {key: run.own for key, run in runs.items()}
-            labels = {key: run.labels for key, run in runs.items()}
+            labels: dict[str, Any] = {key: run.labels for key, run in runs.items()}
             draw = partial(plot_certified_accuracy, own, labels, title=name)
         else:
             continue
