@@ -94,6 +94,7 @@ class Adaptive:
         self._selection = top if isinstance(top, Selection) else None
         self.top = np.atleast_1d(np.asarray(top.top if isinstance(top, Selection) else top))
         rows = self.top.size
+        noise.check_rows(rows)
         self._counts: NDArray[np.int64] | None = None
         self._look = np.zeros(rows, dtype=np.int64)
         self._stopped = np.zeros(rows, dtype=bool)
@@ -184,12 +185,13 @@ class Adaptive:
     ) -> NDArray[np.bool_]:
         """Whether some later look is expected to gain enough."""
         worth = np.zeros(len(rows), dtype=bool)
-        now = self.noise.radius(best)
+        law = self.noise.at(rows)
+        now = law.radius(best)
         for later in range(look + 1, len(self.looks)):
             factor = self.looks[later] / self.looks[look]
             expected = np.floor(counts * factor + 0.5).astype(np.int64)
-            there = self.noise.radius(self._bound(expected, rows, later).lower)
-            worth |= there - now > self.gain * np.maximum(now, self.noise.radius(1.0))
+            there = law.radius(self._bound(expected, rows, later).lower)
+            worth |= there - now > self.gain * np.maximum(now, law.radius(1.0))
         return worth
 
     def certificates(self) -> Certificates:

@@ -93,6 +93,7 @@ class Decide:
         if not ((self.radius > 0) & np.isfinite(self.radius)).all():
             raise ValueError(f"radius is {radius!r}; allowed: finite numbers > 0")
         rows = self.radius.size
+        noise.check_rows(rows)
         self.top = np.broadcast_to(self.top, (rows,))
         half = self.radius / noise.radius_per_margin / 2
         # The certificate rounds down, so "yes" has to prove a shade more than r.
