@@ -56,7 +56,7 @@ class Lipschitz(Noise):
     tight: ClassVar[bool] = False
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"constant": 2.0, "noise": Gaussian(0.25)},
-        {"constant": (2.0, 3.0), "noise": Uniform((0.5, 2.0))},
+        {"constant": (2.0, 3.0), "noise": Uniform(np.array([0.5, 2.0]))},
     )
 
     def __post_init__(self) -> None:
