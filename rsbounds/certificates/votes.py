@@ -52,14 +52,19 @@ def certify_votes(
     lower = np.full(len(good), -1.0 if noise.scale == "linear" else -np.inf)
     solved = np.ones(len(good), dtype=bool)
     top = np.where(select.any(axis=1), select.argmax(axis=1), NO_CLASS)
+    # What a law without a margin scale takes its radius from; nothing is known of a bad row.
+    details = {"p_a_lower": np.zeros(len(good)), "p_b_upper": np.ones(len(good))}
     if good.any():
         bound = margin_lower_bound(
             estimate[good], select_top(select[good]), alpha=level, scale=noise.scale, method=chosen
         )
         lower[good], solved[good] = bound.lower, bound.solved
+        details = {key: values for key, values in details.items() if key in bound.details}
+        for key, values in details.items():
+            values[good] = bound.details[key]
     n = estimate.sum(axis=1)
     bound = MarginBound(
-        lower, top, n, level, noise.scale, chosen.name, chosen.guarantee, solved,
-        options=plain_options(chosen),
+        lower, top, n, level, noise.scale, chosen.name, chosen.guarantee, solved, details,
+        plain_options(chosen),
     )  # fmt: skip
     return ball(bound, noise, content_hash(estimate))
