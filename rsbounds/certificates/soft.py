@@ -113,8 +113,8 @@ def soft_margin_bound(
 def _score_table(scores: ArrayLike | BoundedSamples) -> NDArray[np.float64]:
     if isinstance(scores, BoundedSamples) and tuple(scores.support) != (0.0, 1.0):
         raise ValueError(f"scores has support {scores.support}; allowed: (0, 1)")
-    _validate.unmasked("scores", scores.values if isinstance(scores, BoundedSamples) else scores)
-    values = np.asarray(scores)
+    given = scores.values if isinstance(scores, BoundedSamples) else scores
+    values = _validate.array("scores", given)
     if values.ndim == 2:
         values = values[None]
     if values.ndim != 3 or values.shape[2] < 2 or values.shape[1] < 2:
@@ -122,7 +122,7 @@ def _score_table(scores: ArrayLike | BoundedSamples) -> NDArray[np.float64]:
             f"scores has shape {np.shape(scores)}; allowed: (n, K) or (B, n, K) with n >= 2 "
             "draws of K >= 2 classes"
         )
-    flat = checked_samples(values.reshape(-1, values.shape[2]), (0.0, 1.0), "scores")
+    flat, _ = checked_samples(values.reshape(-1, values.shape[2]), (0.0, 1.0), "scores")
     return flat.reshape(values.shape)
 
 
