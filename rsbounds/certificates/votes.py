@@ -51,12 +51,19 @@ def certify_votes(
     lower = np.full(len(good), -1.0 if noise.scale == "linear" else -np.inf)
     proved = np.ones(len(good), dtype=bool)
     top = np.where(select.any(axis=1), select.argmax(axis=1), -1)
+    # What a law without a margin scale takes its radius from; nothing is known of a bad row.
+    details = {"p_a_lower": np.zeros(len(good)), "p_b_upper": np.ones(len(good))}
     if good.any():
         bound = margin_lower_bound(
             estimate[good], select_top(select[good]), alpha=level, scale=noise.scale, method=chosen
         )
         lower[good], proved[good] = bound.lower, bound.certified
+        details = {key: values for key, values in details.items() if key in bound.details}
+        for key, values in details.items():
+            values[good] = bound.details[key]
     n = estimate.sum(axis=1)
+    guarantee = chosen.guarantee
     return ball(
-        MarginBound(lower, top, n, level, noise.scale, chosen.name, chosen.guarantee, proved), noise
+        MarginBound(lower, top, n, level, noise.scale, chosen.name, guarantee, proved, details),
+        noise,
     )
