@@ -56,7 +56,7 @@ class RunReport:
                 line["run"], line["method"], line["guarantee"], str(line["inputs"]),
                 str(line["abstained"]), str(line["invalid"]), _text.down(line["mean_radius"], 5),
                 "-" if line["acr"] is None else _text.down(line["acr"], 5),
-                *(_text.down(share, 3) for share in line["accuracy"]),
+                *(_text.share(share, line["inputs"]) for share in line["accuracy"]),
             ]
             for line in self.lines
         ]  # fmt: skip
