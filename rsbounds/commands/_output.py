@@ -67,7 +67,7 @@ def checked_output(
     """The file to write, refused before the work begins where it must not be written."""
     if path is None:
         return None
-    if Path(path).suffix not in endings:
+    if Path(path).suffix not in endings or path.endswith("/"):
         raise ValueError(f"{name} is {path!r}; allowed endings: {', '.join(endings)}")
     read = [file for file in inputs if file != "-"]
     return _text.check_output(path, read, force=given.force, name=name)
