@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,11 +13,14 @@ from rsbounds._types import MarginBound, Scale
 from rsbounds.noises._base import Noise, positive_array
 from rsbounds.regions import CrossPolytope, Ellipsoid, Region
 
+#: Numbers of the input's shape: too many to be spelled on a command line.
+Axes: TypeAlias = NDArray[np.float64]
+
 
 class _Diagonal(Noise):
     """What the two laws share: axes times a base draw."""
 
-    axes: NDArray[np.float64]
+    axes: Axes
     batched: bool
 
     def __post_init__(self) -> None:
@@ -84,7 +87,7 @@ class DiagonalGaussian(_Diagonal):
     (array([[0.404, 1.617]]), array([0.808]))
     """
 
-    axes: NDArray[np.float64]
+    axes: Axes
     batched: bool = False
 
     name: ClassVar[str] = "diagonal-gaussian"
@@ -134,7 +137,7 @@ class DiagonalUniform(_Diagonal):
     array([[0.1, 0.4]])
     """
 
-    axes: NDArray[np.float64]
+    axes: Axes
     batched: bool = False
 
     name: ClassVar[str] = "diagonal-uniform"
