@@ -217,11 +217,11 @@ def compare(
         at = np.atleast_1d(np.asarray(radii, dtype=np.float64))
 
     def row(label: str, result: Certificates, took: float) -> ComparisonRow:
-        known = result.top if labels is None else labels
+        known = result.candidate if labels is None else labels
         return ComparisonRow(
             method=label,
             guarantee=result.guarantee,
-            certified=float((~result.abstained).mean()),
+            certified=float(result.certified.mean()),
             mean_radius=float(result.radius.mean()),
             acr=None if labels is None else average_certified_radius(result, labels),
             accuracy=tuple(certified_accuracy(result, known, at).tolist()),
@@ -229,7 +229,9 @@ def compare(
         )
 
     rows = sorted((row(*entry) for entry in timed), key=lambda r: -r.mean_radius)
-    limit = ball(likelihood_limit(table, timed[0][1].top, alpha=alpha, scale=noise.scale), noise)
+    limit = ball(
+        likelihood_limit(table, timed[0][1].candidate, alpha=alpha, scale=noise.scale), noise
+    )
     certificates = {label: result for label, result, _ in timed}
     return Comparison(
         tuple(rows),

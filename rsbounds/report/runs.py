@@ -180,7 +180,7 @@ def _read(path: str | os.PathLike[str], kinds: Mapping[str, type[MarginMethod]])
 
 def _line(name: str, run: _Run, method: str, at: NDArray[np.float64]) -> dict[str, Any]:
     result, known = run.by_method[method], run.labels
-    truth = result.top if known is None else known
+    truth = result.candidate if known is None else known
     return {
         "run": name,
         "method": method,
