@@ -283,7 +283,9 @@ def _voted(subject: Subject, plan: RunPlan, items: list[Item]) -> list[_Votes | 
         method=plan.bound(),
     )
     return [
-        _Votes(item, select[j], estimate[j], int(invalid[j]), int(result.top[j]),
+        _Votes(item, select[j], estimate[j], int(invalid[j]),
+               # A store keeps -1 where there was no class to put to the test.
+               max(-1, int(result.candidate[j])),
                float(result.radius[j]), bool(result.abstained[j]))
         for j, item in enumerate(items)
     ]  # fmt: skip
