@@ -30,7 +30,7 @@ def net(activation=torch.nn.ReLU, seed=0):
 
 def certify(store, model, data=DATA, indices=None, seed=None, options=None, **settings):
     classifier = rsbounds_torch.SmoothedClassifier(
-        model, num_classes=3, noise=LAW, batch_size=100, **settings
+        model, num_classes=3, noise=LAW, **{"batch_size": 100, **settings}
     )
     return rsbounds_torch.certify_dataset(
         classifier, data, store=store, n=200, n0=50, seed=seed, indices=indices, progress=False,
@@ -116,11 +116,11 @@ def test_quantised_layers_have_fingerprints_of_their_own(tmp_path):
     one, other = quantised(0), quantised(1)
     assert fingerprint(one) != fingerprint(other)
     assert fingerprint(one) == fingerprint(quantised(0))
-    certify(tmp_path / "run.sqlite", one, indices=[0])
-    with pytest.raises(ValueError, match="was made with model = "):
-        certify(tmp_path / "run.sqlite", other)
-    with pytest.raises(ValueError, match="was made with model = "):
-        certify(tmp_path / "run.sqlite", net())
+    # They scale by the batch, so an input must be alone in it.
+    certify(tmp_path / "run.sqlite", one, indices=[0], batch_size=1)
+    for another in (other, net()):
+        with pytest.raises(ValueError, match="was made with model = "):
+            certify(tmp_path / "run.sqlite", another, batch_size=1)
 
 
 def test_another_machine_s_rounding_is_the_same_model(tmp_path):
