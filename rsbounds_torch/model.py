@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 import rsbounds
 from rsbounds import _validate
 from rsbounds._parallel import Progress
+from rsbounds._types import content_hash
 from rsbounds.bounds.margin import MarginMethod, margin_method
 from rsbounds.certificates import certify_votes
 from rsbounds_torch._inputs import Inputs, chosen_seed, stream_numbers
@@ -295,9 +296,10 @@ class SmoothedClassifier(NoisyModel):
             for f in dataclasses.fields(rows[0])
             if isinstance(getattr(rows[0], f.name), np.ndarray)
         }
-        joined["abstained"] = joined["abstained"] | bad
         joined["radius"] = np.where(bad, 0.0, joined["radius"])
-        return dataclasses.replace(rows[0], **{**joined, "index": np.array(streams)})
+        joined["index"] = np.array(streams)
+        hashes = np.array([list(bytes.fromhex(row.input_hash or "")) for row in rows])
+        return dataclasses.replace(rows[0], **joined, input_hash=content_hash(hashes))
 
     def decide(
         self,

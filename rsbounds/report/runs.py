@@ -56,7 +56,7 @@ class RunReport:
                 line["run"], line["method"], line["guarantee"], str(line["inputs"]),
                 str(line["abstained"]), str(line["invalid"]), _text.down(line["mean_radius"], 5),
                 "-" if line["acr"] is None else _text.down(line["acr"], 5),
-                *(_text.down(share, 3) for share in line["accuracy"]),
+                *(_text.share(share, line["inputs"]) for share in line["accuracy"]),
             ]
             for line in self.lines
         ]  # fmt: skip
@@ -180,7 +180,7 @@ def _read(path: str | os.PathLike[str], kinds: Mapping[str, type[MarginMethod]])
 
 def _line(name: str, run: _Run, method: str, at: NDArray[np.float64]) -> dict[str, Any]:
     result, known = run.by_method[method], run.labels
-    truth = result.top if known is None else known
+    truth = result.candidate if known is None else known
     return {
         "run": name,
         "method": method,

@@ -28,7 +28,7 @@ def _records(store: RunStore, certificates: Certificates) -> Iterator[dict[str, 
     version = store.versions["rsbounds"]
     for row, certificate in zip(store.rows(), certificates, strict=True):
         # An abstention has no class; the published logs have a number for it.
-        top = None if certificate.abstained else certificate.top
+        top = certificate.top
         values = (
             row.index, row.label, -1 if top is None else top, certificate.radius,
             None if row.label is None else int(top == row.label), row.seconds, row.index, top,
