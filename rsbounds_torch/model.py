@@ -32,15 +32,18 @@ class SmoothedClassifier(NoisyModel):
     """A model that answers under noise, and what can be certified of it.
 
     Noise is added to the raw input, before ``preprocess``; radii are in raw input units. The
-    model is evaluated in eval mode without gradients, and is left in the mode it was in. No
-    method touches the global random state: a model that draws random numbers itself finds them
-    seeded by (seed, role, input).
+    model is evaluated in eval mode without gradients and is left in the mode it was in, with
+    the modules inside functions (`modules`), and from several threads at once. For each new
+    shape of input a few noisy rows are evaluated first: a model whose answer to an input
+    depends on the rest of its batch, or does not repeat, is refused. The global random state
+    is left as it was.
 
     Parameters
     ----------
     model : callable
         A `torch.nn.Module` or function: a batch (m, ...) to (m, K) logits or probabilities,
-        each row from its own input alone. It is not moved: it must be on ``device``.
+        each row from its own input alone (or give ``batch_size=1``). It is not moved: it must
+        be on ``device``.
     num_classes : int
         K >= 2.
     noise : Noise
@@ -61,6 +64,10 @@ class SmoothedClassifier(NoisyModel):
         Evaluate under `torch.autocast` in that type, such as ``torch.bfloat16``.
     compile : bool
         Evaluate ``torch.compile(model)``; the last batch is then filled up to full size.
+    stochastic : bool
+        The model is meant to draw random numbers. Each draw is then a forward pass of its own,
+        many times slower than in batches, with torch's, numpy's and Python's global random
+        numbers seeded by (seed, role, input, draw), one thread at a time.
 
     Notes
     -----
