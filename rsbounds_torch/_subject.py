@@ -39,7 +39,10 @@ class ModelSubject:
         n: int,
         draws: tuple[int, int] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        counts = self.classifier.sample_counts(
+        classifier = self.classifier
+        if classifier.noise.batch_shape:
+            classifier = classifier.under(classifier.noise.at(list(indices)))
+        counts = classifier.sample_counts(
             self._given(inputs), n=n, role=role, seed=self._seed, index=list(indices), draws=draws,
             progress=False,
         )  # fmt: skip

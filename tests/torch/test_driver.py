@@ -150,6 +150,23 @@ def test_indices_are_checked(tmp_path, indices, message):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_each_input_may_have_its_own_law(tmp_path):
+    law = rsbounds.Gaussian(np.linspace(0.2, 0.8, 7))
+    model = net()
+    classifier = rsbounds_torch.SmoothedClassifier(model, num_classes=3, noise=law, batch_size=100)
+    for name, indices in (("part", [5, 2]), ("whole", None)):
+        rsbounds_torch.certify_dataset(
+            classifier, DATA, store=tmp_path / name, n=200, n0=50, seed=1, indices=indices,
+            progress=False,
+        )  # fmt: skip
+    assert plain(tmp_path / "part") == [plain(tmp_path / "whole")[i] for i in (2, 5)]
+    with RunStore(tmp_path / "whole") as store:
+        assert [row.law["sigma"] for row in store.rows()] == law.sigma.tolist()
+    alone = rsbounds_torch.SmoothedClassifier(model, num_classes=3, noise=law[4], batch_size=100)
+    counts = alone.sample_counts(X[4], n=200, seed=1, index=[4])
+    assert plain(tmp_path / "whole")[4][4] == counts.values[0].tolist()
+
+
 # -- section B, item 10: one failing input does not stop a run ---------------------------------
 
 
