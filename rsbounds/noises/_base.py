@@ -27,10 +27,8 @@ share has moved by so much. It has four parts, each with a default that follows 
 from __future__ import annotations
 
 import abc
-import base64
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -38,9 +36,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
-from rsbounds import _validate
 from rsbounds._registry import Registry
 from rsbounds._types import MarginBound, Scale
+from rsbounds.noises._parameters import decoded, encoded, like, words
 from rsbounds.regions import Ball, Region
 
 NOISES: Registry[type[Noise]] = Registry("noise", "rsbounds.noises")
@@ -172,7 +170,7 @@ class Noise(abc.ABC):
         return hash(self._identity())
 
     def __str__(self) -> str:
-        given = (f"{key}={_words(value)}" for key, value in self._values().items())
+        given = (f"{key}={words(value)}" for key, value in self._values().items())
         return f"{self.name}({', '.join(given)})"
 
     # -- draws ---------------------------------------------------------------------------
@@ -474,58 +472,12 @@ def _bisected(
     return low
 
 
-def like(values: Any, base: Any) -> Any:
-    """Numbers of a law as an array or tensor of ``base``'s library, type and device."""
-    if hasattr(base, "new_tensor"):
-        return base.new_tensor(np.asarray(values).tolist())
-    return np.asarray(values, dtype=base.dtype)
-
-
-def namespace(base: Any) -> Any:
-    """The library of a base draw: numpy or torch, for the functions that they share."""
-    return sys.modules[type(base).__module__.partition(".")[0]]
-
-
-def parameter(name: str, value: Any) -> float | NDArray[np.float64]:
-    """A number above zero, or a (B,) read-only array of them: one for each input."""
-    if np.ndim(value) == 0:
-        return _validate.positive(name, value)
-    return positive_array(name, value, 1)
-
-
-def positive_array(name: str, value: Any, ndim: int | None = None) -> NDArray[np.float64]:
-    """A read-only array of finite numbers above zero."""
-    allowed = "finite numbers > 0"
-    if ndim == 1:
-        allowed = "a finite number > 0, or one for each input in a flat list"
-    _validate.unmasked(name, value)
-    array = np.asarray(value)
-    if array.dtype.kind not in "iuf" or array.size == 0 or ndim not in (None, array.ndim):
-        raise ValueError(f"{name} is {value!r}; allowed: {allowed}")
-    numbers = np.array(array, dtype=np.float64)
-    bad = ~((numbers > 0) & np.isfinite(numbers))
-    if bad.any():
-        where = [int(i) for i in np.argwhere(bad)[0]]
-        raise ValueError(f"{name}{where} is {numbers[tuple(where)]}; allowed: {allowed}")
-    numbers.flags.writeable = False
-    return numbers
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, Noise):
         return value.to_dict()
     if isinstance(value, np.ndarray):
-        raw = np.ascontiguousarray(value, dtype="<f8").tobytes()
-        return {"float64": base64.b64encode(raw).decode("ascii"), "shape": list(value.shape)}
+        return encoded(value)
     return value
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        low, high = float(value.min()), float(value.max())
-        return f"{low:g}..{high:g} of shape {value.shape}"
-    # All digits: the text names the law in certificates and files.
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _from_plain(key: str, value: Any) -> Any:
@@ -534,8 +486,7 @@ def _from_plain(key: str, value: Any) -> Any:
     if "name" in value:
         return noise_from_dict(value)
     try:
-        raw = base64.b64decode(value["float64"], validate=True)
-        return np.frombuffer(raw, dtype="<f8").reshape(value["shape"]).astype(np.float64)
+        return decoded(value)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"noise has {key} that is no array ({error}); allowed: a law's dictionary"
