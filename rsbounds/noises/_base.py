@@ -38,6 +38,7 @@ from scipy.special import ndtr, ndtri
 
 from rsbounds._registry import Registry
 from rsbounds._types import MarginBound, Scale
+from rsbounds.noises._curve import inverse, radius_of_pair
 from rsbounds.noises._parameters import decoded, encoded, like, words
 from rsbounds.regions import Ball, Region
 
@@ -306,15 +307,7 @@ class Noise(abc.ABC):
         -------
         ndarray
         """
-        distance, level = np.broadcast_arrays(
-            np.asarray(r, dtype=np.float64), np.asarray(c, dtype=np.float64)
-        )
-
-        def inside(b: NDArray[np.float64]) -> NDArray[np.bool_]:
-            return self.roc(distance, b) <= level - _ROC_ERROR
-
-        shape = np.shape(self.roc(distance, level))
-        return _bisected(inside, np.zeros(shape), np.ones(shape))
+        return inverse(self.roc, r, c)
 
     def radius(self, margin: ArrayLike) -> NDArray[np.float64]:
         """Certified radius for lower bounds on the margin; 0 where the margin is not above 0.
@@ -382,19 +375,7 @@ class Noise(abc.ABC):
         if low.ndim:
             self.check_rows(low.shape[0])
 
-        def inside(r: NDArray[np.float64]) -> NDArray[np.bool_]:
-            return self.roc(r, 1.0 - low) + self.roc(r, high) < 1.0 - _ROC_ERROR
-
-        start = np.zeros(np.broadcast_shapes(low.shape, self.batch_shape))
-        far = np.ones_like(start)
-        # Radii beyond 2^60 units are cut there.
-        for _ in range(60):
-            further = inside(far)
-            if not further.any():
-                break
-            far = np.where(further, 2.0 * far, far)
-        near = _bisected(inside, start, far)
-        return np.where(inside(near), near, 0.0)
+        return radius_of_pair(self.roc, low, high, self.batch_shape)
 
     def certified_radius(self, bound: MarginBound) -> NDArray[np.float64]:
         """(B,) radii that a margin bound on ``scale`` certifies, rounded down.
@@ -453,23 +434,6 @@ class Noise(abc.ABC):
         if isinstance(bound, MarginBound):
             return self.certified_radius(bound)
         return self.radius(np.atleast_1d(np.asarray(bound, dtype=np.float64)))
-
-
-#: Error allowed for in what `Noise.roc` returns.
-_ROC_ERROR = 1e-14
-
-
-def _bisected(
-    inside: Any, low: NDArray[np.float64], high: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The end of where ``inside`` holds, from below: it holds at the result, or at ``low``."""
-    for _ in range(200):
-        middle = 0.5 * (low + high)
-        if ((middle <= low) | (middle >= high)).all():
-            break
-        holds = inside(middle)
-        low, high = np.where(holds, middle, low), np.where(holds, high, middle)
-    return low
 
 
 def _plain(value: Any) -> Any:
