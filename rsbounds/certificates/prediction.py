@@ -78,8 +78,10 @@ def predict(counts: ArrayLike, *, alpha: float = 0.001) -> Predictions:
     --------
     >>> import rsbounds
     >>> answers = rsbounds.predict([[80, 15, 5], [51, 49, 0]], alpha=0.001)
-    >>> answers.top, answers.abstained
+    >>> answers.candidate, answers.abstained
     (array([0, 0]), array([False,  True]))
+    >>> (answers.top == [0, 0]).mean()  # an abstention equals no label
+    np.float64(0.5)
     """
     from rsbounds.certificates._predict_kernel import two_sided_p_values
 

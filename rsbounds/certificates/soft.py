@@ -10,7 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
 from rsbounds._numerics import EPS, margin_down
-from rsbounds._types import BoundedSamples, Certificates, MarginBound, Scale, Selection
+from rsbounds._types import (
+    BoundedSamples,
+    Certificates,
+    MarginBound,
+    Scale,
+    Selection,
+    content_hash,
+    plain_options,
+)
 from rsbounds.bounds.mean import MeanMethod, mean_bound, mean_method
 from rsbounds.bounds.mean._base import checked_samples
 from rsbounds.certificates.ball import ball
@@ -107,6 +115,7 @@ def soft_margin_bound(
         chosen.guarantee,
         np.ones(inputs, dtype=bool),
         {"runner_up": runner_up},
+        {"pair": pair, "share": fraction, **plain_options(chosen)},
     )
 
 
@@ -220,4 +229,4 @@ def certify_soft(
         method=method,
         **options,
     )
-    return ball(bound, noise)
+    return ball(bound, noise, content_hash(np.asarray(scores), "<f8"))

@@ -68,6 +68,8 @@ class Noise(abc.ABC):
     tight: ClassVar[bool] = True
     #: `transform` can be differentiated in the parameters.
     has_rsample: ClassVar[bool] = True
+    #: Parameters that tests build the law with; at least one set where it is registered.
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -87,6 +89,11 @@ class Noise(abc.ABC):
     def batch_shape(self) -> tuple[int, ...]:
         """Empty, or (B,) where each of B inputs has parameters of its own."""
         return ()
+
+    @property
+    def event_shape(self) -> tuple[int, ...] | None:
+        """Shape of the inputs that the parameters are for; None where any will do."""
+        return None
 
     def __len__(self) -> int:
         if not self.batch_shape:
@@ -266,7 +273,7 @@ class Noise(abc.ABC):
     @property
     def radius_per_margin(self) -> float | NDArray[np.float64]:
         """Radius for a margin of one: a number, or one for each input."""
-        raise NotImplementedError(f"{self.name} has no margin scale, or does not say its unit")
+        raise ValueError(f"noise is {self.name}; allowed: a law with a margin scale")
 
     def roc(self, r: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
         """Largest probability at distance ``r`` of a set that has probability ``b`` at x.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -45,6 +46,10 @@ class Gaussian(Noise):
     name: ClassVar[str] = "gaussian"
     scale: ClassVar[Scale] = "probit"
     norm: ClassVar[str] = "l2"
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"sigma": 0.25},
+        {"sigma": (0.25, 1.0, 3.0)},
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", parameter("sigma", self.sigma))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
-from rsbounds._types import Certificates, MarginBound, Selection
+from rsbounds._types import Certificates, MarginBound, Selection, plain_options
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound, margin_method
 from rsbounds.noises import Noise
 from rsbounds.sequential._record import certificates
@@ -163,7 +163,7 @@ class Adaptive:
             bound = self._bound(sums[here], here, int(level))
             better = bound.lower > best[here]
             best[here] = np.where(better, bound.lower, best[here])
-            proven[here] = np.where(better, bound.certified, proven[here])
+            proven[here] = np.where(better, bound.solved, proven[here])
             stopped[here] = ~self._worth(sums[here], here, int(level), best[here])
         look[rows] += 1
         self._counts, self._look, self._stopped = sums, look, stopped
@@ -209,5 +209,7 @@ class Adaptive:
             alpha=self.alpha,
             method=f"adaptive {self.method.name}",
             guarantee=self.method.guarantee,
-            certified=self._proven.copy(),
+            solved=self._proven.copy(),
+            options=plain_options(self.method),
+            votes=np.zeros((0, 0), dtype=np.int64) if self._counts is None else self._counts,
         )

@@ -194,7 +194,9 @@ class Decide:
             alpha=self.alpha,
             method="decide",
             guarantee="proven",
-            certified=np.ones(len(self), dtype=bool),
+            solved=np.ones(len(self), dtype=bool),
+            options={"prior": list(self.prior), "limit": self.limit},
+            votes=np.column_stack([self._successes, self._n]),
         )
 
 

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsbounds import _validate
 from rsbounds._parallel import map_rows
 from rsbounds._registry import Registry
-from rsbounds._types import Guarantee, MarginBound, Scale, Selection
+from rsbounds._types import Guarantee, MarginBound, Scale, Selection, plain_options
 from rsbounds.claims import Claim, Top, checked_claim
 
 MARGIN_METHODS: Registry[type[MarginMethod]] = Registry("method", "rsbounds.margin_bounds")
@@ -117,7 +117,8 @@ class MarginMethod(abc.ABC):
         Returns
         -------
         mapping of str to (b,) arrays
-            ``lower``, and optionally ``certified`` (bool) and any further details.
+            ``lower``, and optionally ``solved`` (bool, False where an inner solver could not
+            prove its answer) and any further details.
         """
 
 
@@ -229,7 +230,8 @@ def margin_lower_bound(
 
     joined = map_rows(work, len(table), chunk=chosen.chunk, label=chosen.name, progress=progress)
     lower, n = joined.pop("lower"), joined.pop("n")
-    certified = joined.pop("certified", np.ones(len(lower), dtype=bool))
+    solved = joined.pop("solved", np.ones(len(lower), dtype=bool))
     return MarginBound(
-        lower, claim.classes, n, level, scale, chosen.name, chosen.guarantee, certified, joined
-    )
+        lower, claim.classes, n, level, scale, chosen.name, chosen.guarantee, solved, joined,
+        plain_options(chosen),
+    )  # fmt: skip
