@@ -102,8 +102,8 @@ class MarginMethod(abc.ABC):
 
     @property
     def guarantee(self) -> Guarantee:
-        """Whether the returned bound is proven with these options."""
-        return "proven"
+        """Whether the returned bound is proven with these options; every method declares it."""
+        return "none"
 
     @abc.abstractmethod
     def rows(self, problem: Problem) -> Mapping[str, NDArray[Any]]:
@@ -120,6 +120,9 @@ class MarginMethod(abc.ABC):
             ``lower``, and optionally ``solved`` (bool, False where an inner solver could not
             prove its answer) and any further details.
         """
+
+
+MARGIN_METHODS.require(MarginMethod, "name", "source", "cost", "choose", "guarantee")
 
 
 def margin_method(method: str | MarginMethod, options: Mapping[str, Any]) -> MarginMethod:
