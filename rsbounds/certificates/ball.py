@@ -57,7 +57,8 @@ def certify(
     With probability at least ``1 - alpha`` over the draws, for each row on its own, no
     perturbation smaller than ``radius`` in the law's norm changes the smoothed classifier's
     answer ``top`` (the margin method's theorem together with the noise law's, which the
-    result names). The default method is proven.
+    result names). The default method is proven. Votes are taken as votes under the law itself;
+    what the rounding of x + noise can do to them is in `rsbounds.sampling`.
 
     Parameters
     ----------
