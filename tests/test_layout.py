@@ -23,7 +23,7 @@ ORDER = {
         "commands", "__main__",
     ],
     "rsbounds_torch": [
-        "_device", "sampling", "streams", "maps", "_modules", "_inputs", "_loop",
+        "_device", "sampling", "streams", "maps", "_modules", "_random", "_inputs", "_loop",
         "_probe", "_batch_size", "data", "_sampler", "model", "lipschitz", "optimizers", "training",
         "distributed", "_demo", "commands", "__main__",
     ],
