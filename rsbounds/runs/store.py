@@ -287,10 +287,35 @@ class RunStore:
             count, total, rest = _seal(database)
             total += sum(int(values[-1], 16) for values in encoded)
             _set_seal(database, count + len(kept), total, rest)
-        for row in kept:
-            # The caller may go on using its arrays.
-            own = {name: getattr(row, name).copy() for name in ("select", "estimate")}
+        for row, values in zip(kept, encoded, strict=True):
+            # The caller may go on using its arrays and mappings.
+            text = dict(zip(COLUMNS, values, strict=False))
+            own: dict[str, Any] = {"error": text["error"]}
+            own |= {name: getattr(row, name).copy() for name in ("select", "estimate")}
+            own |= {name: json.loads(text[name]) for name in ("options", "law")}
             self._rows[int(row.index)] = dataclasses.replace(row, **own)
+
+    def forget(self, indices: Iterable[int]) -> None:
+        """Take inputs out again, in one transaction; those that are not there are no error.
+
+        Raises
+        ------
+        ValueError
+            The store is open for reading.
+        OSError
+            The disk is full or fails; the store holds what it held before.
+        """
+        gone = [index for index in indices if index in self._rows]
+        if not gone:
+            return
+        classes = self.config.get("num_classes")
+        with self._transaction(f"the removal of {len(gone)} inputs") as database:
+            database.executemany("DELETE FROM inputs WHERE idx = ?", [(index,) for index in gone])
+            count, total, rest = _seal(database)
+            total -= sum(int(encode(self._rows[index], classes)[-1], 16) for index in gone)
+            _set_seal(database, count - len(gone), total, rest)
+        for index in gone:
+            del self._rows[index]
 
     def _writer(self) -> sqlite3.Connection:
         if self._database is None:

@@ -26,7 +26,6 @@ from rsbounds.bounds.margin import margin_lower_bound
 from rsbounds.noises import Noise
 from rsbounds.streams import Purpose
 from rsbounds_torch._sampler import NoisyModel
-from rsbounds_torch.sampling import Piece
 
 OPTIMIZERS: Registry[type[NoiseOptimizer[Any]]] = Registry("method", "rsbounds.optimizers")
 
@@ -68,10 +67,9 @@ class NoiseProblem:
 
     def votes(self, law: Noise, draws: int, role: Purpose = "optimize") -> NDArray[np.int64]:
         """(B, K) votes under the law; the same draws whatever the law is."""
-        return self.model.votes_under(
-            law, self.x, [Piece(row, 0, draws) for row in range(len(self))],
-            seed=self.seed, role=role, streams=self.streams,
-        )  # fmt: skip
+        return self.model.under(law).votes_on(
+            self.x, draws, seed=self.seed, role=role, streams=self.streams
+        )
 
     def value(self, law: Noise, draws: int, role: Purpose = "optimize") -> NDArray[np.float64]:
         """(B,) radius of the ball with the volume of the region that the law would certify.

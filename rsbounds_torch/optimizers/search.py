@@ -12,7 +12,6 @@ from rsbounds import _validate
 from rsbounds.noises import Noise
 from rsbounds_torch.optimizers._base import NoiseOptimizer, NoiseProblem
 
-
 #: No scale further from its start than a factor of about 3,000 is tried.
 _WIDEST = 8.0
 
