@@ -11,30 +11,34 @@ from typing import Any
 import numpy as np
 
 from rsbounds import _text
-from rsbounds._types import Certificates
+from rsbounds._types import Certificates, content_hash
+from rsbounds.noises import noise_from_dict
 from rsbounds.runs.store import RunStore
 
 # Column and type in Parquet. The columns of the published CERTIFY logs come first.
 _COLUMNS = {
     "idx": "int64", "label": "int64", "predict": "int64", "radius": "float64", "correct": "int64",
     "time": "float64", "index": "int64", "top": "int64", "n0": "int64", "n": "int64",
-    "alpha": "float64", "method": "string", "guarantee": "string",
+    "alpha": "float64", "method": "string", "options": "string", "guarantee": "string",
     "noise": "string", "law": "string", "seed": "string", "invalid": "int64", "error": "string",
     "digest": "string", "version": "string", "select_counts": "list", "estimate_counts": "list",
 }  # fmt: skip
 
 
 def _records(store: RunStore, certificates: Certificates) -> Iterator[dict[str, Any]]:
-    version = store.versions["rsbounds"]
+    noises: dict[str, str] = {}
     for row, certificate in zip(store.rows(), certificates, strict=True):
+        law = json.dumps(row.law)
+        if law not in noises:
+            noises[law] = str(noise_from_dict(row.law))
         # An abstention has no class; the published logs have a number for it.
         top = certificate.top
         values = (
             row.index, row.label, -1 if top is None else top, certificate.radius,
             None if row.label is None else int(top == row.label), row.seconds, row.index, top,
-            row.n0, row.n, certificate.alpha, certificate.method,
-            certificate.guarantee, certificate.noise, dict(row.law), row.seed, row.invalid,
-            row.error, row.digest, version, row.select.tolist(), row.estimate.tolist(),
+            row.n0, row.n, certificate.alpha, certificate.method, dict(certificates.options),
+            certificate.guarantee, noises[law], dict(row.law), row.seed, row.invalid,
+            row.error, row.digest, certificates.version, row.select.tolist(), row.estimate.tolist(),
         )  # fmt: skip
         yield dict(zip(_COLUMNS, values, strict=True))
 
@@ -86,7 +90,10 @@ def export_rows(
     if target.suffix not in (".tsv", ".jsonl", ".parquet"):
         raise ValueError(f"path is {str(path)!r}; allowed endings: .tsv, .jsonl, .parquet")
     _text.check_output(target, [store.path], force=force, name="path")
-    if not np.array_equal(certificates.index, sorted(store.done())):
+    same = np.array_equal(certificates.index, sorted(store.done()))
+    if same and certificates.input_hash is not None:
+        same = certificates.input_hash == content_hash(np.array([r.estimate for r in store.rows()]))
+    if not same:
         raise ValueError(
             f"certificates are of {len(certificates)} inputs that are not the {len(store)} of "
             f"store {str(store.path)!r}; allowed: what rebound(store) returns"
