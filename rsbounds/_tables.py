@@ -43,6 +43,15 @@ def write(
         stream.writelines(line + "\n" for line in [*top, *lines])
 
 
+def is_certificates(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is one of certificates, by its first bytes."""
+    if not Path(path).is_file():
+        return False
+    with open(path, "rb") as stream:
+        start = stream.read(64)
+    return start.startswith((f"# {_MARK}".encode(), f'{{"{_MARK}"'.encode()))
+
+
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """What the rows of a file share, and its columns.
 

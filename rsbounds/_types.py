@@ -134,10 +134,14 @@ class Selection:
     counts : (B, K) array
         The selection counts. They must not be the estimation counts: a bound computed from
         the counts that chose its class is not covered by any theorem here.
+    independent : bool
+        True where the caller vouches that the estimation counts are of another sample, even
+        if they should be equal.
     """
 
     top: NDArray[np.int64]
     counts: NDArray[Any]
+    independent: bool = False
 
     def __len__(self) -> int:
         return len(self.top)
@@ -324,6 +328,10 @@ class Certificates:
         SHA-256 of the table that was bounded, the same for the same numbers in any type.
     version : str
         Version of rsbounds that made them.
+    classes : tuple of str or None
+        Names of the classes, where they have names.
+    ids : tuple of str or None
+        (B,) what identifies each row, where something does.
     """
 
     candidate: NDArray[np.int64]
@@ -342,6 +350,8 @@ class Certificates:
     options: Mapping[str, Any] = field(default_factory=dict)
     input_hash: str | None = None
     version: str = __version__
+    classes: tuple[str, ...] | None = None
+    ids: tuple[str, ...] | None = None
 
     _ROWS = ("index", "candidate", "radius", "margin_lower", "n", "solved")
     _DERIVED = ("top", "certified", "abstained")
@@ -390,6 +400,8 @@ class Certificates:
             return Certificate(**{**values, **shared})
         chosen = {f.name: getattr(self, f.name) for f in fields(self)}
         chosen.update({name: getattr(self, name)[key] for name in self._ROWS})
+        if self.ids is not None:
+            chosen["ids"] = tuple(np.array(self.ids, dtype=object)[key])
         return Certificates(**chosen)
 
     def __iter__(self) -> Iterator[Certificate]:
@@ -418,13 +430,13 @@ class Certificates:
         shown = self if rows is None else self[:rows]
         body = [
             [
-                str(c.index),
-                "-" if c.abstained else str(c.top),
+                str(c.index) if shown.ids is None else shown.ids[row],
+                "-" if c.top is None else self.class_name(c.top),
                 "abstained" if c.abstained else _text.down(c.radius),
                 _text.down(c.margin_lower),
                 str(c.n),
             ]
-            for c in shown
+            for row, c in enumerate(shown)
         ]
         text = _text.table(["input", "class", "radius", "margin", "n"], body)
         if len(shown) < len(self):
@@ -436,6 +448,10 @@ class Certificates:
             f"guarantee: {self.guarantee}"
         )
         return text
+
+    def class_name(self, index: int) -> str:
+        """What a class is called: its name where classes have names, else its index."""
+        return str(index) if self.classes is None else self.classes[index]
 
     def records(self) -> Iterator[dict[str, Any]]:
         """One dictionary per row, every field a plain value that JSON can carry.
@@ -450,6 +466,7 @@ class Certificates:
 
     def header(self) -> dict[str, Any]:
         """What all rows share, as plain values that JSON can carry: the head of every file."""
+        named = {"classes": self.classes, "ids": self.ids}
         return {
             "version": self.version,
             "law": None if self.law is None else dict(self.law),
@@ -461,6 +478,7 @@ class Certificates:
             "options": dict(self.options),
             "guarantee": self.guarantee,
             "input_hash": self.input_hash,
+            **{key: list(names) for key, names in named.items() if names is not None},
         }
 
     def to_tsv(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
@@ -531,6 +549,9 @@ class Certificates:
         _validate.alpha(shared["alpha"])
         _validate.choice("guarantee", shared["guarantee"], ("proven", "enumerated", "none"))
         _validate.choice("scale", shared["scale"], ("linear", "probit"))
+        for key in ("classes", "ids"):
+            if key in shared:
+                shared[key] = tuple(str(name) for name in shared[key])
         columns["candidate"] = [NO_CLASS if c is None else c for c in columns["candidate"]]
         arrays: dict[str, Any] = {name: np.array(columns[name]) for name in cls._ROWS}
         return cls(**arrays, **shared)

@@ -275,6 +275,7 @@ def _run(
     progress: bool | None,
 ) -> None:
     """Draw, evaluate and hand on."""
+    draws.noise.check_rows(len(x))
     pieces = list(pieces)
     total = sum(p.count for p in pieces)
     size = size if evaluation.padded else max(min(size, total), 1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 #: Draws whose noise a stochastic model's loop makes at once.
 _STOCHASTIC_SIZE = 64
+
+
+Self = TypeVar("Self", bound="NoisyModel")
 
 
 class NoisyModel:
@@ -268,6 +272,42 @@ class NoisyModel:
         _validate.integer("size", size, low=1)
         _validate.integer("rank", rank, low=0, high=size - 1)
         return n * rank // size, n * (rank + 1) // size
+
+    def under(self: Self, noise: Noise) -> Self:
+        """The same model under another law; nothing else changes, and nothing is copied.
+
+        Parameters
+        ----------
+        noise : Noise
+            The law; one with parameters for B inputs is for calls with B inputs.
+
+        Returns
+        -------
+        NoisyModel
+            Of the same class as this one.
+
+        Raises
+        ------
+        ValueError
+            ``noise`` is not a noise law.
+
+        Examples
+        --------
+        >>> import torch, rsbounds, rsbounds_torch
+        >>> classifier = rsbounds_torch.SmoothedClassifier(
+        ...     lambda batch: torch.stack([-batch[:, 0], batch[:, 0]], 1),
+        ...     num_classes=2, noise=rsbounds.Gaussian(sigma=0.5))
+        >>> each = classifier.under(rsbounds.Gaussian(sigma=[0.25, 1.0]))
+        >>> each.sample_counts([[0.4, 0.0], [0.4, 0.3]], n=1000, seed=1).values[:, 1] > 800
+        array([ True, False])
+        """
+        if not isinstance(noise, Noise):
+            raise ValueError(
+                f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)"
+            )
+        other = copy.copy(self)
+        other.noise = noise
+        return other
 
     # -- what every call does first --------------------------------------------------------
 

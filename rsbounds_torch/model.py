@@ -16,6 +16,7 @@ from rsbounds._parallel import Progress
 from rsbounds._types import content_hash
 from rsbounds.bounds.margin import MarginMethod, margin_method
 from rsbounds.certificates import certify_votes
+from rsbounds.noises import Noise
 from rsbounds_torch._inputs import Inputs, chosen_seed, stream_numbers
 from rsbounds_torch._loop import Draws
 from rsbounds_torch._sampler import NoisyModel
@@ -157,6 +158,7 @@ class SmoothedClassifier(NoisyModel):
         method: str | MarginMethod = "exact",
         seed: int | None = None,
         index: int | Sequence[int] = 0,
+        noise: Noise | None = None,
         progress: bool | None = None,
         **options: Any,
     ) -> Certificates:
@@ -175,6 +177,9 @@ class SmoothedClassifier(NoisyModel):
             Draws of the estimation and of the selection sample.
         alpha, method, **options
             As in `rsbounds.certify`.
+
+        noise : Noise, optional
+            In place of the classifier's law; one with parameters for B inputs gives each its own.
 
         Returns
         -------
@@ -206,11 +211,12 @@ class SmoothedClassifier(NoisyModel):
         _validate.integer("n0", n0, low=1, high=_validate.MAX_N)
         key = chosen_seed(seed)
         arguments: dict[str, Any] = {"seed": key, "index": index, "progress": progress}
-        select = self.sample_counts(inputs, n=n0, role="select", **arguments)
-        estimate = self.sample_counts(inputs, n=n, role="estimate", **arguments)
+        source = self if noise is None else self.under(noise)
+        select = source.sample_counts(inputs, n=n0, role="select", **arguments)
+        estimate = source.sample_counts(inputs, n=n, role="estimate", **arguments)
         invalid = select.invalid + estimate.invalid
         result = certify_votes(
-            select.values, estimate.values, invalid, noise=self.noise, alpha=level, method=chosen
+            select.values, estimate.values, invalid, noise=source.noise, alpha=level, method=chosen
         )
         _text.warn_invalid("the model", invalid > 0)
         return dataclasses.replace(
@@ -278,14 +284,16 @@ class SmoothedClassifier(NoisyModel):
         _validate.integer("n0", n0, low=1, high=_validate.MAX_N)
         scored, key = simplex_map(map, temperature), chosen_seed(seed)
         x, _ = self._batch_of(inputs)
+        self.noise.check_rows(len(x))
         streams = stream_numbers(index, len(x))
         rows: list[Certificates] = []
         bad = np.zeros(len(x), dtype=bool)
         with Progress(len(x), "inputs", progress) as bar:
             for row, stream in enumerate(streams):
                 one = x[row : row + 1]
-                select = Draws(self.noise, key, "select", [stream])
-                estimate = Draws(self.noise, key, "estimate", [stream])
+                law = self.noise.at([row])
+                select = Draws(law, key, "select", [stream])
+                estimate = Draws(law, key, "estimate", [stream])
                 first, nan0 = self._scores(one, n0, scored, select, False)
                 scores, nan = self._scores(one, n, scored, estimate, False)
                 bad[row] = nan0[0] > 0 or nan[0] > 0
@@ -294,7 +302,7 @@ class SmoothedClassifier(NoisyModel):
                     scores = np.full((1, n, self.num_classes), 1.0 / self.num_classes)
                 top = 0 if bad[row] else int(first[0].mean(axis=0).argmax())
                 rows.append(
-                    rsbounds.certify_soft(scores[0], top, noise=self.noise, alpha=alpha, **options)
+                    rsbounds.certify_soft(scores[0], top, noise=law, alpha=alpha, **options)
                 )
                 bar.advance(1)
         _text.warn_invalid("the model", bad)
@@ -305,6 +313,7 @@ class SmoothedClassifier(NoisyModel):
         }
         joined["radius"] = np.where(bad, 0.0, joined["radius"])
         joined["index"] = np.array(streams)
+        joined["noise"] = str(self.noise)
         hashes = np.array([list(bytes.fromhex(row.input_hash or "")) for row in rows])
         return dataclasses.replace(rows[0], **joined, input_hash=content_hash(hashes))
 
@@ -437,7 +446,7 @@ class SmoothedClassifier(NoisyModel):
         table = votes[:, :-1].copy()
         # An input without a vote gets a row; it abstains whatever is put here.
         table[table.sum(axis=1) == 0, 0] = 1
-        return rsbounds.select_top(table), votes[:, -1] > 0
+        return rsbounds.select_top(table, independent=True), votes[:, -1] > 0
 
     def _sample_until(
         self,

@@ -99,11 +99,17 @@ def show_certificates(
             "alpha": result.alpha,
             "method": result.method,
             "guarantee": result.guarantee,
-            "noise": str(result.noise),
+            "noise": result.noise,
             "norm": result.norm,
             **more,
         }
-        print(json.dumps({"summary": summary, "rows": list(result.records())}))
+        rows = list(result.records())
+        for i, row in enumerate(rows):
+            if result.classes is not None:
+                row["class"] = None if row["top"] is None else result.class_name(row["top"])
+            if result.ids is not None:
+                row["id"] = result.ids[i]
+        print(json.dumps({"summary": summary, "rows": rows}))
         return
     print(result.table(20))
     if acr is not None:

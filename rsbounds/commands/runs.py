@@ -44,7 +44,9 @@ def _rebound(given: argparse.Namespace) -> int:
 
 
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("stores", nargs="+", metavar="STORE", help="SQLite files of runs")
+    parser.add_argument(
+        "stores", nargs="+", metavar="STORE", help="SQLite files of runs, or files of certificates"
+    )
     parser.add_argument("--methods", help="margin methods, separated by commas (default: all)")
     parser.add_argument("--radii", help="radii of the accuracy columns, separated by commas")
     parser.add_argument("--output", default="report", metavar="DIR", help="folder (report)")

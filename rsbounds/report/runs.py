@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rsbounds import _text
+from rsbounds import _tables, _text
 from rsbounds._types import Certificates
 from rsbounds.bounds.margin import MARGIN_METHODS, MarginMethod
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
@@ -66,7 +66,7 @@ class RunReport:
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """What a report says about one store."""
+    """What a report says about one store, or one file of certificates."""
 
     own: Certificates
     by_method: dict[str, Certificates]
@@ -91,7 +91,7 @@ def report_runs(
     Parameters
     ----------
     stores : sequence of paths
-        Run stores.
+        Run stores, or files of certificates (shown with the method that made them).
     folder : str or path
         Folder for the files, made if it is not there.
     methods : sequence of str, optional
@@ -113,7 +113,7 @@ def report_runs(
         already; nothing is written then.
     """
     figures = report_files(stores, folder, force=force)
-    fast = [name for name in MARGIN_METHODS if not MARGIN_METHODS[name].seconds_per_row]
+    fast = [name for name in MARGIN_METHODS.working() if not MARGIN_METHODS[name].seconds_per_row]
     kinds = {name: MARGIN_METHODS[name] for name in (fast if methods is None else methods)}
     runs = {Path(path).stem: _read(path, kinds) for path in stores}
     if radii is None:
@@ -167,6 +167,9 @@ def report_files(
 
 
 def _read(path: str | os.PathLike[str], kinds: Mapping[str, type[MarginMethod]]) -> _Run:
+    if _tables.is_certificates(path):
+        made = Certificates.read(path)
+        return _Run(made, {made.method: made}, None, 0)
     with RunStore(path) as store:
         by_method = {
             method_label(name, options): rebound(store, method=name, **options)

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from rsbounds import Certificates
 from rsbounds._files import read_counts, read_samples
 from rsbounds.commands import main
 
@@ -225,3 +226,33 @@ def test_a_header_behind_a_hash_is_read(tmp_path):  # as numpy.savetxt writes it
     found = read_counts(write(tmp_path, "# class_1,class_0,label\n9900,100,1\n"))
     assert found.counts.tolist() == [[100, 9900]]
     assert found.label.tolist() == [1]
+
+
+def test_certificates_print_names_and_ids_and_are_read_back(  # issue items 11, 12 and 13
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    text = "class_dog,class_cat,label,name\n990,10,dog,x1\n400,600,cat,x2\n510,490,cat,x3\n"
+    file = write(tmp_path, text)
+    words = ["certify", file, *LAW, "--id", "name", "--output", "made.tsv"]
+    assert main(words) == 0
+    lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines()[2:5]]
+    assert lines == [["x1", "dog"], ["x2", "cat"], ["x3", "-"]]
+    made = Certificates.read("made.tsv")
+    assert made.classes == ("dog", "cat")
+    assert made.ids == ("x1", "x2", "x3")
+    assert made[made.certified].ids == ("x1", "x2")
+    assert made[1:].ids == ("x2", "x3")
+    assert main(["certify", "made.tsv", "--output", "made.jsonl"]) == 0
+    capsys.readouterr()
+    assert main(["certify", "made.jsonl", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["id"], row["class"]) for row in rows] == [
+        ("x1", "dog"), ("x2", "cat"), ("x3", None),
+    ]  # fmt: skip
+    assert [row["radius"] for row in rows] == made.radius.tolist()
+    said = refused(capsys, "made.tsv")
+    assert "--method, --sigma is given, but made.tsv holds certificates" in said
+    assert main(["report", "made.tsv", "--output", "report", "--radii", "0.1", "--json"]) == 0
+    (line,) = json.loads(capsys.readouterr().out)["lines"]
+    assert (line["method"], line["inputs"], line["abstained"]) == ("complement", 3, 1)
