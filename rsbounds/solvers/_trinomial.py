@@ -88,6 +88,29 @@ def _two_cells(
 
 
 @kernel
+def _none_of_the_first(
+    n: int, q2: float, q3: float, boundary: NDArray[np.int64], first: int
+) -> float:
+    # q1 = 0: x1 is 0, and the region is {x2 <= last_inside}.
+    inside, outside = first - 1, first + boundary.size
+    while outside - inside > 1:
+        middle = (inside + outside) // 2
+        if boundary[middle - first] <= 0:
+            inside = middle
+        else:
+            outside = middle
+    if inside < 0:
+        return FLOOR
+    if inside >= n or outside == first + boundary.size or q2 <= 0.0:
+        # Nothing is known above the boundary's last entry.
+        return 0.0
+    if q3 <= 0.0:
+        return FLOOR
+    value, _, error = upper_tail(float(n - inside), float(n), q3, q2)
+    return float(max(min(value + error + 8.0 * n * EPS, 0.0), FLOOR))
+
+
+@kernel
 def log_tail_upper(
     n: int,
     q1: float,
@@ -108,7 +131,7 @@ def log_tail_upper(
     """
     last = first + boundary.size - 1
     if q1 <= 0.0:
-        return 0.0 if boundary[0] <= 0 else FLOOR
+        return _none_of_the_first(n, q2, q3, boundary, first)
     if q2 <= 0.0 or q3 <= 0.0:
         return _two_cells(n, q1, q2, q3, boundary, first)
     p_rest = q1 + q3
@@ -183,7 +206,7 @@ def log_tail_upper(
         size = float(n - hi)
         steps = 0
         while x2 > first:
-            if (steps & 15) == 15 and x2 < mean:
+            if (x2 & 15) == 15 and x2 < mean:
                 ratio = x2 * back / (n - x2 + 1.0)
                 if ratio < 1.0 and weight * ratio <= 1e-7 * total * (1.0 - ratio):
                     break

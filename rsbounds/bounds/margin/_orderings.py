@@ -162,8 +162,9 @@ def divergence_limit(
         level = following
         if abs(step) <= 1e-12 * spread or high - low <= 1e-15:
             break
-    # A hair lower, so that x is inside its own region whatever the last rounding was.
-    level -= 1e-9 * spread
+    # A hair lower, so that x is inside its own region whatever the last rounding was: of the
+    # search, and of the points of the curve. Regions are then nested as the proof wants them.
+    level -= 1e-9 * spread + 1e-14 * (1.0 + abs(level))
     guess, _, _ = restricted(x1, x2, x3, level, probit, pearson, guess)
     return level, guess, slope
 

@@ -69,35 +69,34 @@ class Proof(NamedTuple):
 
 @kernel
 def _prove_edges(
-    problem: Problem, level: float, aim: float, target: float, rate: float
-) -> tuple[float, float, int, int, bool]:
-    """Lower ``level`` until the edge cells are proved: (level, largest, cells, used, done)."""
-    start, end, start_edge, end_edge = curve_window(problem, level)
-    start = min(start, end)
+    problem: Problem, level: float, aim: float, target: float, rate: float, budget: int
+) -> tuple[float, float, float, int, int, bool]:
+    """Lower ``level`` until the edge cells are proved: (level, end, largest, cells, used, done).
+
+    ``end`` is the parameter that the curve must still be proved up to. Each trial takes the
+    edge of its own level: a start that was cut at a higher level has a smaller q1 on the lower
+    curve, and would leave a gap before the point where the lower curve is cut.
+    """
     largest, cells, used = -math.inf, 0, 0
     for edge in range(2):
-        if (edge == 0 and not start_edge) or (edge == 1 and not end_edge):
-            continue
-        value = math.inf
         for trial in range(60):
-            value = edge_value(problem, start if edge == 0 else end, level, edge == 1)
+            start, end, start_edge, end_edge = curve_window(problem, level)
+            if not (start_edge if edge == 0 else end_edge):
+                break
+            at = min(start, end) if edge == 0 else end
+            value = edge_value(problem, at, level, edge == 1)
             used += 1
             if value <= target:
+                largest = max(largest, value)
+                cells += 1
                 break
             level -= (value - aim) / rate * 1.2**trial
             if not problem.probit and level <= -1.0:
-                return -1.0, value, cells, used, False
-            if edge == 1:
-                # The curve is cut further out at a lower level.
-                _, end, _, end_edge = curve_window(problem, level)
-                if not end_edge:
-                    value = -math.inf
-                    break
-        if value > target:
-            return level, value, cells, used, False
-        largest = max(largest, value)
-        cells += 1
-    return level, largest, cells, used, True
+                return -1.0, end, value, cells, used, False
+            if trial == 59 or used >= budget:
+                return level, end, value, cells, used, False
+    _, end, _, _ = curve_window(problem, level)
+    return level, end, largest, cells, used, True
 
 
 @kernel
@@ -106,8 +105,22 @@ def prove(
 ) -> Proof:
     """Lower ``level`` as little as needed until sup log P <= target is proved.
 
-    Cells are proved one by one. What is proved at a level holds at every lower one, so a
-    cell that cannot be proved lowers the level for itself and for the cells still to come.
+    Cells are proved one by one; a cell that cannot be proved lowers the level for itself and
+    for the cells still to come. What is proved at one level holds at every lower one, because
+    each piece stands for a set of null points that a lower level only makes smaller:
+
+    * the start edge, proved at level E: every null point of a level <= E with q1 at most that
+      of the start of E's curve; on lower curves the start has no larger q1;
+    * a cell from u to v, proved at its floor F (what its segment stays above): every null point
+      of a level <= F with q2 between those of u and v, as the segment has a point with the
+      same q2 and at least the same q1;
+    * the end edge, proved at level E with its inner point at ``end``: every null point of a
+      level <= E with q2 at least that of ``end``, however far the curve of a lower level runs.
+
+    Parameters fix q2 and do not depend on the level, so cells from the start of the last level
+    to ``end``, the largest parameter that the end edge was not proved for, leave no gap. Cells
+    before the start of a later, lower level are dropped: their points lie in the start edge or
+    outside the confidence set. The level returned is at most every floor.
     """
     n, probit = problem.n, problem.probit
     start, end, start_edge, end_edge = curve_window(problem, level)
@@ -116,10 +129,12 @@ def prove(
     asked = level
     aim = target - 0.5 * slack
     tolerance = 0.25 * slack / rate
-    level, largest, proved, used, done = _prove_edges(problem, level, aim, target, rate)
+    level, end, largest, proved, used, done = _prove_edges(
+        problem, level, aim, target, rate, budget
+    )
     if not done:
         return Proof(level, largest, largest, proved, used, False)
-    start, end, _, _ = curve_window(problem, level)
+    start, _, _, _ = curve_window(problem, level)
     start = min(start, end)
     # A first look at the curve, and the level lowered until its peak is below the target.
     cells = 8
