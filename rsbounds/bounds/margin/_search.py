@@ -24,6 +24,7 @@ from rsbounds.bounds.margin._orderings import (
     ranked_as,
     wald_limit,
 )
+from rsbounds.bounds.margin.runner_up import separate_bound
 from rsbounds.solvers._sup import (
     Problem,
     certified_sup,
@@ -168,7 +169,7 @@ def prove(
         level_at[peak] = level
         used += 1
     # Depth first, the likeliest cells first: values and the levels that they were found at.
-    span = 2 * budget + 40
+    span = min(budget, 4000) + 40
     left, right = np.empty(span), np.empty(span)
     v_left, v_right = np.empty(span), np.empty(span)
     l_left, l_right = np.empty(span), np.empty(span)
@@ -189,7 +190,7 @@ def prove(
         log_u, log_v = v_left[stack], v_right[stack]
         level_u, level_v = l_left[stack], l_right[stack]
         while True:
-            if used >= budget:
+            if used >= budget or stack == span:
                 return Proof(level, largest, recent, proved, used, False)
             if not probit and level <= -1.0:
                 return Proof(-1.0, largest, recent, proved, used, False)
@@ -340,7 +341,10 @@ def _climb(
     known, known_value = -math.inf, 0.0
     failed, short = False, False
     for attempt in range(5):
-        proof = prove(problem, level, target, rate, slack, settings.budget)
+        left = settings.budget - int(out[3])
+        if left <= 0:
+            return False, True
+        proof = prove(problem, level, target, rate, slack, left)
         out[2] += proof.cells
         out[3] += proof.used
         if proof.done:
@@ -360,7 +364,7 @@ def _climb(
             level = known + min(max(aim - value, 0.5 * slack), 3.0) / rate
         else:
             failed = True
-            short = short or proof.used >= settings.budget
+            short = short or proof.used >= left
             level = min(proof.level, level) - (attempt + 1.0) / rate
             slack = min(2.0 * slack, 0.5)
             if problem.probit and level < -60.0:
@@ -389,9 +393,12 @@ def _bisect(
     for _ in range(60):
         if high - low <= 0.3 * slack / rate:
             break
+        left = settings.budget - int(out[3])
+        if left <= 0:
+            return True
         level = 0.5 * (low + high)
         upper, value, _, dip, used = certified_sup(
-            problem, level, 0.25 * slack, 0.1 * slack / rate, target, settings.budget
+            problem, level, 0.25 * slack, 0.1 * slack / rate, target, left
         )
         out[3] += used
         if upper <= target:
@@ -401,7 +408,7 @@ def _bisect(
                 break
         else:
             high = level
-            if value <= target and used >= settings.budget:
+            if value <= target and used >= left:
                 short = True
     return short
 
@@ -413,7 +420,8 @@ def exact_row(
     """Bound for one competitor; out = (lower, log p-value bound, cells, evaluations, status)."""
     out[0], out[1] = -math.inf if probit else -1.0, 0.0
     out[2], out[3], out[4] = 0.0, 0.0, 1.0
-    if x1 == 0 and probit:
+    if x1 == 0 and (probit or x2 == n):
+        # Nothing ranks lower: the region is everything, at every level.
         return
     alpha, beta = settings.alpha, settings.beta
     a1, a1_rest, b2, b2_rest = 0.0, 1.0, 1.0, 0.0
@@ -441,9 +449,7 @@ def exact_row(
         fill_wald(n, x1, x2, limit, z, probit, first, boundary)
     else:
         level, split = alpha - beta, settings.split
-        p, p_rest = proportion_lower(float(x1), float(n), split * level)
-        q_rest, q = proportion_lower(float(n - x2), float(n), (1.0 - split) * level)
-        base = margin_down(p, p_rest, q, q_rest, probit)
+        base, _, _ = separate_bound(float(x1), float(x2), float(n), level, split, probit)
         fill_runner_up(n, x1, base, level, split, probit, x2, first, boundary)
         # Valid at alpha - beta by itself, and its own p-value bound is alpha.
         if base > out[0]:

@@ -179,3 +179,22 @@ def test_what_lies_before_the_boundary_counts_where_the_top_class_has_no_share()
         assert float(mp.log(below)) - 1e-15 <= got <= float(mp.log(below)) + 1e-9
     assert log_tail_upper(n, 0.0, 0.4, 0.6, np.ones(10, dtype=np.int64), 0) == -600.0
     assert log_tail_upper(n, 0.0, 0.4, 0.6, np.zeros(10, dtype=np.int64), 0) == 0.0
+
+
+def test_the_budget_caps_the_whole():
+    # Item 22. Old: the budget was given to each of up to 65 attempts.
+    for slack, budget in ((1e-6, 300), (1e-6, 2000), (2e-3, 300)):
+        for row in ([50_000, 50_000, 0], [7, 2, 1], [666_667, 333_333, 0]):
+            for scale in ("linear", "probit"):
+                result = rsbounds.margin_lower_bound(
+                    row, 0, alpha=1e-9, scale=scale, method="exact", slack=slack, budget=budget
+                )
+                assert result.details["evaluations"][0] <= budget + 40
+
+
+def test_no_votes_for_the_top_class_and_all_for_another_costs_nothing():
+    # Item 22. Old: O(n), 170 s and 920 MB at n = 1e8.
+    for row in ([0, 10**9, 0], [0, 0, 10**9]):
+        result = rsbounds.margin_lower_bound(row, 0, alpha=0.001, scale="linear", method="exact")
+        assert result.lower[0] == -1.0
+        assert result.details["evaluations"][0] == 0
