@@ -19,17 +19,19 @@ help:
 	@echo "== Installing rsbounds, scikit-learn and PyTorch into .venv-demo (about a minute)"
 	@$(PYTHON) -m venv .venv-demo
 	@.venv-demo/bin/python -m pip install $(PIP_FLAGS) -e '.[demo,torch]'
+	@rm -rf rsbounds.egg-info  # What it lists grows old, and is read before what is installed.
 	@touch $@
 
 .venv-test/ready: pyproject.toml constraints.txt
 	@echo "== Installing rsbounds and the test tools into .venv-test (about a minute)"
 	@$(PYTHON) -m venv .venv-test
 	@.venv-test/bin/python -m pip install $(PIP_FLAGS) -e '.[dev,torch]'
+	@rm -rf rsbounds.egg-info
 	@touch $@
 
 demo: .venv-demo/ready
-	@.venv-demo/bin/rsbounds demo --output demo
-	@.venv-demo/bin/python -m rsbounds_torch demo --output demo
+	@.venv-demo/bin/rsbounds demo --output demo --force
+	@.venv-demo/bin/python -m rsbounds_torch demo --output demo --force
 
 test: .venv-test/ready
 	@echo "== ruff"

@@ -43,7 +43,7 @@ def measured(name: str, n: int, method: str, repeats: int = 20, **options: objec
     """Median distance of the lower bound from the sample mean."""
     draw = CASES[name][0]
     x = np.array([draw(np.random.default_rng([0, r]), n) for r in range(repeats)])
-    bound = rsbounds.mean_bound(x, alpha=ALPHA, method=method, **options)
+    bound = rsbounds.mean_bound(x, alpha=ALPHA, method=method, axis=1, **options)
     return float(np.median(x.mean(axis=1) - bound.lower))
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from rsbounds.cli import main
+from rsbounds.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

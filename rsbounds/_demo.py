@@ -12,9 +12,12 @@ import rsbounds
 from rsbounds import _text, _validate
 
 SIGMAS = (0.25, 0.5)
+OUTPUTS = ("_counts.npz", "_certificates.tsv", "_comparison.json", ".png", ".svg")
 
 
-def run_demo(folder: Path, *, inputs: int, n: int, alpha: float, seed: int) -> None:
+def run_demo(
+    folder: Path, *, inputs: int, n: int, alpha: float, seed: int, force: bool = False
+) -> None:
     """Train on the digits with Gaussian augmentation, sample votes, certify, compare.
 
     Writes, for each sigma, the selection and estimation counts (NPZ), the certificates of
@@ -29,6 +32,10 @@ def run_demo(folder: Path, *, inputs: int, n: int, alpha: float, seed: int) -> N
         from sklearn.neural_network import MLPClassifier
     except ImportError:
         raise ImportError("the demo needs scikit-learn; install rsbounds[demo]") from None
+    if folder.is_dir():
+        for sigma in SIGMAS:
+            for rest in OUTPUTS:
+                _text.check_output(folder / f"digits_sigma{sigma:g}{rest}", force=force)
     folder.mkdir(parents=True, exist_ok=True)
     digits = load_digits()
     images = (digits.data / 16.0).astype(np.float32)

@@ -11,8 +11,10 @@ this module knows what a bound is for. Two conventions hold throughout:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -25,14 +27,39 @@ EPS = 2.220446049250313e-16
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _sources() -> str:
-    """Names, sizes and times of the package's files, as one hash."""
-    files = sorted(Path(__file__).parent.rglob("*.py"))
-    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return hashlib.sha256(repr(stats).encode()).hexdigest()
+_ROOT = Path(__file__).parent
+_IMPORT = re.compile(r"^\s*from (rsbounds[\w.]*) import (?:\(([^)]*)\)|([^\n(]*))", re.MULTILINE)
 
 
-_STAMP = _sources()
+@functools.cache
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+@functools.cache
+def _imports(text: str) -> set[Path]:
+    """Files of this package that a source text imports from."""
+    found = set()
+    for module, many, few in _IMPORT.findall(text):
+        for name in ("", *re.findall(r"\w+", many or few)):
+            parts = [*module.split(".")[1:], *([name] if name else [])]
+            place = _ROOT.joinpath(*parts)
+            found |= {place.with_suffix(".py")} if parts else set()
+            found.add(place / "__init__.py")
+    return {file for file in found if file.is_file()}
+
+
+@functools.cache
+def _sources(file: Path) -> str:
+    """Hash of a file and of all that it imports from this package, directly or not."""
+    texts: dict[Path, str] = {}
+    waiting = {file}
+    while waiting:
+        one = waiting.pop()
+        texts[one] = _text(one)
+        waiting |= _imports(texts[one]) - texts.keys()
+    joined = [(one.name, texts[one]) for one in sorted(texts)]
+    return hashlib.sha256(repr(joined).encode()).hexdigest()
 
 
 def kernel(function: F) -> F:
@@ -40,13 +67,13 @@ def kernel(function: F) -> F:
 
     numba's cache looks at the file of a function only, while compiled code holds what the
     function called in other files: after an upgrade it would run old arithmetic under new
-    names. So the stamp that it compares is made to cover the whole package.
+    names. So the stamp that it compares is made to cover the files that its file imports.
     """
     compiled = njit(nogil=True, cache=True, error_model="numpy")(function)
     cache = getattr(compiled, "_cache", None)
     if cache is not None:
         own = cache._cache_file
-        own._source_stamp = (own._source_stamp, _STAMP)
+        own._source_stamp = _sources(Path(function.__code__.co_filename))
     return cast(F, compiled)
 
 

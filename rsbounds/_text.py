@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import IO
@@ -38,6 +38,58 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         lines.append("  ".join(padded).rstrip())
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
+
+
+def check_output(
+    path: str | os.PathLike[str],
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    *,
+    force: bool = False,
+    name: str = "output",
+) -> Path:
+    """Refuse to write where something would be lost; call it before the work begins.
+
+    Parameters
+    ----------
+    path : str or path
+        File that is to be written.
+    inputs : iterable of paths
+        Files that are read: none of them may be ``path``, whatever ``force`` says.
+    force : bool
+        Replace an existing file.
+    name : str
+        What the error calls ``path``.
+
+    Returns
+    -------
+    Path
+        ``path``.
+
+    Raises
+    ------
+    ValueError
+        A folder, a folder that is not there, something that is not an ordinary file, an input,
+        or an existing file without ``force``.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise ValueError(f"{name} is {str(path)!r}, a folder; allowed: a file name")
+    if not target.parent.is_dir():
+        raise ValueError(f"{name} is {str(path)!r}; allowed: a file in a folder that exists")
+    there = os.path.lexists(target)
+    for given in inputs:
+        # By identity where both are there (links and spellings of one file), else by name.
+        same = target.resolve() == Path(given).resolve()
+        if same or (target.exists() and Path(given).exists() and target.samefile(given)):
+            raise ValueError(f"{name} is {str(path)!r}, which is read; allowed: another file")
+    if target.exists() and not target.is_file():
+        raise ValueError(f"{name} is {str(path)!r}, not an ordinary file; allowed: a file name")
+    if there and not force:
+        raise ValueError(
+            f"{name} is {str(path)!r}, which is there already; allowed: a new name, or replacing "
+            "it (force=True, --force)"
+        )
+    return target
 
 
 @contextlib.contextmanager

@@ -63,18 +63,72 @@ def known_options(owner: str, given: Mapping[str, Any], known: Iterable[str]) ->
             raise ValueError(f"{name} is not an option of {owner}; its options: {has}")
 
 
+def unmasked(name: str, values: Any) -> None:
+    """Refuse masked arrays, also as rows of a list: numpy drops the mask and keeps the values."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(
+            f"{name} is a masked array, or holds one; allowed: plain arrays (leave masked entries "
+            "out, or fill them, before)"
+        )
+    if isinstance(values, (list, tuple)):
+        for value in values:
+            if isinstance(value, (list, tuple, np.ma.MaskedArray)):
+                unmasked(name, value)
+
+
+def array(name: str, values: Any) -> NDArray[Any]:
+    """``values`` as a numpy array, or a sentence that says why it is none.
+
+    Masked entries are refused; tensors of PyTorch are read where that is plain; columns of
+    pandas with nullable integers are read where no entry is missing.
+    """
+    unmasked(name, values)
+    _plain_tensor(name, values)
+    try:
+        table = np.asarray(values)
+    except ValueError:
+        if hasattr(values, "__array__"):
+            raise  # It says itself why it is no table.
+        raise ValueError(f"{name} has rows of different lengths; allowed: a table") from None
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"{name} cannot be read as an array ({error})") from None
+    return _plain_numbers(name, table) if table.dtype.kind == "O" else table
+
+
+def _plain_tensor(name: str, values: Any) -> None:
+    # By its attributes, since nothing here imports PyTorch.
+    if not (hasattr(values, "requires_grad") and hasattr(values, "layout")):
+        return
+    for found, what, remedy in (
+        (values.requires_grad, "requires gradients", "detach()"),
+        (str(values.layout) != "torch.strided", f"has layout {values.layout}", "to_dense()"),
+        (str(values.dtype) == "torch.bfloat16", "has type bfloat16", "float()"),
+        (str(values.device) != "cpu", f"is on device {values.device}", "cpu()"),
+    ):
+        if found:
+            raise ValueError(f"{name} is a tensor that {what}; allowed: {name}.{remedy}")
+
+
+def _plain_numbers(name: str, table: NDArray[Any]) -> NDArray[Any]:
+    """Objects that are all whole numbers, or all real ones, as such an array."""
+    flat = table.ravel().tolist()
+    for i, value in enumerate(flat):
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+            where = ", ".join(str(int(j)) for j in np.unravel_index(i, table.shape))
+            raise ValueError(f"{name}[{where}] is {value!r}; allowed: numbers")
+    try:
+        return np.array(flat).reshape(table.shape)
+    except OverflowError:
+        raise ValueError(f"{name} holds numbers beyond 64 bits; allowed: counts") from None
+
+
 def count_table(values: ArrayLike, name: str = "counts") -> NDArray[Any]:
     """The shape and type of a count table, (B, K) or (K,), without touching its entries.
 
     A single row comes back as (1, K). Nothing is copied when ``values`` is an array, so a
     table can be larger than half of the memory; `count_rows` checks entries chunk by chunk.
     """
-    try:
-        table = np.asarray(values)
-    except ValueError:
-        if hasattr(values, "__array__"):
-            raise  # It says itself why it is no table.
-        raise ValueError(f"{name} has rows of different lengths; allowed: a (B, K) table") from None
+    table = array(name, values)
     if table.ndim == 1:
         table = table[None, :]
     if table.ndim != 2:
@@ -107,6 +161,8 @@ def count_rows(
         whole = np.isfinite(rows) & (np.floor(rows) == rows)
         if not whole.all():
             refuse(~whole, "whole numbers >= 0 (no NaN, no fractions)")
+        # Smaller floats cannot be compared with the largest n.
+        rows = rows.astype(np.float64)
     if rows.dtype.kind != "u" and rows.min() < 0:
         refuse(rows < 0, "whole numbers >= 0")
     if rows.max() > MAX_N:
@@ -130,7 +186,7 @@ def class_indices(
     values: ArrayLike, rows: int, classes: int, name: str = "top"
 ) -> NDArray[np.int64]:
     """(B,) class indices in ``[0, classes)``; a scalar serves every row."""
-    indices = np.asarray(values)
+    indices = array(name, values)
     if indices.dtype.kind not in "iuf" or indices.ndim > 1:
         raise ValueError(
             f"{name} is {values!r}; allowed: a class index, or one for each of {rows} rows"
@@ -141,6 +197,8 @@ def class_indices(
         raise ValueError(
             f"{name} has {indices.shape[0]} entries; allowed: {rows}, one for each row"
         )
+    if indices.dtype.kind == "f":
+        indices = indices.astype(np.float64)
     bad = ~((indices >= 0) & (indices < classes))
     if indices.dtype.kind == "f":
         bad |= np.floor(indices) != indices

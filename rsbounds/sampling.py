@@ -1,16 +1,15 @@
 """Votes and scores of any Python callable on numpy batches.
 
-Noise comes from counter-based streams keyed by (seed, role, input index, block of draws),
-so what is drawn does not depend on the batch size, on how many inputs are sampled in one
-call, or on where a run was resumed. (A model whose arithmetic depends on the batch size can
-still flip a floating-point tie.)
+The noise comes from `rsbounds.streams`: what is drawn does not depend on the batch size, on how
+many inputs are sampled in one call, or on where a run was resumed.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,66 +19,38 @@ from rsbounds._parallel import Progress
 from rsbounds._types import BoundedSamples, Counts
 from rsbounds.noises import Noise
 from rsbounds.sequential import Adaptive, Decide
-
-#: Draws per noise block; part of the definition of the streams.
-BLOCK = 128
-_ROLES = ("estimate", "select")
+from rsbounds.streams import MAX_INDEX, CounterStream, Role, checked_role
 
 Classifier = Callable[[NDArray[Any]], Any]
 
 
-def noise_block(
-    noise: Noise,
-    shape: tuple[int, ...],
-    *,
-    seed: int,
-    role: str,
-    index: int,
-    block: int,
-    dtype: Any,
-) -> NDArray[Any]:
-    """Noise of draws ``block * BLOCK`` to ``(block + 1) * BLOCK`` at one input."""
-    key = np.random.SeedSequence(seed, spawn_key=(_ROLES.index(role), index, block))
-    return noise.sample(np.random.Generator(np.random.Philox(key)), (BLOCK, *shape), dtype)
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """Noisy copies of some inputs, from one stream."""
 
+    inputs: NDArray[Any]
+    stream: CounterStream
+    first_index: int
+    batch_size: int
 
-def _noisy_batches(
-    x: NDArray[Any],
-    noise: Noise,
-    draws: tuple[int, int],
-    batch_size: int,
-    seed: int,
-    role: str,
-    index: int,
-) -> Iterator[NDArray[Any]]:
-    cached, drawn = -1, np.empty(0)
-    for start in range(*draws, batch_size):
-        stop = min(start + batch_size, draws[1])
-        batch = np.empty((stop - start, *x.shape), dtype=x.dtype)
-        at = start
-        while at < stop:
-            block = at // BLOCK
-            if block != cached:
-                drawn = noise_block(
-                    noise, x.shape, seed=seed, role=role, index=index, block=block, dtype=x.dtype
-                )
-                cached = block
-            end = min(stop, (block + 1) * BLOCK)
-            np.add(
-                x,
-                drawn[at - block * BLOCK : end - block * BLOCK],
-                out=batch[at - start :][: end - at],
+    def batches(self, row: int, draws: tuple[int, int]) -> Iterator[NDArray[Any]]:
+        """Batches of draws ``draws[0]`` to ``draws[1]`` of the input in a row."""
+        x = self.inputs[row]
+        for start in range(*draws, self.batch_size):
+            count = min(self.batch_size, draws[1] - start)
+            batch = np.empty((count, *x.shape), dtype=x.dtype)
+            self.stream.add(
+                batch.reshape(count, -1), x.reshape(-1), self.first_index + row, start, row
             )
-            at = end
-        yield batch
+            yield batch
 
 
-def _prepared(
-    inputs: ArrayLike, noise: Noise, n: int, seed: int | None, index: int, batch_size: int
-) -> tuple[NDArray[Any], int]:
+def _source(
+    inputs: ArrayLike, noise: Noise, role: Role, seed: int | None, index: int, batch_size: int
+) -> tuple[_Source, int]:
+    """The inputs with their noise, (B, ...), and the seed; everything checked."""
     if not isinstance(noise, Noise):
         raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
-    _validate.integer("n", n, low=1, high=_validate.MAX_N)
     _validate.integer("batch_size", batch_size, low=1)
     _validate.integer("index", index, low=0)
     chosen = secrets.randbits(63) if seed is None else _validate.integer("seed", seed, low=0)
@@ -88,10 +59,17 @@ def _prepared(
         array = array.astype(np.float64)
     if array.dtype not in (np.float32, np.float64):
         raise ValueError(f"inputs have type {array.dtype}; allowed: numbers (float32, float64)")
+    if array.ndim < 2 or array.size == 0:
+        raise ValueError(f"inputs have shape {array.shape}; allowed: (B, ...) with B >= 1")
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(f"inputs{list(where)} is {array[where]}; allowed: finite numbers")
-    return array, chosen
+    _validate.integer("index", index, low=0, high=MAX_INDEX - len(array) + 1)
+    noise.check_rows(len(array))
+    # In the machine's byte order and contiguous: the kernels take nothing else.
+    array = np.array(array, dtype=np.float64 if array.itemsize == 8 else np.float32, order="C")
+    stream = CounterStream(noise, array.shape[1:], seed=chosen, role=checked_role(role))
+    return _Source(array, stream, index, batch_size), chosen
 
 
 def _labels(
@@ -130,7 +108,7 @@ def sample_counts(
     noise: Noise,
     n: int,
     num_classes: int | None = None,
-    role: Literal["estimate", "select"] = "estimate",
+    role: Role = "estimate",
     seed: int | None = None,
     index: int = 0,
     batch_size: int = 1024,
@@ -150,7 +128,7 @@ def sample_counts(
     inputs : (B, ...) array_like
         Inputs in raw units; float32 stays float32, integers become float64.
     noise : Noise
-        Law of the noise.
+        Law of the noise; one with parameters for B inputs gives each its own.
     n : int
         Draws per input.
     num_classes : int, optional
@@ -193,17 +171,14 @@ def sample_counts(
     >>> bool((certificates.radius < [0.3, 0.4]).all())
     True
     """
-    array, chosen = _prepared(inputs, noise, n, seed, index, batch_size)
-    _validate.choice("role", role, _ROLES)
+    _validate.integer("n", n, low=1, high=_validate.MAX_N)
+    source, chosen = _source(inputs, noise, role, seed, index, batch_size)
     if num_classes is not None:
         num_classes = _validate.integer("num_classes", num_classes, low=2)
-    if array.ndim < 2 or array.shape[0] == 0:
-        raise ValueError(f"inputs have shape {array.shape}; allowed: (B, ...) with B >= 1")
-    with Progress(len(array) * n, f"{role} votes", progress) as bar:
+    with Progress(len(source.inputs) * n, f"{role} votes", progress) as bar:
         rows = []
-        for i, x in enumerate(array):
-            batches = _noisy_batches(x, noise, (0, n), batch_size, chosen, role, index + i)
-            row, num_classes = _tally(classifier, batches, num_classes, i, bar)
+        for i in range(len(source.inputs)):
+            row, num_classes = _tally(classifier, source.batches(i, (0, n)), num_classes, i, bar)
             rows.append(row)
     return Counts(np.array(rows, dtype=np.int64), role, chosen)
 
@@ -275,23 +250,20 @@ def sample_until(
     >>> bool((test.n < 1000).all())
     True
     """
-    array, chosen = _prepared(inputs, test.noise, 1, seed, index, batch_size)
-    classes = _validate.integer("num_classes", num_classes, low=2)
-    if array.ndim < 2 or len(array) != len(test):
+    if np.ndim(inputs) < 2 or np.shape(inputs)[0] != len(test):
         raise ValueError(
-            f"inputs have shape {array.shape}; allowed: ({len(test)}, ...), one for each row of "
-            "the test"
+            f"inputs have shape {np.shape(inputs)}; allowed: ({len(test)}, ...), one for each row "
+            "of the test"
         )
-    with Progress(len(array), "inputs decided", progress) as bar, Progress(1, "", False) as quiet:
+    source, _ = _source(inputs, test.noise, "estimate", seed, index, batch_size)
+    classes = _validate.integer("num_classes", num_classes, low=2)
+    with Progress(len(test), "inputs decided", progress) as bar, Progress(1, "", False) as quiet:
         while test.active.any():
             before = int(test.active.sum())
-            counts = np.zeros((len(array), classes), dtype=np.int64)
-            for i in np.flatnonzero(test.active):
+            counts = np.zeros((len(test), classes), dtype=np.int64)
+            for i in np.flatnonzero(test.active).tolist():
                 span = int(test.n[i]), int(test.n[i] + test.wanted[i])
-                batches = _noisy_batches(
-                    array[i], test.noise, span, batch_size, chosen, "estimate", index + int(i)
-                )
-                counts[i], _ = _tally(classifier, batches, classes, int(i), quiet)
+                counts[i], _ = _tally(classifier, source.batches(i, span), classes, i, quiet)
             test.update(counts)
             bar.advance(before - int(test.active.sum()))
     return test
@@ -304,7 +276,7 @@ def sample_scores(
     noise: Noise,
     n: int,
     support: tuple[float, float] = (0.0, 1.0),
-    role: Literal["estimate", "select"] = "estimate",
+    role: Role = "estimate",
     seed: int | None = None,
     index: int = 0,
     batch_size: int = 1024,
@@ -344,14 +316,14 @@ def sample_scores(
     >>> scores.values.shape
     (1000, 2)
     """
-    array, chosen = _prepared(x, noise, n, seed, index, batch_size)
-    _validate.choice("role", role, _ROLES)
+    _validate.integer("n", n, low=1, high=_validate.MAX_N)
+    source, chosen = _source(np.asarray(x)[None], noise, role, seed, index, batch_size)
     low, high = float(support[0]), float(support[1])
     if not low < high:
         raise ValueError(f"support is {support!r}; allowed: (a, b) with a < b")
     parts = []
     with Progress(n, "scores", progress) as bar:
-        for batch in _noisy_batches(array, noise, (0, n), batch_size, chosen, role, index):
+        for batch in source.batches(0, (0, n)):
             scores = np.asarray(classifier(batch), dtype=np.float64)
             if scores.ndim != 2 or scores.shape[0] != len(batch):
                 raise ValueError(

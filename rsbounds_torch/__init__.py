@@ -1,15 +1,11 @@
 """PyTorch models under noise: tensors in, counts, scores and certificates of `rsbounds` out.
 
 `SmoothedClassifier` wraps a model; `certify_dataset` runs it over a data set, resumably and on
-one process or many; `lipschitz_upper_bound` bounds a network's Lipschitz
-constant from above.
+one process or many; `lipschitz_upper_bound` bounds a network's Lipschitz constant from above.
+The public names are those of ``__init__.pyi``, imported on first use: the command line reads what
+is registered here without loading torch.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from rsbounds_torch.distributed import certify_dataset
-from rsbounds_torch.lipschitz import lipschitz_upper_bound
-from rsbounds_torch.model import SmoothedClassifier
-from rsbounds_torch.sampling import SampledCounts
-
-__all__ = ["SampledCounts", "SmoothedClassifier", "certify_dataset", "lipschitz_upper_bound"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,7 +2,7 @@
 
 import sys
 
-from rsbounds_torch.cli import main
+from rsbounds_torch.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

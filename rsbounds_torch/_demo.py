@@ -11,7 +11,7 @@ from torch import nn
 
 import rsbounds
 from rsbounds import _text
-from rsbounds.report import report_runs
+from rsbounds.report.runs import report_files, report_runs
 from rsbounds_torch.distributed import certify_dataset
 from rsbounds_torch.model import SmoothedClassifier
 
@@ -43,7 +43,9 @@ def _train(
             optimizer.step()
 
 
-def run_demo(folder: Path, *, inputs: int, n: int, alpha: float, seed: int) -> None:
+def run_demo(
+    folder: Path, *, inputs: int, n: int, alpha: float, seed: int, force: bool = False
+) -> None:
     """Train with Gaussian augmentation, certify through a store, report every method.
 
     Writes, for each sigma, the store of the run, and a folder with the report and the figures.
@@ -54,6 +56,11 @@ def run_demo(folder: Path, *, inputs: int, n: int, alpha: float, seed: int) -> N
         from sklearn.datasets import load_digits
     except ImportError:
         raise ImportError("the demo needs scikit-learn; install rsbounds[demo]") from None
+    stores = [folder / f"cnn_sigma{sigma:g}.sqlite" for sigma in SIGMAS]
+    report = folder / "cnn_report"
+    if report.is_dir():
+        for file in report_files(stores, report):
+            _text.check_output(file, force=force)
     folder.mkdir(parents=True, exist_ok=True)
     digits = load_digits()
     images = torch.from_numpy((digits.data / 16).astype(np.float32)).reshape(-1, 1, 8, 8)
@@ -62,8 +69,7 @@ def run_demo(folder: Path, *, inputs: int, n: int, alpha: float, seed: int) -> N
     train, test = order[:1000], order[1000 : 1000 + inputs]
     data = [(images[i], int(labels[i])) for i in test]
     start = time.monotonic()
-    stores = []
-    for sigma in SIGMAS:
+    for sigma, store in zip(SIGMAS, stores, strict=True):
         torch.manual_seed(seed)
         model = digits_cnn()
         weights = folder / f"cnn_sigma{sigma:g}.pt"
@@ -77,13 +83,11 @@ def run_demo(folder: Path, *, inputs: int, n: int, alpha: float, seed: int) -> N
             with _text.complete_file(weights, "wb") as stream:
                 torch.save(model.state_dict(), stream)  # type: ignore[arg-type]
         classifier = SmoothedClassifier(model, num_classes=10, noise=rsbounds.Gaussian(sigma))
-        store = folder / f"cnn_sigma{sigma:g}.sqlite"
         # The same call resumes a run that was stopped.
         print(f"sigma {sigma}: certifying {inputs} digits, n = {n}, into {store}", flush=True)
         certify_dataset(classifier, data, store=store, n=n, alpha=alpha, seed=seed)
-        stores.append(store)
     print()
-    print(report_runs(stores, folder / "cnn_report"))
+    print(report_runs(stores, report))
     print(f"\nDone in {time.monotonic() - start:.0f} s. The runs keep every count:")
     for store in stores:
         print(f"  rsbounds rebound {store} --method complement --alpha 1e-4")

@@ -1,19 +1,34 @@
-"""Data sets for the command line: NPZ, IDX, image folders, or a factory of your own."""
+"""Data sets: what `certify_dataset` takes, and the files that the command line names."""
 
 from __future__ import annotations
 
 import gzip
 import importlib
+import operator
 import struct
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    SequentialSampler,
+    default_collate,
+    default_convert,
+)
+
+Item = tuple[torch.Tensor | NDArray[Any], int | None]
+
+#: Names under which an item that is a dict may hold its input and its label.
+INPUT_KEYS = ("image", "images", "img", "input", "inputs", "x", "pixel_values", "data", "features")
+LABEL_KEYS = ("label", "labels", "target", "targets", "y", "class")
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
 
@@ -27,17 +42,209 @@ class InputSet:
     size : int
         Number of inputs.
     get : callable
-        Index to (float32 input, label or None).
+        Index to (input, label or None); the input a CPU tensor or an array, in its own type.
     """
 
     size: int
-    get: Callable[[int], tuple[NDArray[np.float32], int | None]]
+    get: Callable[[int], Item]
 
     def __len__(self) -> int:
         return self.size
 
-    def __getitem__(self, i: int) -> tuple[NDArray[np.float32], int | None]:
+    def __getitem__(self, i: int) -> Item:
+        # Or a loop over it would not end.
+        if not 0 <= i < self.size:
+            raise IndexError(f"input {i} of {self.size}")
         return self.get(i)
+
+
+def items_of(dataset: Any) -> InputSet:
+    """A data set as inputs and labels by index, where its meaning is plain.
+
+    Parameters
+    ----------
+    dataset : sequence
+        Anything with a length and an index. Its items are inputs; (input, label) pairs; longer
+        tuples whose further entries are no integers; or dicts that name one input (such as
+        "image", "inputs", "x") and at most one label (such as "label", "target", "y"). Inputs
+        are tensors, arrays or nested lists; labels are integers or None. A DataLoader that
+        does not shuffle stands for its data set.
+
+    Returns
+    -------
+    InputSet
+        Items are read as they are asked for.
+
+    Raises
+    ------
+    ValueError
+        No data set of this kind, or, when it is read, an item that is not.
+
+    Examples
+    --------
+    >>> data = items_of([{"image": [[0.5, 1.0]], "label": 3}])
+    >>> data[0]
+    (array([[0.5, 1. ]]), 3)
+    """
+    if isinstance(dataset, InputSet):
+        return dataset
+    if isinstance(dataset, DataLoader):
+        dataset = _behind(dataset)
+    kind = type(dataset).__name__
+    if isinstance(dataset, (IterableDataset, Iterator)) or not hasattr(dataset, "__getitem__"):
+        raise ValueError(
+            f"dataset is of type {kind}, which has no index to resume at; allowed: a data set with "
+            "a length and an index, such as a list of its items"
+        )
+    if isinstance(dataset, (Mapping, str, bytes)):
+        raise ValueError(
+            f"dataset is of type {kind}; allowed: a sequence of (input, label), such as "
+            "torch.utils.data.TensorDataset(inputs, labels)"
+        )
+    try:
+        size = len(dataset)
+    except (TypeError, NotImplementedError):
+        raise ValueError(
+            f"dataset is of type {kind}, which has no length; allowed: a data set with a length "
+            "and an index"
+        ) from None
+    if size == 0:
+        raise ValueError("dataset is empty; allowed: at least one input")
+    if size == 2 and isinstance(dataset, (tuple, list)) and _is_columns(*dataset):
+        raise ValueError(
+            f"dataset is a {kind} of inputs and their labels; allowed: a sequence of (input, "
+            "label), such as torch.utils.data.TensorDataset(inputs, labels)"
+        )
+    return InputSet(size, lambda i: _item(dataset[i], i))
+
+
+def _behind(loader: DataLoader[Any]) -> Any:
+    """The data set of a loader that takes its items as they are and in their order."""
+    sampler: Any = getattr(loader.batch_sampler, "sampler", loader.sampler)
+    if isinstance(loader.dataset, IterableDataset):
+        return loader.dataset
+    source: Any = loader.dataset
+    if type(sampler) is not SequentialSampler or sampler.data_source is not source:
+        raise ValueError(
+            f"dataset is a DataLoader with a {type(sampler).__name__}, which may give another "
+            "order in another run; allowed: its data set (loader.dataset), or a loader that does "
+            "not shuffle"
+        )
+    if loader.collate_fn not in (default_collate, default_convert):
+        raise ValueError(
+            "dataset is a DataLoader with a collate_fn of its own, which may change its inputs; "
+            "allowed: a data set that gives them as the model takes them"
+        )
+    return source
+
+
+def _is_columns(inputs: Any, labels: Any) -> bool:
+    """Whether these are all inputs and all labels, given where one item each was asked for."""
+    arrays = (torch.Tensor, np.ndarray)
+    return (
+        isinstance(inputs, arrays)
+        and isinstance(labels, (*arrays, list))
+        and inputs.ndim > 1
+        and all(_is_scalar(label) for label in labels)
+        and len(inputs) == len(labels)
+    )
+
+
+def _item(item: Any, i: int) -> Item:
+    if isinstance(item, Mapping):
+        return _named(item, i)
+    if not isinstance(item, (tuple, list)):
+        return _input(item, i), None
+    shown = f"({', '.join(type(part).__name__ for part in item)})"
+    if len(item) > 0 and all(isinstance(part, float) for part in item):
+        return _input(item, i), None
+    if len(item) == 0 or _is_scalar(item[0]):
+        raise ValueError(
+            f"dataset[{i}] is {shown}; allowed: an input as a tensor or array, or (input, label)"
+        )
+    nested = isinstance(item, list) and isinstance(item[0], Sequence)
+    if nested and not (len(item) == 2 and _is_scalar(item[1])):
+        return _input(item, i), None
+    if len(item) == 1:
+        return _input(item[0], i), None
+    # Of (input, label, index) and (input, index, label) nothing says which it is.
+    if any(_is_integer(part) for part in item[2:]):
+        raise ValueError(
+            f"dataset[{i}] is {shown} with more than one integer; allowed: (input, label)"
+        )
+    return _input(item[0], i), _label(item[1], i)
+
+
+def _named(item: Mapping[Any, Any], i: int) -> Item:
+    names = [str(key) for key in item]
+    inputs = [key for key in item if str(key).lower() in INPUT_KEYS]
+    labels = [key for key in item if str(key).lower() in LABEL_KEYS]
+    if len(inputs) != 1:
+        raise ValueError(
+            f"dataset[{i}] has the keys {names}; allowed: one input under one of "
+            f"{', '.join(INPUT_KEYS)}"
+        )
+    unclear = not labels and any(word in n.lower() for n in names for word in ("label", "target"))
+    if len(labels) > 1 or unclear:
+        raise ValueError(
+            f"dataset[{i}] has the keys {names}; allowed: at most one label, under one of "
+            f"{', '.join(LABEL_KEYS)}"
+        )
+    return _input(item[inputs[0]], i), _label(item[labels[0]], i) if labels else None
+
+
+def _is_scalar(part: Any) -> bool:
+    if isinstance(part, (torch.Tensor, np.ndarray)):
+        return part.ndim == 0
+    return isinstance(part, (int, float, np.generic, str, bytes)) or part is None
+
+
+def _input(x: Any, i: int) -> torch.Tensor | NDArray[Any]:
+    if type(x).__module__.startswith("PIL."):
+        raise ValueError(
+            f"dataset[{i}] is a picture ({type(x).__name__}), whose scale and axes nothing says; "
+            "allowed: tensors or arrays (such as a transform of the data set makes)"
+        )
+    if isinstance(x, torch.Tensor):
+        if x.layout != torch.strided or x.is_quantized:
+            what = "quantized" if x.is_quantized else str(x.layout)
+            raise ValueError(f"dataset[{i}] is a {what} tensor; allowed: plain dense tensors")
+        x = x.detach().cpu()
+        # numpy, which keeps and compares the inputs of a run, does not know bfloat16.
+        whole: torch.Tensor = x.float() if x.dtype == torch.bfloat16 else x
+        return whole
+    try:
+        array = np.asarray(x)
+    except ValueError:  # a list whose rows have different lengths
+        array = np.empty(0, dtype=object)
+    if array.dtype.kind not in "iubf":
+        raise ValueError(
+            f"dataset[{i}] is of type {type(x).__name__}; allowed: a tensor or array of numbers"
+        )
+    return array
+
+
+def _is_integer(part: Any) -> bool:
+    try:
+        operator.index(part)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return True
+
+
+def _label(label: Any, i: int) -> int | None:
+    if label is None:
+        return None
+    if isinstance(label, (torch.Tensor, np.ndarray, np.generic)) and label.ndim <= 1:
+        # One number, whatever holds it; a float that is a whole number means that number.
+        values = np.asarray(label.tolist()).reshape(-1)
+        label = values[0].item() if values.size == 1 else label
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
+    if isinstance(label, bool) or not _is_integer(label):
+        shown = repr(label) if isinstance(label, (str, float, bool)) else type(label).__name__
+        raise ValueError(f"the label of dataset[{i}] is {shown}; allowed: an integer, or None")
+    return operator.index(label)
 
 
 def load_object(spec: str, argument: str) -> Any:
@@ -64,10 +271,11 @@ def load_data(spec: str, labels: str | None = None) -> InputSet:
     Parameters
     ----------
     spec : str
-        An ``.npz`` file with arrays ``inputs`` and optionally ``labels``; an IDX file of
-        images (MNIST format, ``.gz`` or not; pixels become [0, 1] with one channel); a folder
-        with one folder of pictures per class, in alphabetical order (pixels become [0, 1],
-        channels first); or ``package.module:factory`` that returns a sequence of (input, label).
+        An ``.npz`` file with arrays ``inputs`` and optionally ``labels``, kept in their type
+        (integers need a classifier with ``input_bounds``); an IDX file of images (MNIST format,
+        ``.gz`` or not; pixels become [0, 1] with one channel); a folder with one folder of
+        pictures per class, in alphabetical order (pixels become [0, 1], channels first); or
+        ``package.module:factory`` that returns a data set (see `items_of`).
     labels : str, optional
         IDX file of labels.
 
@@ -96,23 +304,18 @@ def load_data(spec: str, labels: str | None = None) -> InputSet:
                 f"labels {labels!r} holds shape {known.shape}; allowed: ({len(images)},)"
             )
 
-        def get(i: int) -> tuple[NDArray[np.float32], int | None]:
+        def get(i: int) -> Item:
             picture = images[i].astype(np.float32)[None] / np.float32(255)
             return picture, None if known is None else int(known[i])
 
         return InputSet(len(images), get)
     if ":" in spec:
         made = load_object(spec, "data")()
-        return InputSet(len(made), lambda i: _pair(made[i]))
+        return items_of(made)
     raise ValueError(
         f"data is {spec!r}; allowed: an .npz file, an IDX file, a folder of pictures, or "
         "package.module:factory"
     )
-
-
-def _pair(item: Any) -> tuple[NDArray[np.float32], int | None]:
-    x, label = item if isinstance(item, tuple) else (item, None)
-    return np.asarray(x, dtype=np.float32), None if label is None else int(label)
 
 
 def _npz(path: Path) -> InputSet:
@@ -132,10 +335,11 @@ def _npz(path: Path) -> InputSet:
             f"data {str(path)!r} has labels of shape {labels.shape}; allowed: ({len(inputs)},)"
         )
 
-    def get(i: int) -> tuple[NDArray[np.float32], int | None]:
-        return inputs[i].astype(np.float32), None if labels is None else int(labels[i])
-
-    return InputSet(len(inputs), get)
+    if len(inputs) == 0:
+        raise ValueError(f"data {str(path)!r} holds no inputs; allowed: at least one")
+    return InputSet(
+        len(inputs), lambda i: (inputs[i], None if labels is None else _label(labels[i], i))
+    )
 
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:
@@ -176,11 +380,15 @@ def _picture_folder(folder: Path) -> InputSet:
             f"data is folder {str(folder)!r} without pictures; allowed: one folder per class"
         )
 
-    def get(i: int) -> tuple[NDArray[np.float32], int | None]:
+    def get(i: int) -> Item:
         file, label = files[i]
         with Image.open(file) as picture:
-            kept = picture.convert("L" if picture.mode in ("1", "L", "I", "I;16") else "RGB")
-            pixels = np.asarray(kept, dtype=np.float32) / np.float32(255)
+            if picture.mode.startswith("I"):
+                # Grey of 16 bits; converted to 8 it would be cut at 255.
+                pixels = np.asarray(picture, dtype=np.float32) / np.float32(65535)
+            else:
+                kept = picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+                pixels = np.asarray(kept, dtype=np.float32) / np.float32(255)
         return (pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)), label
 
     return InputSet(len(files), get)

@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from rsbounds import Certificates, RunStore, rebound
 from rsbounds.runs import merge_stores, run_inputs
 from rsbounds.runs.dataset import resumed_seed, run_config
+from rsbounds_torch._device import local_processes, own_device
+from rsbounds_torch.data import items_of
 from rsbounds_torch.model import SmoothedClassifier
 
 T = TypeVar("T")
@@ -38,12 +40,17 @@ def _ranks() -> tuple[int, int]:
 
 
 @contextmanager
-def process_group() -> Iterator[tuple[int, int]]:
-    """The process group that torchrun asked for: NCCL where there are GPUs, else Gloo."""
+def process_group(device: torch.device | None = None) -> Iterator[tuple[int, int]]:
+    """The process group that torchrun asked for: NCCL where every rank has a GPU, else Gloo."""
+    place = own_device() if device is None else device
+    if place.type == "cuda":
+        # Before NCCL starts: it takes the GPU that is current, and all ranks' first is cuda:0.
+        torch.cuda.set_device(place)
     wanted = int(os.environ.get("WORLD_SIZE", "1")) > 1
     started = wanted and not dist.is_initialized()
     if started:
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        gpu_each = place.type == "cuda" and torch.cuda.device_count() >= local_processes()
+        dist.init_process_group("nccl" if gpu_each else "gloo")
     try:
         yield _ranks()
     finally:
@@ -111,7 +118,7 @@ def certify_dataset(
         The model with its noise.
     dataset : sequence of (input, label)
         Anything with a length and an index, such as a `torch.utils.data.Dataset`; labels may
-        be None.
+        be None, items may be dicts (`rsbounds_torch.data.items_of`).
     store : str or path
         SQLite file of the run, made if it is not there. Under torchrun every rank must see it.
     n, n0 : int
@@ -155,6 +162,7 @@ def certify_dataset(
     >>> certificates.top
     array([0, 1])
     """
+    dataset = items_of(dataset)
     rank, size = _ranks()
     wanted = list(range(len(dataset))) if indices is None else [int(i) for i in indices]
     for i in wanted:
@@ -277,7 +285,7 @@ def _shared_votes(
 
 
 def _warn_invalid(store: RunStore) -> None:
-    bad = [row.idx for row in store.rows() if row.invalid > 0]
+    bad = [row.index for row in store.rows() if row.invalid > 0]
     if bad:
         shown = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         warnings.warn(

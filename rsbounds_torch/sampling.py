@@ -1,35 +1,16 @@
-"""Noise streams, and votes that say how many of their draws were NaN.
-
-What is drawn for draw j of input i depends on (seed, role, i, j) and the law alone: not on the
-batch size, on how many inputs or ranks share the work, or on where a run was resumed. On the
-CPU every draw has its own counter-based stream (`rsbounds_torch._philox`), the same on every
-machine. On an accelerator the draws come in blocks from the device's own generator, seeded by
-a hash of (seed, role, input, block); they are the same on every device of the same kind. A
-model whose arithmetic depends on the batch size can still flip a floating-point tie.
-"""
+"""Draws in batches, and votes that say how many of their draws were NaN."""
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rsbounds import _validate
 from rsbounds._types import Counts
-from rsbounds.noises import Gaussian, Lipschitz, Noise, Uniform
-from rsbounds.sampling import BLOCK, noise_block
-
-Role = Literal["estimate", "select"]
-ROLES = ("estimate", "select")
-#: Stream numbers of inputs are one word of the generator's counter.
-MAX_INDEX = 2**32 - 1
-#: Numbers per block of a device's generator, part of the definition of those streams.
-BLOCK_NUMBERS = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,143 +50,6 @@ class SampledCounts(Counts):
                 "(SmoothedClassifier.certify abstains on such rows)"
             )
         return super().__array__(dtype, copy)
-
-
-class NoiseStream(abc.ABC):
-    """Noise of one law, seed and role, added to inputs of d numbers."""
-
-    @abc.abstractmethod
-    def add(self, out: torch.Tensor, x: torch.Tensor, index: int, first: int) -> None:
-        """Write ``x`` plus the noise of draws ``first, first + 1, ...`` of an input.
-
-        Parameters
-        ----------
-        out : (m, d) tensor
-            Written; its rows are contiguous.
-        x : (d,) tensor
-            The input, of the same type and device.
-        index, first : int
-            The input's stream number, and the first draw.
-        """
-
-
-class CounterStream(NoiseStream):
-    """Gaussian or uniform noise on the CPU, each draw from its own counters."""
-
-    def __init__(self, law: Noise, seed: int, role: Role) -> None:
-        from rsbounds_torch import _philox
-
-        self._add = _philox.add_noise
-        self._key = _philox.stream_key(seed, ROLES.index(role))
-        self._law = _philox.GAUSSIAN if isinstance(law, Gaussian) else _philox.UNIFORM
-        self._scale = scale_of(law)
-
-    def add(self, out: torch.Tensor, x: torch.Tensor, index: int, first: int) -> None:
-        base = x.numpy()
-        scale = base.dtype.type(self._scale)
-        self._add(out.numpy(), base, self._law, scale, first, index, self._key)
-
-
-class BlockStream(NoiseStream):
-    """Noise in blocks of draws, each from its own seed; keeps the last block."""
-
-    def __init__(self) -> None:
-        self._kept: tuple[int, int] | None = None
-        self._noise = torch.empty(0)
-
-    @abc.abstractmethod
-    def draws(self, numbers: int) -> int:
-        """Draws per block, for inputs of that many numbers."""
-
-    @abc.abstractmethod
-    def block(self, x: torch.Tensor, draws: int, index: int, block: int) -> torch.Tensor:
-        """(draws, d) noise."""
-
-    def add(self, out: torch.Tensor, x: torch.Tensor, index: int, first: int) -> None:
-        size = self.draws(x.numel())
-        at, stop = first, first + len(out)
-        while at < stop:
-            block = at // size
-            if self._kept != (index, block):
-                self._noise = self.block(x, size, index, block)
-                self._kept = (index, block)
-            end = min(stop, (block + 1) * size)
-            noise = self._noise[at - block * size : end - block * size]
-            torch.add(x, noise, out=out[at - first : end - first])
-            at = end
-
-
-class DeviceStream(BlockStream):
-    """Gaussian or uniform noise from the device's generator."""
-
-    def __init__(self, law: Noise, seed: int, role: Role, device: torch.device) -> None:
-        super().__init__()
-        self._gaussian = isinstance(law, Gaussian)
-        self._scale = scale_of(law)
-        self._seed, self._role = seed, role
-        self._generator = torch.Generator(device)
-        self._buffer: torch.Tensor | None = None
-
-    def draws(self, numbers: int) -> int:
-        return 1 << (max(1, min(4096, BLOCK_NUMBERS // numbers)).bit_length() - 1)
-
-    def block(self, x: torch.Tensor, draws: int, index: int, block: int) -> torch.Tensor:
-        key = np.random.SeedSequence(self._seed, spawn_key=(ROLES.index(self._role), index, block))
-        self._generator.manual_seed(int(key.generate_state(1, np.uint64)[0]))
-        buffer = self._buffer
-        if buffer is None or buffer.shape != (draws, x.numel()) or buffer.dtype != x.dtype:
-            buffer = self._buffer = x.new_empty((draws, x.numel()))
-        if self._gaussian:
-            return buffer.normal_(0.0, self._scale, generator=self._generator)
-        return buffer.uniform_(-self._scale, self._scale, generator=self._generator)
-
-
-class LawStream(BlockStream):
-    """Noise of any other law, from its ``sample``: the streams of `rsbounds.sampling`."""
-
-    def __init__(self, law: Noise, seed: int, role: Role) -> None:
-        super().__init__()
-        self._law, self._seed, self._role = law, seed, role
-        self.shape: tuple[int, ...] = ()
-
-    def draws(self, numbers: int) -> int:
-        return BLOCK
-
-    def block(self, x: torch.Tensor, draws: int, index: int, block: int) -> torch.Tensor:
-        kind = np.float64 if x.dtype == torch.float64 else np.float32
-        noise = noise_block(
-            self._law, self.shape, seed=self._seed, role=self._role, index=index, block=block,
-            dtype=kind,
-        )  # fmt: skip
-        return torch.from_numpy(noise.reshape(draws, -1)).to(x.device)
-
-
-def scale_of(law: Noise) -> float:
-    """Standard deviation of a Gaussian law, half-width of a uniform one."""
-    if isinstance(law, Gaussian):
-        return law.sigma
-    assert isinstance(law, Uniform)
-    return law.half_width
-
-
-def sampled_law(law: Noise) -> Noise:
-    """The law that draws come from: that inside a `Lipschitz`, else the law itself."""
-    return law.noise if isinstance(law, Lipschitz) else law
-
-
-def noise_stream(
-    law: Noise, shape: tuple[int, ...], *, seed: int, role: Role, device: torch.device
-) -> NoiseStream:
-    """The stream of a law, seed and role on a device, for inputs of that shape."""
-    law = sampled_law(law)
-    # A subclass may sample something else.
-    if type(law) in (Gaussian, Uniform):
-        if device.type == "cpu":
-            return CounterStream(law, seed, role)
-        return DeviceStream(law, seed, role, device)
-    stream = LawStream(law, seed, role)
-    stream.shape = shape
-    return stream
 
 
 @dataclass(frozen=True)
@@ -283,9 +127,3 @@ class Tally:
         self._flush()
         table: NDArray[np.int64] = self._table.cpu().numpy()
         return table.reshape(-1, self._classes + 1)
-
-
-def checked_role(role: Any) -> Role:
-    """``role``, if it is one."""
-    _validate.choice("role", role, ROLES)
-    return "select" if role == "select" else "estimate"

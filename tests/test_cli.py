@@ -9,7 +9,7 @@ import pytest
 
 import rsbounds
 from rsbounds.bounds.margin import MARGIN_METHODS
-from rsbounds.cli import main
+from rsbounds.commands import main
 
 ROWS = np.array([[990, 8, 2], [10, 985, 5], [400, 350, 250]])
 SELECT = np.array([[98, 2, 0], [1, 99, 0], [40, 35, 25]])
@@ -173,7 +173,10 @@ BAD_FILES = [
     ("class_0\tclass_0\n5\t5\n", "names column 'class_0' twice"),
     ("", "is empty"),
     ("class_0\tclass_1\n", "header only"),
-    ("class_0\tclass_1\tlabel\n5\t5\t7\n", r"top[0] is 7"),
+    (
+        "class_0\tclass_1\tlabel\n5\t5\t7\n",
+        "row 0, column 'label' is 7; allowed: a class from 0 to 1",
+    ),
 ]
 
 
@@ -264,9 +267,9 @@ def test_mean_of_a_table_and_of_arrays(tmp_path, capsys):
     x = np.random.default_rng(0).beta(9, 1, (2, 400))
     text = tmp_path / "scores.tsv"
     text.write_text("cat\tdog\n" + "\n".join(f"{a!r}\t{b!r}" for a, b in x.T.tolist()) + "\n")
-    np.save(tmp_path / "scores.npy", x)
-    np.savez(tmp_path / "scores.npz", samples=x, other=np.zeros(3))
-    want = rsbounds.mean_bound(x, alpha=0.01, side="both")
+    np.save(tmp_path / "scores.npy", x.T)
+    np.savez(tmp_path / "scores.npz", samples=x.T, other=np.zeros(3))
+    want = rsbounds.mean_bound(x, alpha=0.01, side="both", axis=1)
     for name in ("scores.tsv", "scores.npy", "scores.npz"):
         code, out, _ = run(
             capsys, "mean", str(tmp_path / name), "--alpha", "0.01", "--side", "both", "--json"
@@ -289,13 +292,13 @@ def test_mean_of_a_table_and_of_arrays(tmp_path, capsys):
 
 def test_mean_compares_methods(tmp_path, capsys):
     x = np.random.default_rng(0).beta(9, 1, (1, 400))
-    np.save(tmp_path / "scores.npy", x)
+    np.save(tmp_path / "scores.npy", x[0])
     code, out, _ = run(capsys, "mean", str(tmp_path / "scores.npy"), "--compare", "--json")
     assert code == 0
     rows = {row["method"]: row for row in json.loads(out)["rows"]}
     assert "clopper-pearson" not in rows
     for method, row in rows.items():
-        assert row["lower"] == rsbounds.mean_bound(x, alpha=0.001, method=method).lower[0]
+        assert row["lower"] == rsbounds.mean_bound(x, alpha=0.001, method=method, axis=1).lower[0]
     code, out, _ = run(capsys, "mean", str(tmp_path / "scores.npy"), "--compare")
     assert "the best of several" in out
 
@@ -327,7 +330,7 @@ def test_mean_offers_clopper_pearson_for_votes(tmp_path, capsys):
         ("a\n0.5\nx\n", "row 1, column 'a' is 'x'"),
         ("a\n", "has a header only"),
         ("", "is empty"),
-        ("0.5\n", "n = 1 per row"),
+        ("0.5\n", "n = 1 draws"),
     ],
 )
 def test_mean_refuses(tmp_path, capsys, content, message):

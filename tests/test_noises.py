@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from mpmath import mp, mpf, ncdf
 
 import rsbounds
-from rsbounds.noises import NOISES, Noise
+from rsbounds.noises import NOISES, Noise, noise_from_dict
 
 LAWS = [
     rsbounds.Gaussian(0.25),
@@ -89,3 +90,59 @@ def test_lipschitz_radius_is_the_law():
 def test_bad_parameters_are_named(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+# Item 23: the product overflowed, and an infinite ball was certified.
+@pytest.mark.parametrize(
+    "law",
+    [
+        rsbounds.Gaussian(1e308),
+        rsbounds.Uniform(1.7e308),
+        rsbounds.Lipschitz(1e-308, rsbounds.Gaussian(1.0)),
+        rsbounds.Lipschitz(5e-324, rsbounds.Gaussian(1.0)),
+    ],
+    ids=str,
+)
+def test_no_radius_is_infinite(law):
+    for margin in ([40.0, 1.0], [1e308, np.inf]):
+        radius = law.radius(margin)
+        assert np.isfinite(radius).all()
+        assert (radius > 1e307).all()
+    assert law.radius([0.0, -np.inf]).tolist() == [0.0, 0.0]
+
+
+# Item 23: where floats run out of digits a rounding is no longer relative.
+@pytest.mark.parametrize("ulps", [1, 2, 3, 5, 7])
+def test_no_radius_is_rounded_up_where_floats_are_subnormal(ulps):
+    tiny = mpf(ulps) * mpf(2) ** -1074
+    for margin in (1.5, 40.0, 1e12, 1e304):
+        for law, exact in (
+            (rsbounds.Gaussian(float(tiny)), tiny / 2),
+            (rsbounds.Uniform(float(tiny)), tiny),
+            (rsbounds.Lipschitz(1.7e308, rsbounds.Gaussian(1.0)), mp.sqrt(0.5) / mpf(1.7e308)),
+        ):
+            assert mpf(float(law.radius(margin))) <= exact * mpf(margin)
+    assert rsbounds.Gaussian(5e-324).radius(np.inf) == 0.0
+
+
+class TestPlainValues:
+    @pytest.mark.parametrize("law", [*LAWS, rsbounds.Gaussian(0.1 + 0.2)], ids=str)
+    def test_a_law_is_built_again_from_its_values(self, law):
+        values = json.loads(json.dumps(law.to_dict()))
+        assert noise_from_dict(values) == law
+        assert values["name"] == law.name
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            ({"sigma": 1.0}, "allowed: a mapping with the name of a law"),
+            ("gaussian", "allowed: a mapping with the name"),
+            ({"name": "other"}, "noise is 'other'; known: gaussian"),
+            ({"name": "gaussian"}, "the parameters of that law"),
+            ({"name": "gaussian", "sigma": 1.0, "mean": 0.0}, "the parameters of that law"),
+            ({"name": "gaussian", "sigma": -1.0}, "sigma is -1.0"),
+        ],
+    )
+    def test_bad_values_are_refused(self, values, message):
+        with pytest.raises(ValueError, match=message):
+            noise_from_dict(values)

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 import rsbounds
-from rsbounds.sampling import BLOCK, noise_block
 from rsbounds.testing import assert_error_rate
 
 LAW = rsbounds.Gaussian(0.5)
@@ -18,7 +17,7 @@ def counts(classifier=vote, inputs=X, **changes):
     return rsbounds.sample_counts(classifier, inputs, **arguments)
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, BLOCK, 333, 5000])
+@pytest.mark.parametrize("batch_size", [1, 7, 128, 333, 5000])
 def test_counts_do_not_depend_on_the_batch_size(batch_size):
     assert (counts(batch_size=batch_size, n=300).values == counts(n=300).values).all()
 
@@ -43,15 +42,14 @@ def test_fewer_draws_are_a_prefix_of_more():
     assert (np.vstack(seen)[:200] == first).all()
 
 
-def test_streams_of_seeds_inputs_blocks_and_roles_differ():
-    base = {"seed": 1, "role": "estimate", "index": 0, "block": 0, "dtype": np.float64}
-    blocks = [noise_block(LAW, (3,), **base)]
-    for change in ({"seed": 2}, {"role": "select"}, {"index": 1}, {"block": 1}):
-        blocks.append(noise_block(LAW, (3,), **{**base, **change}))
-    for i in range(len(blocks)):
-        for j in range(i):
-            assert abs(np.corrcoef(blocks[i].ravel(), blocks[j].ravel())[0, 1]) < 0.25
-    assert (noise_block(LAW, (3,), **base) == blocks[0]).all()
+def test_every_input_draws_by_its_own_law():
+    law = rsbounds.Gaussian([0.5, 2.0, 0.01])
+    whole = counts(noise=law)
+    for i, sigma in enumerate([0.5, 2.0, 0.01]):
+        alone = counts(inputs=X[i : i + 1], index=i, noise=rsbounds.Gaussian(sigma))
+        assert (alone.values == whole.values[i]).all()
+    with pytest.raises(ValueError, match="noise has parameters for 3 inputs; allowed: one set"):
+        counts(inputs=X[:2], noise=law)
 
 
 def test_scores_and_labels_vote_alike():
@@ -136,6 +134,7 @@ def test_a_scikit_learn_model_votes():
         ({"batch_size": 0}, "batch_size is 0"),
         ({"seed": -1}, "seed is -1"),
         ({"index": -1}, "index is -1"),
+        ({"index": 2**32 - 2}, "index is 4294967294"),
         ({"role": "both"}, "role is 'both'"),
         ({"num_classes": 1}, "num_classes is 1"),
         ({"num_classes": None}, "num_classes is None"),

@@ -1,9 +1,11 @@
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsbounds._text import complete_file, down
+from rsbounds._text import check_output, complete_file, down
 
 
 @given(st.floats(-1e6, 1e6), st.integers(0, 8))
@@ -37,3 +39,34 @@ def test_a_file_appears_only_when_complete(tmp_path):
     assert target.read_text() == "new"
     with pytest.raises(ValueError, match="folder that exists"), complete_file(tmp_path / "no/x"):
         pass
+
+
+# Item 13: an output that was the input emptied it, and an old result was overwritten unasked.
+def test_an_output_is_checked_before_the_work(tmp_path):
+    source, link, old = tmp_path / "in.tsv", tmp_path / "link.tsv", tmp_path / "old.tsv"
+    source.write_text("1")
+    old.write_text("2")
+    link.symlink_to(source)
+    hard = tmp_path / "hard.tsv"
+    hard.hardlink_to(source)
+    assert check_output(tmp_path / "new.tsv", [source]) == tmp_path / "new.tsv"
+    for same in (source, link, hard, tmp_path / "." / "in.tsv"):
+        for force in (False, True):
+            with pytest.raises(ValueError, match="which is read; allowed: another file"):
+                check_output(same, [old, source], force=force)
+    with pytest.raises(ValueError, match="which is read"):
+        check_output(tmp_path / "none.tsv", [tmp_path / "none.tsv"], force=True)
+    with pytest.raises(ValueError, match=r"--output is .*old.tsv', which is there already"):
+        check_output(old, name="--output")
+    assert check_output(old, force=True) == old
+    dangling = tmp_path / "dangling.tsv"
+    dangling.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="which is there already"):
+        check_output(dangling)
+    with pytest.raises(ValueError, match="a folder"):
+        check_output(tmp_path, force=True)
+    with pytest.raises(ValueError, match="a file in a folder that exists"):
+        check_output(tmp_path / "no" / "x.tsv")
+    with pytest.raises(ValueError, match="not an ordinary file"):
+        check_output(os.devnull, force=True)
+    assert old.read_text() == "2"

@@ -14,7 +14,7 @@ from rsbounds.noises import Noise
 
 def ball(bound: MarginBound, noise: Noise) -> Certificates:
     """The certificates that a margin bound on the law's scale gives."""
-    radius = noise.radius(bound.lower)
+    radius = noise.certified_radius(bound)
     return Certificates(
         top=bound.top,
         radius=radius,

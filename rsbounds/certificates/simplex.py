@@ -11,6 +11,7 @@ from rsbounds import _validate
 
 
 def _logits(logits: ArrayLike) -> NDArray[np.float64]:
+    _validate.unmasked("logits", logits)
     values = np.asarray(logits)
     if values.dtype.kind not in "iuf" or values.ndim == 0 or values.shape[-1] < 2:
         raise ValueError(

@@ -113,6 +113,7 @@ def soft_margin_bound(
 def _score_table(scores: ArrayLike | BoundedSamples) -> NDArray[np.float64]:
     if isinstance(scores, BoundedSamples) and tuple(scores.support) != (0.0, 1.0):
         raise ValueError(f"scores has support {scores.support}; allowed: (0, 1)")
+    _validate.unmasked("scores", scores.values if isinstance(scores, BoundedSamples) else scores)
     values = np.asarray(scores)
     if values.ndim == 2:
         values = values[None]
@@ -129,7 +130,7 @@ def _difference(
     a: NDArray[np.float64], others: NDArray[np.float64], alpha: float, method: MeanMethod
 ) -> NDArray[np.float64]:
     bound = mean_bound(
-        np.clip(a - others, -1.0, 1.0), alpha=alpha, method=method, support=(-1.0, 1.0)
+        np.clip(a - others, -1.0, 1.0), alpha=alpha, method=method, support=(-1.0, 1.0), axis=1
     )
     # Each difference was rounded, by at most EPS/2, and so was their mean.
     return np.maximum(bound.lower - EPS, -1.0)
@@ -146,7 +147,7 @@ def _split(
     low = float(mean_bound(a, alpha=share * alpha, method=method).lower[0])
     # The rest of alpha is rounded down, so that the two shares never exceed it together.
     rest = (1.0 - share) * alpha * (1.0 - 4.0 * EPS)
-    high = mean_bound(others, alpha=rest, side="upper", method=method).upper
+    high = mean_bound(others, alpha=rest, side="upper", method=method, axis=1).upper
     # margin_down takes 1 - p_A rounded up and 1 - p_c rounded down.
     above = min(math.nextafter(1.0 - low, math.inf), 1.0)
     return np.array(

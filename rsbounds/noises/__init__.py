@@ -1,4 +1,4 @@
-"""Noise laws: how to sample, on which scale a margin is measured, what radius it buys.
+"""Noise laws: how a noisy copy is made, and how far the input can move before votes do.
 
 The contract is in `rsbounds.noises._base`. To add a law: a file with a `Noise`, and one line
 here (or an entry point of the group ``rsbounds.noises``).
@@ -6,7 +6,7 @@ here (or an entry point of the group ``rsbounds.noises``).
 
 from __future__ import annotations
 
-from rsbounds.noises._base import NOISES, Noise
+from rsbounds.noises._base import NOISES, Noise, like, namespace, noise_from_dict
 from rsbounds.noises.gaussian import Gaussian
 from rsbounds.noises.lipschitz import Lipschitz, lipschitz_radius
 from rsbounds.noises.uniform import Uniform
@@ -15,4 +15,14 @@ NOISES.register("gaussian", "rsbounds.noises.gaussian:Gaussian")
 NOISES.register("uniform", "rsbounds.noises.uniform:Uniform")
 NOISES.register("lipschitz", "rsbounds.noises.lipschitz:Lipschitz")
 
-__all__ = ["NOISES", "Gaussian", "Lipschitz", "Noise", "Uniform", "lipschitz_radius"]
+__all__ = [
+    "NOISES",
+    "Gaussian",
+    "Lipschitz",
+    "Noise",
+    "Uniform",
+    "like",
+    "lipschitz_radius",
+    "namespace",
+    "noise_from_dict",
+]

@@ -2,26 +2,55 @@
 
 Contract
 --------
-A law adds independent noise to an input in its raw units. ``scale`` names the scale on which
-a lower bound L > 0 on the margin of a fixed class turns into a radius: for every input whose
-margin on that scale is at least L, the smoothed classifier answers that class at every point
-closer than ``radius(L)`` in the norm ``norm``. ``radius`` is rounded down.
+A law says how a noisy copy of an input is made, and how far the input can move before a vote
+share has moved by so much. It has four parts, each with a default that follows from another:
+
+- **Parameters.** Fields of a frozen dataclass: numbers, arrays or other laws. A law whose
+  ``batch_shape`` is (B,) has a set of them for each of B inputs: ``len(law)``, ``law[i]`` and
+  ``law[rows]`` work, and its radii are (B,). `to_dict` writes any of them as plain values
+  without loss, `noise_from_dict` reads them back.
+- **Draws.** ``base`` names what a draw starts from ("normal", "uniform", "bits", "draw": see
+  `rsbounds.streams`); `transform` makes the noise of it, by arithmetic that numpy arrays and
+  tensors share; `perturb` adds it to the input, and a law that does not add (it hides pixels,
+  say) overrides that. `multiplier` is the promise that the noise is a plain multiple of the
+  base draw, which streams then write in one pass. A deterministic law has the base "draw" and
+  says in `support` how many draws are all of them.
+- **Curve.** ``roc(r, b)``: the largest probability that a set of probability b at x can have
+  at a point at distance r. Class A is certified against c at r where
+  ``1 - roc(r, 1 - p_A) > roc(r, p_c)``. Where that inequality reads g(p_A) - g(p_c) > r/k, the
+  law names the margin scale g in ``scale`` and k in `radius_per_margin`, and its curve follows.
+  A law whose curve is no margin scale sets ``curve_only`` and writes `roc`.
+- **Region.** `region` turns a bound into the set of perturbations that it certifies, in the
+  norm ``norm``. Radii are rounded down, and never infinite.
 """
 
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar
+import base64
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
 
+from rsbounds import _validate
 from rsbounds._registry import Registry
-from rsbounds._types import Scale
+from rsbounds._types import MarginBound, Scale
+from rsbounds.regions import Ball, Region
 
 NOISES: Registry[type[Noise]] = Registry("noise", "rsbounds.noises")
 
 _EPS = float(np.finfo(np.float64).eps)
+_LARGEST = float(np.finfo(np.float64).max)
+#: Below this, products of numbers lose the accuracy that rounding down counts on.
+_SMALLEST = 1e-290
+
+Self = TypeVar("Self", bound="Noise")
 
 
 class Noise(abc.ABC):
@@ -29,19 +58,258 @@ class Noise(abc.ABC):
 
     #: Registered name.
     name: ClassVar[str]
-    #: Scale of the margin.
-    scale: ClassVar[Scale]
-    #: Norm of the radius ("l1", "l2").
+    #: Norm of the radius ("l1", "l2"; "scaled l2" where each coordinate has a unit of its own).
     norm: ClassVar[str]
+    #: Scale of the margin that the radius is a multiple of.
+    scale: ClassVar[Scale] = "linear"
+    #: The curve is no margin scale: a radius needs bounds on p_A and on p_c, on ``scale``'s side.
+    curve_only: ClassVar[bool] = False
+    #: No larger radius holds for every classifier.
+    tight: ClassVar[bool] = True
+    #: `transform` can be differentiated in the parameters.
+    has_rsample: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = vars(cls)
+        if "sample" in own:
+            raise TypeError(
+                f"{cls.__name__} overrides sample, which streams do not call; allowed: transform "
+                "or perturb, from the base draw"
+            )
+        # Other noise than the parent's: the parent's promise does not cover it.
+        if "multiplier" not in own and {"transform", "perturb"} & set(own):
+            cls.multiplier = Noise.multiplier  # type: ignore[method-assign]
+
+    # -- parameters ----------------------------------------------------------------------
 
     @property
-    @abc.abstractmethod
-    def radius_per_margin(self) -> float:
-        """Radius for a margin of one."""
+    def batch_shape(self) -> tuple[int, ...]:
+        """Empty, or (B,) where each of B inputs has parameters of its own."""
+        return ()
 
-    @abc.abstractmethod
+    def __len__(self) -> int:
+        if not self.batch_shape:
+            raise TypeError(f"{type(self).__name__} has one set of parameters and no length")
+        return self.batch_shape[0]
+
+    def __getitem__(self: Self, rows: Any) -> Self:
+        if not self.batch_shape:
+            raise TypeError(f"{type(self).__name__} has one set of parameters; allowed: no index")
+        return self._rows(rows)
+
+    def _rows(self: Self, rows: Any) -> Self:
+        """The law of one input, or of some, where the batch shape is (B,).
+
+        By default every array field is indexed in its first dimension, and every law in its
+        own batch.
+        """
+        chosen = {}
+        for name, value in self._values().items():
+            if isinstance(value, np.ndarray) or (isinstance(value, Noise) and value.batch_shape):
+                value = value[rows]
+            chosen[name] = value.item() if isinstance(value, np.generic) else value
+        return type(self)(**chosen)
+
+    def at(self: Self, rows: Any) -> Self:
+        """The laws of some rows: of those inputs, or the one that serves all."""
+        return self[rows] if self.batch_shape else self
+
+    def check_rows(self, rows: int) -> None:
+        """Raise ValueError where the law is for another number of inputs than ``rows``."""
+        if self.batch_shape not in ((), (rows,)):
+            raise ValueError(
+                f"noise has parameters for {self.batch_shape[0]} inputs; allowed: one set, or one "
+                f"for each of {rows}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The law as plain values that JSON can carry, without loss.
+
+        Returns
+        -------
+        dict
+            ``name`` and the fields; an array is {"float64": base64 of its bytes, "shape": ...}.
+
+        Raises
+        ------
+        ValueError
+            The law is not the one registered under its name, so that it could not be read back.
+        """
+        if self.name not in NOISES or NOISES[self.name] is not type(self):
+            raise ValueError(
+                f"noise is {type(self).__name__}, not registered as {self.name!r}; allowed: a "
+                "registered law (NOISES.register, or an entry point of rsbounds.noises)"
+            )
+        return self._plain_values()
+
+    def _values(self) -> dict[str, Any]:
+        if dataclasses.is_dataclass(self):
+            return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if vars(self):
+            raise TypeError(f"{type(self).__name__} has attributes but is no dataclass")
+        return {}
+
+    def _plain_values(self) -> dict[str, Any]:
+        return {"name": self.name, **{key: _plain(v) for key, v in self._values().items()}}
+
+    def _identity(self) -> str:
+        return json.dumps(self._plain_values(), sort_keys=True)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Noise) or type(other) is not type(self):
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __str__(self) -> str:
+        given = (f"{key}={_words(value)}" for key, value in self._values().items())
+        return f"{self.name}({', '.join(given)})"
+
+    # -- draws ---------------------------------------------------------------------------
+
+    @property
+    def base(self) -> str:
+        """What a draw starts from, one of `rsbounds.streams.BASES`."""
+        return "normal"
+
+    def base_size(self, shape: tuple[int, ...]) -> int:
+        """Base numbers per draw, for inputs of that shape: as many as the input has."""
+        return int(np.prod(shape, dtype=np.int64)) if self.base != "draw" else 1
+
+    def support(self, shape: tuple[int, ...]) -> int | None:
+        """How many draws are all that there are; None where they are random."""
+        return None
+
+    def multiplier(self, **parameters: Any) -> Any:
+        """What times a base draw is the noise; None where the noise is something else."""
+        return None
+
+    def transform(self, base: Any, **parameters: Any) -> Any:
+        """Noise from base draws.
+
+        Parameters
+        ----------
+        base : (m, ...) array or tensor
+            Base draws, of the input's shape (or `base_size` numbers each).
+        **parameters
+            In place of the law's own, such as ``sigma=`` a tensor that wants a gradient.
+
+        Returns
+        -------
+        (m, ...) array or tensor
+            Noise of the input's shape.
+        """
+        factor = self.multiplier(**parameters)
+        if factor is None:
+            raise NotImplementedError(f"{type(self).__name__} needs a transform or a multiplier")
+        return base * (like(factor, base) if isinstance(factor, np.ndarray) else factor)
+
+    def perturb(self, x: Any, base: Any) -> Any:
+        """(m, ...) noisy copies of an input from (m, ...) base draws."""
+        return x + self.transform(base)
+
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """Independent noise of that shape and floating-point type."""
+        """Independent noise from a generator of numpy, for training and experiments.
+
+        Certificates draw from `rsbounds.streams` instead.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Where the base draws come from.
+        shape : (m, ...) tuple of int
+            Number of draws and shape of the input.
+        dtype : float32 or float64
+            Type of the noise.
+
+        Returns
+        -------
+        ndarray of that shape and type
+
+        Raises
+        ------
+        ValueError
+            The law is deterministic, or has parameters for more than one input.
+        """
+        if self.batch_shape or self.base == "draw":
+            raise ValueError(f"noise is {self}; allowed: a random law for one input (noise[i])")
+        size = self.base_size(shape[1:])
+        at = shape if size == np.prod(shape[1:]) else (shape[0], size)
+        draws: NDArray[Any]
+        if self.base == "normal":
+            draws = rng.standard_normal(at, dtype=dtype)
+        elif self.base == "uniform":
+            draws = np.asarray(rng.random(at, dtype=dtype) * 2 - 1, dtype=dtype)
+        else:
+            draws = rng.integers(0, 2**32, at)
+        return np.asarray(self.transform(draws), dtype=dtype)
+
+    def log_density(self, delta: Any) -> Any:
+        """Log density of the noise at ``delta``, up to a constant; for tests and plots.
+
+        Parameters
+        ----------
+        delta : (..., d) ndarray
+            Points.
+
+        Returns
+        -------
+        (...) ndarray
+        """
+        raise NotImplementedError(f"{self.name} has no density")
+
+    # -- curve ---------------------------------------------------------------------------
+
+    @property
+    def radius_per_margin(self) -> float | NDArray[np.float64]:
+        """Radius for a margin of one: a number, or one for each input."""
+        raise NotImplementedError(f"{self.name} has no margin scale, or does not say its unit")
+
+    def roc(self, r: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+        """Largest probability at distance ``r`` of a set that has probability ``b`` at x.
+
+        Parameters
+        ----------
+        r, b : float array_like
+            Distances >= 0 and probabilities, broadcast together (and with the batch).
+
+        Returns
+        -------
+        ndarray
+            Probabilities, to about 1e-15 (absolute).
+        """
+        if self.curve_only:
+            raise NotImplementedError(f"{type(self).__name__} is curve_only and needs a roc")
+        shift = np.asarray(r, dtype=np.float64) / (2.0 * np.asarray(self.radius_per_margin))
+        p = np.asarray(b, dtype=np.float64)
+        if self.scale == "probit":
+            return np.asarray(ndtr(ndtri(p) + shift))
+        return np.asarray(np.minimum(p + shift, 1.0))
+
+    def roc_inverse(self, r: ArrayLike, c: ArrayLike) -> NDArray[np.float64]:
+        """Largest ``b`` with ``roc(r, b) <= c``, rounded down; 0 where there is none.
+
+        Parameters
+        ----------
+        r, c : float array_like
+            Distances >= 0 and probabilities, broadcast together (and with the batch).
+
+        Returns
+        -------
+        ndarray
+        """
+        distance, level = np.broadcast_arrays(
+            np.asarray(r, dtype=np.float64), np.asarray(c, dtype=np.float64)
+        )
+
+        def inside(b: NDArray[np.float64]) -> NDArray[np.bool_]:
+            return self.roc(distance, b) <= level - _ROC_ERROR
+
+        shape = np.shape(self.roc(distance, level))
+        return _bisected(inside, np.zeros(shape), np.ones(shape))
 
     def radius(self, margin: ArrayLike) -> NDArray[np.float64]:
         """Certified radius for lower bounds on the margin; 0 where the margin is not above 0.
@@ -54,15 +322,253 @@ class Noise(abc.ABC):
         Returns
         -------
         (B,) ndarray
-            Radii in units of the raw input, rounded down.
+            Finite radii in units of the raw input, rounded down (to 0 below 1e-290).
 
         Raises
         ------
         ValueError
-            A margin is NaN.
+            A margin is NaN, or the law has parameters for another number of inputs.
+
+        Examples
+        --------
+        >>> import rsbounds
+        >>> rsbounds.Gaussian(sigma=[0.25, 0.5]).radius([2.0, 2.0]).round(3)
+        array([0.25, 0.5 ])
         """
         values = np.asarray(margin, dtype=np.float64)
         if np.isnan(values).any():
             raise ValueError("margin is NaN; allowed: numbers")
-        positive = np.maximum(values, 0.0)
-        return np.asarray(positive * (self.radius_per_margin * (1.0 - 4.0 * _EPS)))
+        if self.curve_only:
+            raise ValueError(f"noise {self.name} has no margin scale; allowed: radius_of_pair")
+        if values.ndim:
+            self.check_rows(values.shape[0])
+        unit = np.minimum(self.radius_per_margin, _LARGEST)
+        with np.errstate(over="ignore", under="ignore"):
+            found = np.clip(values, 0.0, _LARGEST) * (unit * (1.0 - 4.0 * _EPS))
+        found = np.where(unit >= _SMALLEST, np.minimum(found, _LARGEST), 0.0)
+        return np.where(found >= _SMALLEST, found, 0.0)
+
+    def radius_of_pair(self, p_a: ArrayLike, p_b: ArrayLike) -> NDArray[np.float64]:
+        """Certified radius where p_A >= ``p_a`` and every other class has at most ``p_b``.
+
+        From the curve by bisection: the largest r with roc(r, 1 - p_a) + roc(r, p_b) < 1.
+
+        Parameters
+        ----------
+        p_a, p_b : (B,) float array_like
+            Lower and upper bounds on probabilities.
+
+        Returns
+        -------
+        (B,) ndarray
+            Radii in units of the raw input, rounded down; 0 where none is certified.
+
+        Raises
+        ------
+        ValueError
+            A number outside [0, 1], or parameters for another number of inputs.
+        """
+        low, high = np.broadcast_arrays(
+            np.asarray(p_a, dtype=np.float64), np.asarray(p_b, dtype=np.float64)
+        )
+        for name, values in (("p_a", low), ("p_b", high)):
+            if not ((values >= 0) & (values <= 1)).all():
+                raise ValueError(f"{name} is {values!r}; allowed: probabilities from 0 to 1")
+        if low.ndim:
+            self.check_rows(low.shape[0])
+
+        def inside(r: NDArray[np.float64]) -> NDArray[np.bool_]:
+            return self.roc(r, 1.0 - low) + self.roc(r, high) < 1.0 - _ROC_ERROR
+
+        start = np.zeros(np.broadcast_shapes(low.shape, self.batch_shape))
+        far = np.ones_like(start)
+        # Radii beyond 2^60 units are cut there.
+        for _ in range(60):
+            further = inside(far)
+            if not further.any():
+                break
+            far = np.where(further, 2.0 * far, far)
+        near = _bisected(inside, start, far)
+        return np.where(inside(near), near, 0.0)
+
+    def certified_radius(self, bound: MarginBound) -> NDArray[np.float64]:
+        """(B,) radii that a margin bound on ``scale`` certifies, rounded down.
+
+        Parameters
+        ----------
+        bound : MarginBound
+            The bound; a ``curve_only`` law takes its details ``p_a_lower`` and ``p_b_upper``.
+
+        Returns
+        -------
+        (B,) ndarray
+
+        Raises
+        ------
+        ValueError
+            A bound on another scale, on the margin alone where two probabilities are needed,
+            or for another number of inputs.
+        """
+        if bound.scale != self.scale:
+            raise ValueError(f"bound is on the {bound.scale} scale; allowed: {self.scale}")
+        if not self.curve_only:
+            return self.radius(bound.lower)
+        if not {"p_a_lower", "p_b_upper"} <= set(bound.details):
+            raise ValueError(
+                f"method is {bound.method!r}; allowed with noise {self.name}: one that bounds "
+                "both probabilities (runner-up, bonferroni, t-certify, complement)"
+            )
+        return self.radius_of_pair(bound.details["p_a_lower"], bound.details["p_b_upper"])
+
+    # -- region --------------------------------------------------------------------------
+
+    def region(self, bound: MarginBound | ArrayLike) -> Region:
+        """The perturbations that a bound certifies, one region per input.
+
+        Parameters
+        ----------
+        bound : MarginBound or (B,) float array_like
+            A margin bound, or lower bounds on the margin on ``scale``.
+
+        Returns
+        -------
+        Region
+            A `Ball`, or what the law overrides this with.
+
+        Examples
+        --------
+        >>> import rsbounds
+        >>> ball = rsbounds.Gaussian(sigma=0.5).region([2.0])
+        >>> ball.contains([[0.3, 0.3]])
+        array([ True])
+        """
+        return Ball(self._radii(bound), norm=self.norm)
+
+    def _radii(self, bound: MarginBound | ArrayLike) -> NDArray[np.float64]:
+        if isinstance(bound, MarginBound):
+            return self.certified_radius(bound)
+        return self.radius(np.atleast_1d(np.asarray(bound, dtype=np.float64)))
+
+
+#: Error allowed for in what `Noise.roc` returns.
+_ROC_ERROR = 1e-14
+
+
+def _bisected(
+    inside: Any, low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The end of where ``inside`` holds, from below: it holds at the result, or at ``low``."""
+    for _ in range(200):
+        middle = 0.5 * (low + high)
+        if ((middle <= low) | (middle >= high)).all():
+            break
+        holds = inside(middle)
+        low, high = np.where(holds, middle, low), np.where(holds, high, middle)
+    return low
+
+
+def like(values: Any, base: Any) -> Any:
+    """Numbers of a law as an array or tensor of ``base``'s library, type and device."""
+    if hasattr(base, "new_tensor"):
+        return base.new_tensor(np.asarray(values).tolist())
+    return np.asarray(values, dtype=base.dtype)
+
+
+def namespace(base: Any) -> Any:
+    """The library of a base draw: numpy or torch, for the functions that they share."""
+    return sys.modules[type(base).__module__.partition(".")[0]]
+
+
+def parameter(name: str, value: Any) -> float | NDArray[np.float64]:
+    """A number above zero, or a (B,) read-only array of them: one for each input."""
+    if np.ndim(value) == 0:
+        return _validate.positive(name, value)
+    return positive_array(name, value, 1)
+
+
+def positive_array(name: str, value: Any, ndim: int | None = None) -> NDArray[np.float64]:
+    """A read-only array of finite numbers above zero."""
+    allowed = "finite numbers > 0"
+    if ndim == 1:
+        allowed = "a finite number > 0, or one for each input in a flat list"
+    _validate.unmasked(name, value)
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf" or array.size == 0 or ndim not in (None, array.ndim):
+        raise ValueError(f"{name} is {value!r}; allowed: {allowed}")
+    numbers = np.array(array, dtype=np.float64)
+    bad = ~((numbers > 0) & np.isfinite(numbers))
+    if bad.any():
+        where = [int(i) for i in np.argwhere(bad)[0]]
+        raise ValueError(f"{name}{where} is {numbers[tuple(where)]}; allowed: {allowed}")
+    numbers.flags.writeable = False
+    return numbers
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Noise):
+        return value.to_dict()
+    if isinstance(value, np.ndarray):
+        raw = np.ascontiguousarray(value, dtype="<f8").tobytes()
+        return {"float64": base64.b64encode(raw).decode("ascii"), "shape": list(value.shape)}
+    return value
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        low, high = float(value.min()), float(value.max())
+        return f"{low:g}..{high:g} of shape {value.shape}"
+    # All digits: the text names the law in certificates and files.
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def _from_plain(key: str, value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    if "name" in value:
+        return noise_from_dict(value)
+    try:
+        raw = base64.b64decode(value["float64"], validate=True)
+        return np.frombuffer(raw, dtype="<f8").reshape(value["shape"]).astype(np.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"noise has {key} that is no array ({error}); allowed: a law's dictionary"
+        ) from None
+
+
+def noise_from_dict(values: Mapping[str, Any]) -> Noise:
+    """The law that `Noise.to_dict` wrote down.
+
+    Parameters
+    ----------
+    values : mapping
+        ``name`` of a registered law, and its fields.
+
+    Returns
+    -------
+    Noise
+
+    Raises
+    ------
+    ValueError
+        An unknown name, fields that the law does not have, or values that it refuses.
+
+    Examples
+    --------
+    >>> import rsbounds
+    >>> from rsbounds.noises import noise_from_dict
+    >>> law = rsbounds.Gaussian(sigma=[0.1, 0.2])
+    >>> noise_from_dict(law.to_dict()) == law
+    True
+    """
+    if not isinstance(values, Mapping) or "name" not in values:
+        raise ValueError(f"noise is {values!r}; allowed: a mapping with the name of a law")
+    kind = NOISES[values["name"]]
+    given = {key: _from_plain(key, value) for key, value in values.items() if key != "name"}
+    fields = [field for field in dataclasses.fields(cast(Any, kind)) if field.init]
+    needed = {field.name for field in fields if field.default is dataclasses.MISSING}
+    if not needed <= set(given) <= {field.name for field in fields}:
+        raise ValueError(
+            f"noise {values['name']!r} has {sorted(given)}; allowed: the parameters of that law, "
+            f"{[field.name for field in fields]}"
+        )
+    return kind(**given)

@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds import _validate
 from rsbounds._types import Scale
-from rsbounds.noises._base import Noise
+from rsbounds.noises._base import Noise, parameter
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gaussian(Noise):
     """Noise N(0, sigma^2 I); l2 radius sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)).
 
@@ -22,33 +21,44 @@ class Gaussian(Noise):
 
     Parameters
     ----------
-    sigma : float
-        Standard deviation of each coordinate, in units of the raw input.
+    sigma : float or (B,) float array_like
+        Standard deviation of each coordinate, in units of the raw input; one for all inputs, or
+        one for each of B.
+
+    Raises
+    ------
+    ValueError
+        A number that is not finite and above 0.
 
     Examples
     --------
     >>> import rsbounds
     >>> print(f"{rsbounds.Gaussian(sigma=0.25).radius(2.0):.3f}")
     0.250
+    >>> law = rsbounds.Gaussian(sigma=[0.25, 0.5])
+    >>> len(law), law[1]
+    (2, Gaussian(sigma=0.5))
     """
 
-    sigma: float
+    sigma: float | NDArray[np.float64]
 
     name: ClassVar[str] = "gaussian"
     scale: ClassVar[Scale] = "probit"
     norm: ClassVar[str] = "l2"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sigma", _validate.positive("sigma", self.sigma))
+        object.__setattr__(self, "sigma", parameter("sigma", self.sigma))
 
     @property
-    def radius_per_margin(self) -> float:
+    def batch_shape(self) -> tuple[int, ...]:
+        return np.shape(self.sigma)
+
+    @property
+    def radius_per_margin(self) -> float | NDArray[np.float64]:
         return self.sigma / 2
 
-    def sample(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        noise = rng.standard_normal(shape, dtype=dtype)
-        noise *= noise.dtype.type(self.sigma)
-        return noise
+    def multiplier(self, *, sigma: Any = None) -> Any:  # type: ignore[override]
+        return self.sigma if sigma is None else sigma
 
-    def __str__(self) -> str:
-        return f"gaussian(sigma={self.sigma:g})"
+    def log_density(self, delta: Any) -> Any:
+        return -0.5 * np.sum((np.asarray(delta) / self.sigma) ** 2, axis=-1)

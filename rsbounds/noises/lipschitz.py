@@ -9,12 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rsbounds import _validate
 from rsbounds._types import Scale
-from rsbounds.noises._base import Noise
+from rsbounds.noises._base import Noise, parameter
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lipschitz(Noise):
     """Any noise law with the l2 radius R1 = (p_A - p_B) / (sqrt(2) L).
 
@@ -26,10 +25,16 @@ class Lipschitz(Noise):
 
     Parameters
     ----------
-    constant : float
-        The Lipschitz constant L.
+    constant : float or (B,) float array_like
+        The Lipschitz constant L; one for all inputs, or one for each of B.
     noise : Noise
         The law that the samples are drawn from.
+
+    Raises
+    ------
+    ValueError
+        A constant that is not finite and above 0, ``noise`` that is no law to sample from, or
+        the two for different numbers of inputs.
 
     Examples
     --------
@@ -39,27 +44,60 @@ class Lipschitz(Noise):
     True
     """
 
-    constant: float
+    constant: float | NDArray[np.float64]
     noise: Noise
 
     name: ClassVar[str] = "lipschitz"
     scale: ClassVar[Scale] = "linear"
     norm: ClassVar[str] = "l2"
+    tight: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "constant", _validate.positive("constant", self.constant))
+        object.__setattr__(self, "constant", parameter("constant", self.constant))
         if not isinstance(self.noise, Noise) or isinstance(self.noise, Lipschitz):
             raise ValueError(f"noise is {self.noise!r}; allowed: a law to sample from")
+        if self.noise.batch_shape and np.ndim(self.constant):
+            self.noise.check_rows(len(np.atleast_1d(self.constant)))
 
     @property
-    def radius_per_margin(self) -> float:
-        return 1.0 / (math.sqrt(2.0) * self.constant)
+    def batch_shape(self) -> tuple[int, ...]:
+        return np.shape(self.constant) or self.noise.batch_shape
 
-    def sample(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        return self.noise.sample(rng, shape, dtype)
+    @property
+    def radius_per_margin(self) -> float | NDArray[np.float64]:
+        with np.errstate(over="ignore"):
+            return 1.0 / (math.sqrt(2.0) * self.constant)
 
-    def __str__(self) -> str:
-        return f"lipschitz(constant={self.constant:g}, noise={self.noise})"
+    def roc(self, r: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+        """As in `Noise.roc`: one probability moves by at most L r.
+
+        The radius is larger than this curve alone gives, because two probabilities together
+        move apart by at most sqrt(2) L r.
+        """
+        distance = np.asarray(r, dtype=np.float64) * self.constant
+        return np.asarray(np.minimum(np.asarray(b, dtype=np.float64) + distance, 1.0))
+
+    @property
+    def base(self) -> str:
+        return self.noise.base
+
+    def base_size(self, shape: tuple[int, ...]) -> int:
+        return self.noise.base_size(shape)
+
+    def support(self, shape: tuple[int, ...]) -> int | None:
+        return self.noise.support(shape)
+
+    def multiplier(self, **parameters: Any) -> Any:
+        return self.noise.multiplier(**parameters)
+
+    def transform(self, base: Any, **parameters: Any) -> Any:
+        return self.noise.transform(base, **parameters)
+
+    def perturb(self, x: Any, base: Any) -> Any:
+        return self.noise.perturb(x, base)
+
+    def log_density(self, delta: Any) -> Any:
+        return self.noise.log_density(delta)
 
 
 def lipschitz_radius(margin: ArrayLike, constant: float) -> NDArray[np.float64]:

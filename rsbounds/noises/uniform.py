@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds import _validate
 from rsbounds._types import Scale
-from rsbounds.noises._base import Noise
+from rsbounds.noises._base import Noise, parameter
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Uniform(Noise):
     """Noise uniform on [-half_width, half_width]^d; l1 radius half_width (p_A - p_B).
 
@@ -23,9 +22,14 @@ class Uniform(Noise):
 
     Parameters
     ----------
-    half_width : float
+    half_width : float or (B,) float array_like
         Half of the cube's side, in units of the raw input (its standard deviation is
-        half_width / sqrt(3)).
+        half_width / sqrt(3)); one for all inputs, or one for each of B.
+
+    Raises
+    ------
+    ValueError
+        A number that is not finite and above 0.
 
     Examples
     --------
@@ -34,24 +38,30 @@ class Uniform(Noise):
     0.40
     """
 
-    half_width: float
+    half_width: float | NDArray[np.float64]
 
     name: ClassVar[str] = "uniform"
     scale: ClassVar[Scale] = "linear"
     norm: ClassVar[str] = "l1"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "half_width", _validate.positive("half_width", self.half_width))
+        object.__setattr__(self, "half_width", parameter("half_width", self.half_width))
 
     @property
-    def radius_per_margin(self) -> float:
+    def batch_shape(self) -> tuple[int, ...]:
+        return np.shape(self.half_width)
+
+    @property
+    def base(self) -> str:
+        return "uniform"
+
+    @property
+    def radius_per_margin(self) -> float | NDArray[np.float64]:
         return self.half_width
 
-    def sample(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        noise = rng.random(shape, dtype=dtype)
-        noise -= noise.dtype.type(0.5)
-        noise *= noise.dtype.type(2 * self.half_width)
-        return noise
+    def multiplier(self, *, half_width: Any = None) -> Any:  # type: ignore[override]
+        return self.half_width if half_width is None else half_width
 
-    def __str__(self) -> str:
-        return f"uniform(half_width={self.half_width:g})"
+    def log_density(self, delta: Any) -> Any:
+        inside = (np.abs(np.asarray(delta)) <= self.half_width).all(axis=-1)
+        return np.where(inside, 0.0, -np.inf)

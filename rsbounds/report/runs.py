@@ -60,6 +60,16 @@ class RunReport:
         return _text.table(header, body) + written
 
 
+def report_files(
+    stores: Sequence[str | os.PathLike[str]], folder: str | os.PathLike[str]
+) -> list[Path]:
+    """Every file that `report_runs` may write."""
+    target = Path(folder)
+    runs = [Path(path).stem for path in stores] + (["runs"] if len(stores) > 1 else [])
+    figures = [target / f"{run}.{ending}" for run in runs for ending in ("png", "svg")]
+    return [target / "report.tsv", target / "report.json", *figures]
+
+
 def report_runs(
     stores: Sequence[str | os.PathLike[str]],
     folder: str | os.PathLike[str],

@@ -11,7 +11,8 @@ from rsbounds.runs.dataset import certify_dataset
 from rsbounds.runs.driver import run_inputs
 from rsbounds.runs.export import export_rows
 from rsbounds.runs.rebounding import rebound
-from rsbounds.runs.store import RunRow, RunStore, merge_stores
+from rsbounds.runs.row import RunRow
+from rsbounds.runs.store import RunStore, merge_stores, remove_store
 
 __all__ = [
     "RunRow",
@@ -20,5 +21,6 @@ __all__ = [
     "export_rows",
     "merge_stores",
     "rebound",
+    "remove_store",
     "run_inputs",
 ]

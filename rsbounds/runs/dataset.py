@@ -15,7 +15,7 @@ from rsbounds._types import Certificates
 from rsbounds.bounds.margin import margin_method
 from rsbounds.noises import Noise
 from rsbounds.runs.driver import run_inputs
-from rsbounds.runs.rebounding import noise_config, rebound
+from rsbounds.runs.rebounding import rebound
 from rsbounds.runs.store import RunStore
 from rsbounds.sampling import Classifier, sample_counts
 
@@ -33,7 +33,7 @@ def run_config(
         "model": model,
         "inputs": inputs,
         "num_classes": num_classes,
-        "noise": noise_config(noise),
+        "noise": noise.to_dict(),
         "n0": n0,
         "n": n,
         "alpha": _validate.alpha(alpha),

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from rsbounds import _validate
 from rsbounds._parallel import Progress
-from rsbounds._types import Certificates
-from rsbounds.bounds.margin import MarginMethod, margin_method
-from rsbounds.certificates import certify, select_top
+from rsbounds.bounds.margin import margin_method
+from rsbounds.certificates import certify_votes
 from rsbounds.noises import Noise
-from rsbounds.runs.store import RunRow, RunStore
+from rsbounds.runs.row import RunRow
+from rsbounds.runs.store import RunStore
 
 
 class Sampler(Protocol):
@@ -53,34 +53,6 @@ class RunSummary:
 def digest(x: NDArray[Any]) -> str:
     """Start of the SHA-256 of an input's bytes."""
     return hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()[:16]
-
-
-def certify_votes(
-    select: NDArray[np.int64],
-    estimate: NDArray[np.int64],
-    invalid: NDArray[np.int64],
-    *,
-    noise: Noise,
-    alpha: float,
-    method: str | MarginMethod,
-) -> Certificates:
-    """Certificates of votes of which some may be invalid: those inputs abstain."""
-    import dataclasses
-
-    # An input with no valid vote still gets a row; it abstains whatever is put here.
-    bad = invalid > 0
-    select, estimate = select.copy(), estimate.copy()
-    select[bad & (select.sum(axis=1) == 0), 0] = 1
-    estimate[bad & (estimate.sum(axis=1) == 0), 0] = 1
-    result = certify(estimate, select_top(select), noise=noise, alpha=alpha, method=method)
-    return dataclasses.replace(
-        result,
-        radius=np.where(bad, 0.0, result.radius),
-        abstained=result.abstained | bad,
-        margin_lower=np.where(
-            bad, -np.inf if result.scale == "probit" else -1.0, result.margin_lower
-        ),
-    )
 
 
 def run_inputs(
@@ -137,8 +109,9 @@ def run_inputs(
     done = store.done()
     wanted = [int(i) for i in indices]
     todo = [i for i in wanted if i not in done]
-    invalid = [row.idx for row in store.rows() if row.invalid > 0]
+    invalid = [row.index for row in store.rows() if row.invalid > 0]
     correct, seen, labelled = _tally(store)
+    law = noise.to_dict()
     with Progress(len(wanted), "inputs", progress) as bar:
         bar.advance(len(wanted) - len(todo))
         for chunk in _groups(todo, group):
@@ -150,19 +123,23 @@ def run_inputs(
             bad = bad + bad0
             result = certify_votes(select, estimate, bad, noise=noise, alpha=alpha, method=chosen)
             took = (time.perf_counter() - start) / len(chunk)
-            for j, (idx, (x, label)) in enumerate(zip(chunk, pairs, strict=True)):
-                row = RunRow(
-                    idx, None if label is None else int(label), digest(np.asarray(x)), select[j],
-                    estimate[j], n0, n, int(bad[j]), alpha, method, str(noise), seed,
+            rows = [
+                RunRow(
+                    index, None if label is None else int(label), digest(np.asarray(x)), select[j],
+                    estimate[j], n0, n, int(bad[j]), alpha, method, options, law, seed,
                     int(result.top[j]), float(result.radius[j]), bool(result.abstained[j]), took,
-                )  # fmt: skip
-                store.add(row)
-                seen += 1
+                    "NaN" if bad[j] else "",
+                )
+                for j, (index, (x, label)) in enumerate(zip(chunk, pairs, strict=True))
+            ]  # fmt: skip
+            store.add_many(rows)
+            seen += len(rows)
+            for row in rows:
                 if row.invalid:
-                    invalid.append(idx)
-                if label is not None:
+                    invalid.append(row.index)
+                if row.label is not None:
                     labelled += 1
-                    correct += int(not row.abstained and row.top == label)
+                    correct += int(not row.abstained and row.top == row.label)
             bar.note = f"certified accuracy {correct / labelled:.3f}" if labelled else ""
             bar.advance(len(chunk))
     return RunSummary(len(todo), seen, tuple(sorted(invalid)))

@@ -27,9 +27,9 @@ def _records(store: RunStore, certificates: Certificates) -> Iterator[dict[str, 
             zip(
                 _COLUMNS,
                 (
-                    row.idx, row.label, predict, certificate.radius, correct, row.seconds, row.n0,
-                    row.n, certificate.alpha, certificate.method, row.noise, row.seed, row.invalid,
-                    certificate.top, row.select.tolist(), row.estimate.tolist(),
+                    row.index, row.label, predict, certificate.radius, correct, row.seconds, row.n0,
+                    row.n, certificate.alpha, certificate.method, json.dumps(row.law), row.seed,
+                    row.invalid, certificate.top, row.select.tolist(), row.estimate.tolist(),
                 ),
                 strict=True,
             )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,28 +12,9 @@ from numpy.typing import NDArray
 
 from rsbounds._types import Certificates
 from rsbounds.bounds.margin import MarginMethod, margin_method
-from rsbounds.noises import NOISES, Noise
-from rsbounds.runs.driver import certify_votes
+from rsbounds.certificates import certify_votes
+from rsbounds.noises import noise_from_dict
 from rsbounds.runs.store import RunStore
-
-
-def noise_config(noise: Noise) -> dict[str, Any]:
-    """A noise law as plain values that a store can keep."""
-    values: dict[str, Any] = {"name": noise.name}
-    for field in dataclasses.fields(noise):  # type: ignore[arg-type]
-        value = getattr(noise, field.name)
-        values[field.name] = noise_config(value) if isinstance(value, Noise) else value
-    return values
-
-
-def noise_from_config(values: dict[str, Any]) -> Noise:
-    """The law that `noise_config` wrote down."""
-    given = {
-        key: noise_from_config(value) if isinstance(value, dict) else value
-        for key, value in values.items()
-        if key != "name"
-    }
-    return NOISES[values["name"]](**given)
 
 
 def stored_labels(store: RunStore) -> NDArray[np.int64] | None:
@@ -93,16 +76,47 @@ def rebound(
     rows = list(store.rows())
     if not rows:
         raise ValueError(f"store {str(store.path)!r} holds no finished input yet")
-    config = store.config
     if method is None:
+        config = store.config
         method, options = config["method"], {**config["options"], **options}
-    law = noise_from_config(config["noise"])
-    result = certify_votes(
-        np.array([row.select for row in rows]),
-        np.array([row.estimate for row in rows]),
-        np.array([row.invalid for row in rows]),
-        noise=law,
-        alpha=config["alpha"] if alpha is None else alpha,
-        method=margin_method(method, options),
-    )
-    return dataclasses.replace(result, index=np.array([row.idx for row in rows]))
+    chosen = margin_method(method, options)
+    level = store.config["alpha"] if alpha is None else alpha
+    groups: dict[str, list[int]] = {}
+    for position, row in enumerate(rows):
+        groups.setdefault(json.dumps(row.law), []).append(position)
+    parts = [
+        (
+            where,
+            certify_votes(
+                np.array([rows[i].select for i in where]),
+                np.array([rows[i].estimate for i in where]),
+                np.array([rows[i].invalid for i in where]),
+                noise=noise_from_dict(rows[where[0]].law),
+                alpha=level,
+                method=chosen,
+            ),
+        )
+        for where in groups.values()
+    ]
+    return _joined(parts, np.array([row.index for row in rows]))
+
+
+def _joined(
+    parts: Sequence[tuple[Sequence[int], Certificates]], index: NDArray[np.int64]
+) -> Certificates:
+    """One table of the certificates of several laws, in the order of the inputs."""
+    first = parts[0][1]
+    arrays: dict[str, Any] = {}
+    for name in ("top", "radius", "abstained", "margin_lower", "n", "certified"):
+        values = np.empty(len(index), dtype=getattr(first, name).dtype)
+        for where, part in parts:
+            if (part.norm, part.scale) != (first.norm, first.scale):
+                raise ValueError(
+                    f"noise is {first.noise} and {part.noise}; allowed: laws whose radii have one "
+                    "norm"
+                )
+            values[where] = getattr(part, name)
+        arrays[name] = values
+    names = list(dict.fromkeys(part.noise for _, part in parts))
+    text = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)} laws)"
+    return dataclasses.replace(first, index=index, noise=text, **arrays)

@@ -1,29 +1,45 @@
-"""The run store: one SQLite file, one transaction per finished input."""
+"""The run store: one SQLite file, one transaction per finished input or group of inputs.
+
+What a certificate rests on is covered twice. Each input carries a checksum of its own values,
+and the ``seal``, renewed in every transaction, holds the number of inputs, the sum of their
+checksums, and a checksum of everything else (configuration, versions, facts). So a value that
+changed, in the inputs or in what they share, and an input that went missing are both seen when
+the store is opened. This is protection against faults of machines, not against forgery.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import hashlib
 import json
 import os
 import platform
+import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-import rsbounds
+from rsbounds._version import __version__
+from rsbounds.runs import format1
+from rsbounds.runs.row import COLUMNS, RunRow, decode, encode, plain
 
 # "rsbd" in ASCII: how a store is told from any other SQLite file.
 APPLICATION_ID = 0x72736264
-FORMAT = 1
+FORMAT = 2
 
-_SCHEMA = """
+#: Seconds to wait for another connection to the same file.
+_PATIENCE = 30.0
+
+_SCHEMA = f"""
+PRAGMA application_id = {APPLICATION_ID};
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE inputs (
     idx INTEGER PRIMARY KEY,
     label INTEGER,
@@ -35,58 +51,19 @@ CREATE TABLE inputs (
     invalid INTEGER NOT NULL,
     alpha REAL NOT NULL,
     method TEXT NOT NULL,
-    noise TEXT NOT NULL,
+    options TEXT NOT NULL,
+    law TEXT NOT NULL,
     seed TEXT NOT NULL,
     top INTEGER NOT NULL,
     radius REAL NOT NULL,
     abstained INTEGER NOT NULL,
-    seconds REAL NOT NULL
-);
-"""
+    seconds REAL NOT NULL,
+    error TEXT NOT NULL,
+    checksum TEXT NOT NULL
+)"""
 
-
-@dataclass(frozen=True, eq=False)
-class RunRow:
-    """What a store keeps of one input.
-
-    Attributes
-    ----------
-    idx : int
-        Index of the input in its data set, and of its noise stream.
-    label : int or None
-        True class.
-    digest : str
-        Start of the SHA-256 of the input's bytes.
-    select, estimate : (K,) int64
-        Counts of the selection and of the estimation sample.
-    n0, n : int
-        Draws of each, those with an invalid answer included.
-    invalid : int
-        Draws on which the model answered NaN; where there are any the input abstains.
-    alpha, method, noise, seed
-        What the certificate was made with.
-    top, radius, abstained
-        The certificate.
-    seconds : float
-        Wall time of sampling and bounding.
-    """
-
-    idx: int
-    label: int | None
-    digest: str
-    select: NDArray[np.int64]
-    estimate: NDArray[np.int64]
-    n0: int
-    n: int
-    invalid: int
-    alpha: float
-    method: str
-    noise: str
-    seed: int
-    top: int
-    radius: float
-    abstained: bool
-    seconds: float
+_INSERT = f"INSERT INTO inputs VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"
+_SELECT = f"SELECT {', '.join(COLUMNS)}, checksum FROM inputs ORDER BY idx"
 
 
 def versions() -> dict[str, str]:
@@ -95,7 +72,7 @@ def versions() -> dict[str, str]:
     import scipy
 
     return {
-        "rsbounds": rsbounds.__version__,
+        "rsbounds": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "scipy": scipy.__version__,
@@ -103,23 +80,49 @@ def versions() -> dict[str, str]:
     }
 
 
+@dataclasses.dataclass
+class _Content:
+    """Everything that a store holds."""
+
+    format: int
+    config: dict[str, Any]
+    versions: dict[str, str]
+    facts: dict[str, Any]
+    rows: dict[int, RunRow]
+
+
 class RunStore:
     """A store open for reading, or by one process for writing.
+
+    A reader holds what the store held when it was opened: it never keeps the file open, never
+    writes beside it, and never makes a writer wait. Opening checks everything that is read.
 
     Parameters
     ----------
     path : str or path
         The SQLite file.
     config : mapping, optional
-        Configuration of the run, plain values. Given, the store is opened for writing: made
-        if it does not exist, refused if it holds another configuration or another process
-        writes to it. Left out, the store is opened for reading.
+        Configuration of the run, plain values: what two calls must share to be the same run.
+        Given, the store is opened for writing: made if it does not exist, refused if it holds
+        another configuration or another process writes to it. Left out, the store is opened
+        for reading.
+
+    Attributes
+    ----------
+    config, versions : dict
+        Configuration of the run, and versions of what made the store.
+    format : int
+        Format of the file. Stores of format 1 can be read, not continued.
+    keep_empty : bool
+        A store that was made here and got no input is removed on closing, unless this is True.
 
     Raises
     ------
     ValueError
         A file that is not a store, is damaged, holds another configuration (the first
         difference is named), or is being written to by another process.
+    OSError
+        A disk that is full or fails, or a folder or file that cannot be written to.
 
     Examples
     --------
@@ -127,8 +130,9 @@ class RunStore:
     >>> from rsbounds.runs import RunStore
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with RunStore(pathlib.Path(folder, "run.sqlite"), {"n": 1000}) as store:
-    ...         store.done()
-    set()
+    ...         store.set_fact("labels", "none")
+    ...         print(store.done(), store.facts())
+    set() {'labels': 'none'}
     """
 
     def __init__(
@@ -136,150 +140,207 @@ class RunStore:
     ) -> None:
         self.path = Path(path)
         self.writable = config is not None
+        self.keep_empty = False
         self._lock: sqlite3.Connection | None = None
-        self._made = False
+        self._database: sqlite3.Connection | None = None
+        self._made = self._ready = False
         if config is None:
             if not self.path.is_file():
                 raise ValueError(f"store is {str(path)!r}; allowed: a file that exists")
-        elif not self.path.parent.is_dir():
+            self._take(self._guarded(self._read))
+            return
+        if not self.path.parent.is_dir():
             raise ValueError(f"store is {str(path)!r}; allowed: a file in a folder that exists")
-        else:
-            self._lock = self._acquire()
+        wanted = json.loads(plain("config", dict(config)))
+        self._lock = _acquire(self.path)
         try:
-            self._database = sqlite3.connect(self.path, isolation_level=None)
-            self._prepare(config)
-        except sqlite3.DatabaseError as error:
-            self.close()
-            raise ValueError(
-                f"store {str(path)!r} is damaged or not a run store ({error}); allowed: a file "
-                "made by certify_dataset"
-            ) from None
+            self._guarded(lambda: self._open(wanted))
         except BaseException:
             self.close()
             raise
 
-    def _acquire(self) -> sqlite3.Connection:
-        # A lock that the operating system drops with the process, on every platform, and that
-        # does not keep readers out: an exclusive transaction on a file beside the store.
-        lock = sqlite3.connect(f"{self.path}.lock", timeout=0, isolation_level=None)
+    def _guarded(self, work: Any) -> Any:
+        """``work()``, with the errors of SQLite and of damaged values in our words."""
         try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            lock.close()
-            raise ValueError(
-                f"store {str(self.path)!r} is being written to by another process; allowed: one "
-                "writer at a time"
-            ) from None
-        return lock
+            if self.path.exists() and self.path.stat().st_size == 0:
+                raise ValueError(
+                    f"store {str(self.path)!r} is an empty file; allowed: a run store, or no file "
+                    "for a new run"
+                )
+            return work()
+        except sqlite3.Error as error:
+            raise _explained(self.path, error) from None
+        except _Damage as error:
+            raise _damaged(self.path, error) from None
 
-    def _prepare(self, config: Mapping[str, Any] | None) -> None:
-        database = self._database
-        mark = database.execute("PRAGMA application_id").fetchone()[0]
-        tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if mark != APPLICATION_ID and (tables or config is None):
-            raise ValueError(
-                f"store {str(self.path)!r} is a database of another kind; allowed: a run store"
-            )
-        if config is None:
-            database.execute("PRAGMA query_only = 1")
-        else:
-            database.execute("PRAGMA journal_mode = WAL")
-            # A finished input survives a power failure, not only a crash of the process.
-            database.execute("PRAGMA synchronous = FULL")
-            if not tables:
-                self._create(config)
-                self._made = True
-        held = self._meta()
-        if held.get("format") != FORMAT:
-            raise ValueError(
-                f"store {str(self.path)!r} has format {held.get('format')}; allowed: {FORMAT}"
-            )
-        self.config: dict[str, Any] = held["config"]
-        self.versions: dict[str, str] = held["versions"]
-        if config is not None:
-            _same(self.path, self.config, json.loads(json.dumps(dict(config))))
+    def _take(self, content: _Content) -> None:
+        self.config, self.versions = content.config, content.versions
+        self.format = content.format
+        self._facts, self._rows = content.facts, content.rows
 
-    def _create(self, config: Mapping[str, Any]) -> None:
-        values = {"format": FORMAT, "config": dict(config), "versions": versions()}
-        with _transaction(self._database) as database:
-            for statement in _SCHEMA.split(";"):
-                if statement.strip():
-                    database.execute(statement)
-            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            database.executemany(
-                "INSERT INTO run VALUES (?, ?)",
-                [(key, json.dumps(value)) for key, value in values.items()],
-            )
+    def _read(self) -> _Content:
+        # A read-only connection that makes no file: where it would have to (what a killed writer
+        # left is not tidy), a private copy is tidied up and read instead.
+        address = f"{self.path.absolute().as_uri()}?mode=ro&readonly_shm=1"
+        try:
+            with contextlib.closing(_connect(address)) as database:
+                return _content(self.path, database)
+        except sqlite3.OperationalError as error:
+            beside = [Path(f"{self.path}{end}") for end in ("-wal", "-journal")]
+            if _kind(error) not in ("CANTOPEN", "READONLY") or not any(
+                file.exists() for file in beside
+            ):
+                raise
+        with tempfile.TemporaryDirectory(prefix="rsbounds-") as folder:
+            copy = Path(folder, self.path.name)
+            for file in (self.path, *beside):
+                if file.exists():
+                    shutil.copyfile(file, copy.with_name(file.name))
+            with contextlib.closing(_connect(f"{copy.as_uri()}?mode=rw")) as database:
+                return _content(self.path, database)
 
-    def _meta(self) -> dict[str, Any]:
-        rows = self._database.execute("SELECT key, value FROM run").fetchall()
-        return {key: json.loads(value) for key, value in rows}
+    def _open(self, config: dict[str, Any]) -> None:
+        if not self.path.exists():
+            _create(self.path, config)
+            self._made = True
+        self._database = _connect(f"{self.path.absolute().as_uri()}?mode=rw")
+        self._take(_content(self.path, self._database))
+        if self.format != FORMAT:
+            raise ValueError(
+                f"store {str(self.path)!r} was made by an older version (format {self.format}); "
+                "it can be read, re-bounded and exported, but not continued: give the new run "
+                "another store"
+            )
+        _same(self.path, self.config, config)
+        self._database.execute("PRAGMA journal_mode = WAL")
+        # A finished input survives a power failure, not only a crash of the process.
+        self._database.execute("PRAGMA synchronous = FULL")
+        self._ready = True
 
     def done(self) -> set[int]:
         """Indices of the finished inputs."""
-        return {row[0] for row in self._database.execute("SELECT idx FROM inputs")}
+        return set(self._rows)
 
     def __len__(self) -> int:
-        return int(self._database.execute("SELECT count(*) FROM inputs").fetchone()[0])
+        return len(self._rows)
 
-    def add(self, row: RunRow) -> None:
-        """Keep one finished input; on return it is on disk.
+    def rows(self) -> Iterator[RunRow]:
+        """Every finished input, by index."""
+        return (self._rows[index] for index in sorted(self._rows))
+
+    def facts(self) -> dict[str, Any]:
+        """What was noted with `set_fact`."""
+        return json.loads(json.dumps(self._facts))  # type: ignore[no-any-return]
+
+    def set_fact(self, key: str, value: Any) -> None:
+        """Note something that later calls compare, such as a digest of the labels.
+
+        Parameters
+        ----------
+        key : str
+            Name of the fact; one that is there is replaced.
+        value
+            Plain values that JSON can carry.
 
         Raises
         ------
         ValueError
-            The input is there already.
+            Another kind of value, or a store open for reading.
         OSError
             The disk is full or fails; the store holds what it held before.
         """
-        values = (
-            row.idx, row.label, row.digest, json.dumps(row.select.tolist()),
-            json.dumps(row.estimate.tolist()), row.n0, row.n, row.invalid, row.alpha, row.method,
-            row.noise, str(row.seed), row.top, row.radius, int(row.abstained), row.seconds,
-        )  # fmt: skip
-        marks = ", ".join("?" * len(values))
-        try:
-            with _transaction(self._database) as database:
-                database.execute(f"INSERT INTO inputs VALUES ({marks})", values)
-        except sqlite3.IntegrityError:
-            raise ValueError(f"input {row.idx} is in store {str(self.path)!r} already") from None
-        except sqlite3.OperationalError as error:
-            raise OSError(
-                f"store {str(self.path)!r} could not keep input {row.idx} ({error}); what was "
-                "stored before is safe, and the same call resumes the run"
-            ) from None
+        text = plain(f"fact {key!r}", value)
+        with self._transaction(f"the fact {key!r}") as database:
+            database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, text))
+            count, total, _ = _seal(database)
+            _set_seal(database, count, total, _rest(database))
+        self._facts[key] = json.loads(text)
 
-    def rows(self) -> Iterator[RunRow]:
-        """Every finished input, by index."""
-        for values in self._database.execute("SELECT * FROM inputs ORDER BY idx"):
-            idx, label, digest, select, estimate, n0, n, invalid, *rest = values
-            alpha, method, noise, seed, top, radius, abstained, seconds = rest
-            yield RunRow(
-                idx, label, digest, np.array(json.loads(select), dtype=np.int64),
-                np.array(json.loads(estimate), dtype=np.int64), n0, n, invalid, alpha, method,
-                noise, int(seed), top, radius, bool(abstained), seconds,
-            )  # fmt: skip
+    def add(self, row: RunRow) -> None:
+        """Keep one finished input; see `add_many`."""
+        self.add_many([row])
+
+    def add_many(self, rows: Iterable[RunRow]) -> None:
+        """Keep finished inputs in one transaction; on return they are on disk.
+
+        Raises
+        ------
+        ValueError
+            An input is there already, its values cannot all be true, or the store is open for
+            reading.
+        OSError
+            The disk is full or fails; the store holds what it held before.
+        """
+        kept = list(rows)
+        if not kept:
+            return
+        self._writer()
+        classes = self.config.get("num_classes")
+        encoded = [encode(row, classes) for row in kept]
+        indices = [row.index for row in kept]
+        for position, index in enumerate(indices):
+            if index in self._rows or index in indices[:position]:
+                raise ValueError(f"input {index} is in store {str(self.path)!r} already")
+        what = f"input {indices[0]}" if len(kept) == 1 else f"inputs {indices[0]} to {indices[-1]}"
+        with self._transaction(what) as database:
+            database.executemany(_INSERT, encoded)
+            count, total, rest = _seal(database)
+            total += sum(int(values[-1], 16) for values in encoded)
+            _set_seal(database, count + len(kept), total, rest)
+        for row in kept:
+            # The caller may go on using its arrays.
+            own = {name: getattr(row, name).copy() for name in ("select", "estimate")}
+            self._rows[int(row.index)] = dataclasses.replace(row, **own)
+
+    def _writer(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise ValueError(
+                f"store {str(self.path)!r} is not open for writing; allowed: RunStore(path, config)"
+            )
+        return self._database
+
+    @contextlib.contextmanager
+    def _transaction(self, what: str) -> Iterator[sqlite3.Connection]:
+        """BEGIN ... COMMIT, or ROLLBACK on any error."""
+        database = self._writer()
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            yield database
+            database.execute("COMMIT")
+        except sqlite3.IntegrityError:
+            raise ValueError(f"{what}: in store {str(self.path)!r} already") from None
+        except sqlite3.Error as error:
+            reason = _explained(self.path, error)
+            raise OSError(
+                f"{what} could not be kept: {reason}; what was stored before is safe, and the same "
+                "call resumes the run"
+            ) from None
+        finally:
+            if database.in_transaction:
+                # After a failed write SQLite may have rolled back by itself.
+                with contextlib.suppress(sqlite3.Error):
+                    database.execute("ROLLBACK")
 
     def close(self) -> None:
         """Release the file; a store that was written to becomes a single file again.
 
-        A store that was made here and got no input is removed: a run that was refused at its
-        first input leaves nothing behind.
+        A store that was made here and got no input is removed, unless ``keep_empty`` is set: a
+        run that was refused at its first input leaves nothing behind.
         """
-        if hasattr(self, "_database"):
-            empty = self._made and len(self) == 0
-            if self.writable:
-                # Where a reader is still there, or the disk is full, the next writer tidies up.
+        if self._database is not None:
+            if self._ready:
+                # Where a reader is just there, or the disk is full, the next writer tidies up.
                 with contextlib.suppress(sqlite3.Error):
+                    count = self._database.execute("SELECT count(*) FROM inputs").fetchone()[0]
+                    self._made = self._made and count == 0
                     self._database.execute("PRAGMA journal_mode = DELETE")
             self._database.close()
-            del self._database
-            if empty:
+            self._database = None
+            if self._made and not self.keep_empty:
                 self.path.unlink(missing_ok=True)
         if self._lock is not None:
-            self._lock.close()
+            _release(self.path, self._lock)
             self._lock = None
-            Path(f"{self.path}.lock").unlink(missing_ok=True)
 
     def __enter__(self) -> RunStore:
         return self
@@ -293,27 +354,194 @@ class RunStore:
         self.close()
 
 
-class _transaction:
-    """BEGIN IMMEDIATE ... COMMIT, or ROLLBACK on any error."""
+class _Damage(Exception):
+    """What is wrong with the content of a file."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
 
-    def __enter__(self) -> sqlite3.Connection:
-        self._database.execute("BEGIN IMMEDIATE")
-        return self._database
+def _connect(address: str) -> sqlite3.Connection:
+    return sqlite3.connect(address, uri=True, timeout=_PATIENCE, isolation_level=None)
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if kind is None:
-            try:
-                self._database.execute("COMMIT")
-                return
-            except sqlite3.Error:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
-        if self._database.in_transaction:
-            self._database.execute("ROLLBACK")
+
+@contextlib.contextmanager
+def _as_damage() -> Iterator[None]:
+    """Whatever goes wrong with values that were read: they are not those that were written."""
+    try:
+        yield
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise _Damage(str(error) or type(error).__name__) from None
+
+
+def _content(path: Path, database: sqlite3.Connection) -> _Content:
+    """Everything in the store, checked, from one moment."""
+    database.execute("BEGIN")
+    try:
+        mark = database.execute("PRAGMA application_id").fetchone()[0]
+        if mark != APPLICATION_ID:
+            raise ValueError(
+                f"store {str(path)!r} is a database of another kind; allowed: a run store"
+            )
+        with _as_damage():
+            held = dict(database.execute("SELECT key, value FROM run").fetchall())
+            form = json.loads(held["format"])
+            config, made = json.loads(held["config"]), json.loads(held["versions"])
+        if form not in (1, FORMAT):
+            raise ValueError(
+                f"store {str(path)!r} has format {form}; allowed: 1 and {FORMAT} (made by a newer "
+                "version?)"
+            )
+        facts: dict[str, Any] = {}
+        with _as_damage():
+            if form == 1:
+                rows = list(format1.rows(database, config))
+            else:
+                facts, rows = _format2(database, config.get("num_classes"))
+        return _Content(form, config, made, facts, {row.index: row for row in rows})
+    finally:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+
+
+def _format2(
+    database: sqlite3.Connection, num_classes: int | None
+) -> tuple[dict[str, Any], list[RunRow]]:
+    """Facts and inputs, where the seal agrees with them."""
+    facts = {key: json.loads(value) for key, value in database.execute("SELECT * FROM facts")}
+    count, total, rest = _seal(database)
+    if rest != _rest(database):
+        raise ValueError("its configuration or facts are not as they were written")
+    rows = []
+    for values in database.execute(_SELECT):
+        rows.append(decode(values, num_classes))
+        total -= int(values[-1], 16)
+    if len(rows) != count or total % 2**128:
+        raise ValueError(f"it holds {len(rows)} whole inputs of the {count} that were written")
+    return facts, rows
+
+
+def _rest(database: sqlite3.Connection) -> str:
+    """Checksum of everything but the inputs."""
+    run = database.execute("SELECT * FROM run WHERE key <> 'seal' ORDER BY key").fetchall()
+    facts = database.execute("SELECT * FROM facts ORDER BY key").fetchall()
+    return hashlib.sha256(json.dumps([run, facts]).encode()).hexdigest()
+
+
+def _seal(database: sqlite3.Connection) -> tuple[int, int, str]:
+    text = database.execute("SELECT value FROM run WHERE key = 'seal'").fetchone()[0]
+    count, total, rest = json.loads(text)
+    return count, int(total, 16), rest
+
+
+def _set_seal(database: sqlite3.Connection, count: int, total: int, rest: str) -> None:
+    text = plain("seal", [count, f"{total % 2**128:032x}", rest])
+    database.execute("INSERT OR REPLACE INTO run VALUES ('seal', ?)", (text,))
+
+
+def _create(path: Path, config: Mapping[str, Any]) -> None:
+    """A new store; it takes its name when it is complete and on disk."""
+    draft = Path(f"{path}.new")
+    # Whatever is left of an older store of that name is not part of this one.
+    remove_store(path)
+    try:
+        with contextlib.closing(_connect(f"{draft.absolute().as_uri()}?mode=rwc")) as database:
+            database.execute("PRAGMA journal_mode = OFF")
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute("BEGIN")
+            for statement in _SCHEMA.split(";"):
+                database.execute(statement)
+            values = {"format": FORMAT, "config": config, "versions": versions()}
+            database.executemany(
+                "INSERT INTO run VALUES (?, ?)",
+                [(key, plain(key, value)) for key, value in values.items()],
+            )
+            _set_seal(database, 0, 0, _rest(database))
+            database.execute("COMMIT")
+        os.replace(draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _acquire(path: Path) -> sqlite3.Connection:
+    """The lock of the one writer.
+
+    An exclusive transaction on a file beside the store: the operating system drops it with the
+    process, on every platform, and it keeps no reader out. The file is removed before the lock
+    is let go, so a lock on a file that is no longer there is nobody's.
+    """
+    name = Path(f"{path}.lock")
+    while True:
+        try:
+            name.touch()
+            before = name.stat()
+            lock = sqlite3.connect(name, timeout=0, isolation_level=None)
+        except OSError as error:
+            raise OSError(
+                f"store {str(path)!r} cannot be written to ({error.strerror}: {str(name)!r})"
+            ) from None
+        failed = None
+        try:
+            lock.execute("PRAGMA journal_mode = OFF")
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            failed = error
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(before, name.stat()):
+                if failed is None:
+                    return lock
+                lock.close()
+                if _kind(failed) != "BUSY":
+                    raise _explained(path, failed)
+                raise ValueError(
+                    f"store {str(path)!r} is being written to by another process; allowed: one "
+                    "writer at a time"
+                )
+        lock.close()
+
+
+def _release(path: Path, lock: sqlite3.Connection) -> None:
+    name = Path(f"{path}.lock")
+    with contextlib.suppress(OSError):
+        name.unlink()
+    lock.close()
+    # Where an open file cannot be removed.
+    with contextlib.suppress(OSError):
+        if os.name == "nt":
+            name.unlink()
+
+
+def _kind(error: sqlite3.Error) -> str:
+    """SQLite's name of the error: "FULL", "BUSY", "IOERR", ..."""
+    return getattr(error, "sqlite_errorname", "SQLITE_").split("_")[1]
+
+
+def _explained(path: Path, error: sqlite3.Error) -> Exception:
+    """What an error of SQLite means for the store, in our words."""
+    kind, name = _kind(error), f"store {str(path)!r}"
+    if kind == "FULL" or (kind == "IOERR" and shutil.disk_usage(path.parent).free < 2**16):
+        return OSError(f"the disk of {name} is full")
+    if kind == "IOERR":
+        return OSError(f"the disk of {name} fails ({error}: over quota, or defective?)")
+    if kind in ("READONLY", "CANTOPEN", "PERM"):
+        return OSError(f"{name} cannot be written to ({error}: a read-only folder or file?)")
+    if kind in ("BUSY", "LOCKED"):
+        return ValueError(f"{name} is in use by another program ({error})")
+    return _damaged(path, error)
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    # Errors of decoding go on with what they could not decode.
+    reason = str(error).split(" with text ")[0] or type(error).__name__
+    return ValueError(
+        f"store {str(path)!r} is damaged or not a run store ({reason}); allowed: a file as "
+        "certify_dataset left it"
+    )
 
 
 def _same(path: Path, held: Mapping[str, Any], given: Mapping[str, Any]) -> None:
@@ -340,20 +568,38 @@ def merge_stores(shards: Sequence[str | os.PathLike[str]], store: RunStore) -> i
     ValueError
         A shard has another configuration, or disagrees with the store about an input.
     """
-    held = {row.idx: row for row in store.rows()}
+    held = {row.index: row for row in store.rows()}
     added = 0
     for path in shards:
         with RunStore(path) as shard:
             _same(Path(path), shard.config, store.config)
+            new = []
             for row in shard.rows():
-                other = held.get(row.idx)
+                other = held.get(row.index)
                 if other is None:
-                    store.add(row)
-                    held[row.idx] = row
-                    added += 1
-                elif not np.array_equal(other.estimate, row.estimate):
+                    new.append(row)
+                    held[row.index] = row
+                elif not _agree(other, row):
                     raise ValueError(
                         f"stores {str(path)!r} and {str(store.path)!r} disagree about input "
-                        f"{row.idx}; allowed: shards of one run"
+                        f"{row.index}; allowed: shards of one run"
                     )
+            store.add_many(new)
+            added += len(new)
     return added
+
+
+def _agree(a: RunRow, b: RunRow) -> bool:
+    """Whether two rows are of the same input and the same draws."""
+    return (
+        np.array_equal(a.select, b.select)
+        and np.array_equal(a.estimate, b.estimate)
+        and (a.label, a.digest, a.invalid, a.seed) == (b.label, b.digest, b.invalid, b.seed)
+        and a.law == b.law
+    )
+
+
+def remove_store(path: str | os.PathLike[str]) -> None:
+    """Remove a store and whatever a killed process left beside it."""
+    for end in ("", "-wal", "-shm", "-journal", ".new", ".new-journal"):
+        Path(f"{os.fspath(path)}{end}").unlink(missing_ok=True)

@@ -40,16 +40,16 @@ def samples(case: int, n: int, repeats: int, seed: int = 0) -> NDArray[np.float6
 
 def ratios(case: int, n: int, repeats: int, seed: int = 0, **how: Any) -> NDArray[np.float64]:
     x = samples(case, n, repeats, seed)
-    bound = rsbounds.mean_bound(x, alpha=ALPHA, **how)
+    bound = rsbounds.mean_bound(x, alpha=ALPHA, axis=1, **how)
     return np.asarray((x.mean(axis=1) - bound.lower) / (Z * CASES[case][2] / math.sqrt(n)))
 
 
 def best_time(x: NDArray[np.float64], **how: Any) -> float:
-    rsbounds.mean_bound(x, alpha=ALPHA, **how)
+    rsbounds.mean_bound(x, alpha=ALPHA, axis=1, **how)
     times = []
     for _ in range(5):
         start = time.perf_counter()
-        rsbounds.mean_bound(x, alpha=ALPHA, **how)
+        rsbounds.mean_bound(x, alpha=ALPHA, axis=1, **how)
         times.append(time.perf_counter() - start)
     return min(times) * 1e3
 

@@ -39,7 +39,7 @@ def rows(path):
 
     with rsbounds.RunStore(path) as store:
         return [
-            (r.idx, r.digest, r.select.tolist(), r.estimate.tolist(), r.top, r.radius)
+            (r.index, r.digest, r.select.tolist(), r.estimate.tolist(), r.top, r.radius)
             for r in store.rows()
         ]
 

@@ -19,7 +19,7 @@ except ImportError:
 
 import rsbounds
 from rsbounds_torch import SmoothedClassifier, lipschitz_upper_bound
-from rsbounds_torch.sampling import CounterStream
+from rsbounds_torch.streams import CpuStream
 
 LAW = rsbounds.Gaussian(0.25)
 
@@ -60,7 +60,7 @@ def resnet20():
 def noise():
     x = torch.zeros(784)
     out = torch.empty(128, 784)
-    stream = CounterStream(LAW, 1, "estimate")
+    stream = CpuStream(LAW, (784,), seed=1, role="estimate")
     ours = seconds(lambda: stream.add(out, x, 0, 0), 50) / out.numel()
     generator = torch.Generator().manual_seed(1)
     theirs = seconds(

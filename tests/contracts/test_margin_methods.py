@@ -1,11 +1,16 @@
 """Every registered margin method keeps the contract; a new one is tested without new code."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 import rsbounds
 from rsbounds._types import Selection
-from rsbounds.bounds.margin import MARGIN_METHODS, margin_lower_bound
+from rsbounds.bounds.margin import MARGIN_METHODS, MarginMethod, margin_lower_bound
+from rsbounds.testing.contracts import MARGIN_CHECKS
 
 RNG = np.random.default_rng(5)
 
@@ -15,105 +20,67 @@ def usable_variants():
         if MARGIN_METHODS[name].usable():
             for options in MARGIN_METHODS[name].variants:
                 text = ",".join(f"{k}={v}" for k, v in options.items())
-                yield pytest.param(name, dict(options), id=f"{name}[{text}]")
+                yield pytest.param(MARGIN_METHODS[name](**options), id=f"{name}[{text}]")
 
 
-METHODS = list(usable_variants())
+@pytest.mark.parametrize("check", MARGIN_CHECKS)
+@pytest.mark.parametrize("method", list(usable_variants()))
+def test_every_method_keeps_the_contract(method, check):
+    MARGIN_CHECKS[check](method)
+
+
+@dataclass(frozen=True)
+class Hoeffding(MarginMethod):
+    """With probability 1 - alpha each share is within its Hoeffding width: a third party's."""
+
+    name: ClassVar[str] = "hoeffding-votes"
+    source: ClassVar[str] = "Hoeffding 1963, Theorem 2"
+    cost: ClassVar[str] = "one square root per row"
+    choose: ClassVar[str] = "never: it is here to be checked"
+
+    @property
+    def guarantee(self):
+        return "proven"
+
+    def rows(self, problem):
+        rows = np.arange(len(problem.n))
+        others = problem.counts.copy()
+        others[rows, problem.top] = -1
+        width = np.sqrt(np.log(problem.counts.shape[1] / problem.alpha) / (2 * problem.n))
+        p_a = np.clip(problem.counts[rows, problem.top] / problem.n - width, 0, 1)
+        p_b = np.clip(others.max(axis=1) / problem.n + width, 0, 1)
+        if problem.probit:
+            with np.errstate(invalid="ignore"):
+                margin = norm.ppf(p_a) - norm.ppf(p_b)
+            return {"lower": np.where((p_a == 0) | (p_b == 1), -np.inf, margin)}
+        return {"lower": p_a - p_b}
+
+
+@pytest.mark.parametrize("check", MARGIN_CHECKS)
+def test_a_third_partys_method_goes_through_the_same_checks(check):
+    MARGIN_CHECKS[check](Hoeffding())
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        ({"source": ""}, "declares itself"),
+        ({"__doc__": "It holds."}, "declares itself"),
+        ({"rows": lambda self, p: {"lower": p.counts[:, 0] / p.n}}, "never nan and in range"),
+        ({"rows": lambda self, p: {"lower": p.alpha / np.sqrt(p.n)}}, "rows may have different n"),
+        ({"rows": lambda self, p: {"lower": -p.alpha * np.ones(len(p.n))}}, "smaller alpha"),
+        ({"rows": lambda self, p: {"lower": -np.arange(1.0, len(p.n) + 1)}}, "batch of one"),
+        ({"rows": lambda self, p: {"lower": p.counts[:, 1] / p.n - 1}}, "classes may be permuted"),
+    ],
+)
+def test_a_broken_method_is_caught(change, check):
+    name = next(name for name in MARGIN_CHECKS if check in name)
+    broken = type("Broken", (Hoeffding,), {"__doc__": Hoeffding.__doc__, **change})
+    with pytest.raises(AssertionError):
+        MARGIN_CHECKS[name](broken())
+
+
 SCALES = ["linear", "probit"]
-
-
-def fit(rows, name, seconds=3.0):
-    """The rows that the method takes; of a slow one, as many as it has time for."""
-    method = MARGIN_METHODS[name]
-    if method.max_n is not None:
-        rows = rows[rows.sum(axis=1) <= method.max_n]
-    if not method.seconds_per_row:
-        return rows
-    step = max(1, round(len(rows) * method.seconds_per_row / seconds))
-    return rows[::step]
-
-
-def bound(counts, name, options, scale, top=0, alpha=0.01):
-    return margin_lower_bound(counts, top, alpha=alpha, scale=scale, method=name, **options).lower
-
-
-@pytest.mark.parametrize(("name", "options"), METHODS)
-def test_declares_itself(name, options):
-    method = MARGIN_METHODS[name](**options)
-    assert method.name == name
-    assert method.guarantee in ("proven", "enumerated")
-    for text in (method.source, method.cost, method.choose, method.__doc__):
-        assert len(text) > 10
-    assert "probability" in method.__doc__, "the guarantee in one sentence"
-
-
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize(("name", "options"), METHODS)
-class TestEveryMethod:
-    def test_one_row_is_the_batch_of_one(self, name, options, scale):
-        rows = fit(RNG.multinomial(200, [0.7, 0.2, 0.1], size=12), name)
-        together = bound(rows, name, options, scale)
-        for row, value in zip(rows, together, strict=True):
-            assert bound(row, name, options, scale)[0] == value
-
-    def test_rows_may_have_different_n(self, name, options, scale):
-        rows = fit(np.array([[9, 1, 0], [90, 8, 2], [900, 80, 20], [1, 0, 0]]), name)
-        together = bound(rows, name, options, scale)
-        assert [bound(r, name, options, scale)[0] for r in rows] == together.tolist()
-        # More draws with the same shares never bound worse (-inf where nothing is known).
-        ordered = together[np.argsort(rows.sum(axis=1))]
-        assert (ordered[1:] >= ordered[:-1]).all()
-        assert ordered[-1] > ordered[0]
-
-    def test_refuses_more_draws_than_it_can_handle(self, name, options, scale):
-        most = MARGIN_METHODS[name].max_n
-        if most is None:
-            pytest.skip("no limit")
-        rows = [[7, 3], [most, 1]]
-        with pytest.raises(ValueError, match=rf"row 1 sums to n = {most + 1}.*up to {most}"):
-            bound(rows, name, options, scale)
-
-    def test_classes_may_be_permuted(self, name, options, scale):
-        row = np.array([70, 5, 20, 0, 5])
-        for order in ([0, 1, 2, 3, 4], [4, 2, 0, 1, 3], [3, 4, 1, 2, 0]):
-            top = order.index(0)
-            got = bound(row[order], name, options, scale, top=top)
-            np.testing.assert_allclose(got, bound(row, name, options, scale), rtol=1e-12)
-
-    def test_never_nan_and_within_range_on_hard_rows(self, name, options, scale):
-        rows = np.array(
-            [[1, 0, 0], [0, 1, 0], [0, 0, 7], [7, 0, 0], [3, 3, 3], [5, 5, 0], [1, 5, 0],
-             [0, 500, 500], [1000, 0, 0], [999, 1, 0], [500, 500, 0]]
-        )  # fmt: skip
-        rows = fit(rows, name)
-        for alpha in (0.5, 0.01, 1e-12):
-            got = bound(rows, name, options, scale, alpha=alpha)
-            assert not np.isnan(got).any()
-            if scale == "linear":
-                assert ((got >= -1) & (got <= 1)).all()
-            # Below one half the bound must stay under the observed margin.
-            if alpha <= 0.01:
-                others = rows.copy()
-                others[:, 0] = -1
-                observed = (rows[:, 0] - others.max(axis=1)) / rows.sum(axis=1)
-                if scale == "linear":
-                    assert (got <= observed + 1e-12).all()
-
-    def test_float_and_small_integer_tables_are_the_same(self, name, options, scale):
-        row = np.array([[70, 20, 10]])
-        for kind in (np.float64, np.int16, np.uint8):
-            assert bound(row.astype(kind), name, options, scale) == bound(row, name, options, scale)
-
-    def test_says_what_it_rests_on(self, name, options, scale):
-        result = margin_lower_bound(
-            [[70, 20, 10]], 0, alpha=0.01, scale=scale, method=name, **options
-        )
-        assert (result.method, result.scale, result.alpha) == (name, scale, 0.01)
-        assert result.n.tolist() == [100]
-        assert result.certified.dtype == bool
-        assert result.certified.all()
-        for key, values in result.details.items():
-            assert np.isfinite(values).all(), key
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -278,11 +245,7 @@ def test_a_bad_row_far_down_is_named():
 
 
 def test_a_third_party_registers_a_method():
-    from dataclasses import dataclass
-    from typing import ClassVar
-
     from rsbounds._registry import Registry
-    from rsbounds.bounds.margin import MarginMethod
 
     @dataclass(frozen=True)
     class Nothing(MarginMethod):
@@ -290,8 +253,8 @@ def test_a_third_party_registers_a_method():
 
         name: ClassVar[str] = "nothing"
 
-        def rows(self, counts, top, n, alpha, scale, selection):
-            return {"lower": np.full(n.size, -1.0 if scale == "linear" else -np.inf)}
+        def rows(self, problem):
+            return {"lower": np.full(len(problem.n), -np.inf if problem.probit else -1.0)}
 
     registry = Registry("method", "rsbounds.no_such_group")
     registry.register("nothing", Nothing)
@@ -309,19 +272,14 @@ def test_a_third_party_registers_a_method():
 
 
 def test_a_method_that_returns_nan_is_stopped():
-    from dataclasses import dataclass
-    from typing import ClassVar
-
-    from rsbounds.bounds.margin import MarginMethod
-
     @dataclass(frozen=True)
     class Broken(MarginMethod):
         """With probability zero it is right."""
 
         name: ClassVar[str] = "broken"
 
-        def rows(self, counts, top, n, alpha, scale, selection):
-            return {"lower": np.full(n.size, np.nan)}
+        def rows(self, problem):
+            return {"lower": np.full(len(problem.n), np.nan)}
 
     with pytest.raises(ArithmeticError, match="broken returned NaN"):
         margin_lower_bound([3, 1], 0, alpha=0.1, scale="linear", method=Broken())

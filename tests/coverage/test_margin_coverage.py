@@ -37,7 +37,7 @@ def test_error_is_at_most_alpha(name, options, classes, n, steps, scale):
 
 def test_the_enumeration_would_notice():
     """A bound that is a little too good fails the same check."""
-    from dataclasses import dataclass
+    from dataclasses import dataclass, replace
     from typing import ClassVar
 
     from rsbounds.bounds.margin.complement import Complement
@@ -48,8 +48,8 @@ def test_the_enumeration_would_notice():
 
         name: ClassVar[str] = "greedy"
 
-        def rows(self, counts, top, n, alpha, scale, selection):
-            return super().rows(counts, top, n, min(1.2 * alpha, 0.99), scale, selection)
+        def rows(self, problem):
+            return super().rows(replace(problem, alpha=min(1.2 * problem.alpha, 0.99)))
 
     points = np.column_stack([np.linspace(0.01, 0.99, 99), np.linspace(0.99, 0.01, 99)])
     errors = margin_errors(Greedy(), n=23, classes=2, alpha=0.05, scale="linear", points=points)

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 import rsbounds
 from rsbounds.testing import assert_error_rate
 from rsbounds_torch import SmoothedClassifier
-from rsbounds_torch.model import sparsemax
+from rsbounds_torch.maps import sparsemax
 
 LAW = rsbounds.Gaussian(0.5)
 SOFT = pytest.mark.skipif(not hasattr(rsbounds, "certify_soft"), reason="no soft bounds here")
@@ -408,9 +408,9 @@ def test_padded_batches_give_the_same_counts():
     # compile=True fills the last batch up, so that no second size is compiled; the compiler
     # itself is not run here.
     classifier = smoothed(batch_size=64)
-    classifier._padded = True
+    classifier._evaluation.padded = True
     sizes = []
-    classifier._call = lambda batch: (sizes.append(len(batch)), HALF(batch))[1]
+    classifier._evaluation._call = lambda batch: (sizes.append(len(batch)), HALF(batch))[1]
     counts = classifier.sample_counts([[0.2, 0.0], [0.1, 0.0]], n=150, seed=1)
     assert set(sizes[1:]) == {64}
     assert (counts.values == smoothed().sample_counts([[0.2, 0.0], [0.1, 0.0]], n=150, seed=1)

@@ -16,7 +16,7 @@ def test_public_names_are_pinned():
     ]  # fmt: skip
 
 
-MODULES = ["model", "sampling", "lipschitz", "_philox", "distributed", "data"]
+MODULES = ["model", "sampling", "lipschitz", "streams", "distributed", "data"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -14,8 +14,8 @@ torch = pytest.importorskip("torch", reason="the adapter needs torch")
 
 import rsbounds
 import rsbounds_torch
-from rsbounds.cli import main as core_main
-from rsbounds_torch.cli import main
+from rsbounds.commands import main as core_main
+from rsbounds_torch.commands import main
 from rsbounds_torch.distributed import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +45,7 @@ def certify(store, smoothed=None, data=DATA, **changes):
 def rows(path):
     with rsbounds.RunStore(path) as store:
         return [
-            (r.idx, r.label, r.digest, r.select.tolist(), r.estimate.tolist(), r.invalid, r.top,
+            (r.index, r.label, r.digest, r.select.tolist(), r.estimate.tolist(), r.invalid, r.top,
              r.radius, r.abstained)
             for r in store.rows()
         ]  # fmt: skip
@@ -165,7 +165,7 @@ def test_two_ranks_make_the_rows_of_one(tmp_path):
     certify(tmp_path / "one.sqlite")
     done = launch(tmp_path, tmp_path / "two.sqlite", 2)
     assert rows(tmp_path / "two.sqlite") == rows(tmp_path / "one.sqlite")
-    assert json.loads(done.stdout.strip().splitlines()[-1])["rows"] == 7
+    assert json.loads(done.stdout.strip().splitlines()[-1])["summary"]["rows"] == 7
     assert not list(tmp_path.glob("*.rank*"))
 
 
@@ -272,6 +272,9 @@ def test_demo(tmp_path, capsys, monkeypatch):
     names = {p.name for p in folder.rglob("*")}
     assert {"cnn_sigma0.25.sqlite", "cnn_sigma0.5.sqlite", "report.tsv", "runs.png"} <= names
     # Again: the weights and the runs are taken up.
-    assert main(["demo", "--output", str(folder), "--inputs", "3", "--n", "100"]) == 0
+    again = ["demo", "--output", str(folder), "--inputs", "3", "--n", "100"]
+    assert main(again) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert main([*again, "--force"]) == 0
     assert "using the weights" in capsys.readouterr().out
     assert main(["demo", "--output", str(folder), "--inputs", "0"]) == 2

@@ -11,6 +11,7 @@ from __future__ import annotations
 from rsbounds.bounds.margin._base import (
     MARGIN_METHODS,
     MarginMethod,
+    Problem,
     margin_lower_bound,
     margin_method,
 )
@@ -23,4 +24,4 @@ MARGIN_METHODS.register("t-certify", "rsbounds.bounds.margin.t_certify:TCertify"
 MARGIN_METHODS.register("signomial", "rsbounds.bounds.margin.signomial:SignomialMargin")
 MARGIN_METHODS.register("bayes-opt", "rsbounds.bounds.margin.bayes_opt:BayesOptMargin")
 
-__all__ = ["MARGIN_METHODS", "MarginMethod", "margin_lower_bound", "margin_method"]
+__all__ = ["MARGIN_METHODS", "MarginMethod", "Problem", "margin_lower_bound", "margin_method"]

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,8 +29,47 @@ from rsbounds import _validate
 from rsbounds._parallel import map_rows
 from rsbounds._registry import Registry
 from rsbounds._types import Guarantee, MarginBound, Scale, Selection
+from rsbounds.claims import Claim, Top, checked_claim
 
 MARGIN_METHODS: Registry[type[MarginMethod]] = Registry("method", "rsbounds.margin_bounds")
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Some rows of a table of counts, and what is to be bounded about them.
+
+    Attributes
+    ----------
+    counts : (b, K) int64
+        Validated counts, C-contiguous, K >= 2.
+    n : (b,) int64
+        Draws of each row.
+    claim : Claim
+        What is claimed of each row; of a kind that the method declares in ``claims``.
+    alpha : float
+        Error probability of each row's statement.
+    scale : {"linear", "probit"}
+        Scale of the margin.
+    selection : (b, K) int64 or None
+        Selection counts of the same inputs, independent of ``counts``.
+    """
+
+    counts: NDArray[np.int64]
+    n: NDArray[np.int64]
+    claim: Claim
+    alpha: float
+    scale: Scale
+    selection: NDArray[np.int64] | None = None
+
+    @property
+    def top(self) -> NDArray[np.int64]:
+        """(b,) int64, the class that each row's claim is about."""
+        return self.claim.classes
+
+    @property
+    def probit(self) -> bool:
+        """Whether the margin is measured on the probit scale."""
+        return self.scale == "probit"
 
 
 class MarginMethod(abc.ABC):
@@ -51,6 +90,8 @@ class MarginMethod(abc.ABC):
     seconds_per_row: ClassVar[float] = 0.0
     #: Draws per row up to which the method is usable; None where there is no limit.
     max_n: ClassVar[int | None] = None
+    #: Kinds of claim that the method can prove.
+    claims: ClassVar[tuple[type[Claim], ...]] = (Top,)
     #: Settings that comparisons show and contract tests check, the defaults first.
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
 
@@ -65,29 +106,13 @@ class MarginMethod(abc.ABC):
         return "proven"
 
     @abc.abstractmethod
-    def rows(
-        self,
-        counts: NDArray[np.int64],
-        top: NDArray[np.int64],
-        n: NDArray[np.int64],
-        alpha: float,
-        scale: Scale,
-        selection: NDArray[np.int64] | None,
-    ) -> Mapping[str, NDArray[Any]]:
+    def rows(self, problem: Problem) -> Mapping[str, NDArray[Any]]:
         """Bounds for some rows.
 
         Parameters
         ----------
-        counts : (b, K) int64
-            Validated counts, C-contiguous, K >= 2.
-        top, n : (b,) int64
-            Class of each row and its number of draws.
-        alpha : float
-            Error probability of each row's statement.
-        scale : {"linear", "probit"}
-            Scale of the margin.
-        selection : (b, K) int64 or None
-            Selection counts of the same inputs, independent of ``counts``.
+        problem : Problem
+            The rows, validated.
 
         Returns
         -------
@@ -107,33 +132,28 @@ def margin_method(method: str | MarginMethod, options: Mapping[str, Any]) -> Mar
     return kind(**options)
 
 
-def fixed_top(
-    top: ArrayLike | Selection, counts: NDArray[Any]
-) -> tuple[NDArray[np.int64], NDArray[Any] | None]:
-    """Top classes and, where known, the selection counts; refuses counts used twice."""
-    rows, classes = counts.shape
-    if not isinstance(top, Selection):
-        if np.ndim(top) == 2:
-            raise ValueError(
-                f"top has shape {np.shape(top)}; allowed: class indices, or select_top(counts) "
-                "of a selection sample that is independent of the estimation counts"
-            )
-        return _validate.class_indices(top, rows, classes), None
-    if np.shares_memory(top.counts, counts):
+def claimed(
+    top: ArrayLike | Selection | Claim, counts: NDArray[Any], method: MarginMethod
+) -> Claim:
+    """What is claimed of the rows of ``counts``; refuses counts used twice."""
+    claim = checked_claim(top, *counts.shape)
+    if not isinstance(claim, method.claims):
+        kinds = ", ".join(kind.__name__ for kind in method.claims)
+        raise ValueError(
+            f"top is a claim of kind {type(claim).__name__}; method {method.name!r} can prove: "
+            f"{kinds}"
+        )
+    if claim.selection is not None and np.shares_memory(claim.selection, counts):
         raise ValueError(
             "top was selected from the same counts that are to be bounded; allowed: a selection "
             "from an independent sample (the top class must be fixed before the counts are seen)"
         )
-    if top.counts.shape != counts.shape:
-        raise ValueError(
-            f"top was selected from counts of shape {top.counts.shape}; allowed: {counts.shape}"
-        )
-    return top.top, top.counts
+    return claim
 
 
 def margin_lower_bound(
     counts: ArrayLike,
-    top: ArrayLike | Selection,
+    top: ArrayLike | Selection | Claim,
     *,
     alpha: float,
     scale: Scale,
@@ -151,7 +171,7 @@ def margin_lower_bound(
     ----------
     counts : (B, K) or (K,) integers
         Votes for each class; rows may have different totals n. K >= 2, n >= 1.
-    top : int, (B,) integers or Selection
+    top : int, (B,) integers, Selection or Claim
         Class that each bound is about, fixed before ``counts`` were seen: a label, or
         `select_top` of an independent selection sample.
     alpha : float
@@ -187,7 +207,7 @@ def margin_lower_bound(
     level = _validate.alpha(alpha)
     _validate.choice("scale", scale, ("linear", "probit"))
     chosen = margin_method(method, options)
-    classes, selection = fixed_top(top, table)
+    claim = claimed(top, table, chosen)
 
     def work(start: int, stop: int) -> dict[str, NDArray[Any]]:
         rows, n = _validate.count_rows(table[start:stop], start)
@@ -197,10 +217,11 @@ def margin_lower_bound(
                 f"counts row {row} sums to n = {n[row - start]}; allowed for method "
                 f"{chosen.name!r}: up to {chosen.max_n} draws (method 'exact' has no such limit)"
             )
-        picked = None
-        if selection is not None:
-            picked, _ = _validate.count_rows(selection[start:stop], start, "selection counts")
-        part = dict(chosen.rows(rows, classes[start:stop], n, level, scale, picked))
+        part_claim, picked = claim[start:stop], None
+        if part_claim.selection is not None:
+            picked, _ = _validate.count_rows(part_claim.selection, start, "selection counts")
+        problem = Problem(rows, n, part_claim, level, scale, picked)
+        part = dict(chosen.rows(problem))
         part["n"] = n
         if np.isnan(part["lower"]).any():
             raise ArithmeticError(f"method {chosen.name} returned NaN; please report this")
@@ -210,5 +231,5 @@ def margin_lower_bound(
     lower, n = joined.pop("lower"), joined.pop("n")
     certified = joined.pop("certified", np.ones(len(lower), dtype=bool))
     return MarginBound(
-        lower, classes, n, level, scale, chosen.name, chosen.guarantee, certified, joined
+        lower, claim.classes, n, level, scale, chosen.name, chosen.guarantee, certified, joined
     )

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds import _validate
 from rsbounds._numerics import proportion_lower
-from rsbounds._types import Guarantee, Scale
-from rsbounds.bounds.margin._base import MarginMethod
+from rsbounds._types import Guarantee
+from rsbounds.bounds.margin._base import MarginMethod, Problem
 from rsbounds.bounds.margin._inner import columns, searched
 from rsbounds.bounds.margin._rows import largest_other
 from rsbounds.solvers import Window
@@ -84,15 +83,9 @@ class BayesOptMargin(MarginMethod):
     def guarantee(self) -> Guarantee:
         return "proven" if self.certify else "none"
 
-    def rows(
-        self,
-        counts: NDArray[np.int64],
-        top: NDArray[np.int64],
-        n: NDArray[np.int64],
-        alpha: float,
-        scale: Scale,
-        selection: NDArray[np.int64] | None,
-    ) -> Mapping[str, NDArray[Any]]:
+    def rows(self, problem: Problem) -> Mapping[str, NDArray[Any]]:
+        counts, top, n = problem.counts, problem.top, problem.n
+        alpha, scale = problem.alpha, problem.scale
         solver = BayesOpt(self.calls, self.seed)
         found = []
         for i in range(n.size):

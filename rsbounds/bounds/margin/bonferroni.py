@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from rsbounds import _validate
 from rsbounds._numerics import kernel, margin_down, proportion_lower
-from rsbounds._types import Scale
-from rsbounds.bounds.margin._base import MarginMethod
+from rsbounds.bounds.margin._base import MarginMethod, Problem
 from rsbounds.bounds.margin._rows import largest_other
 
 
@@ -63,16 +62,9 @@ class Bonferroni(MarginMethod):
     def __post_init__(self) -> None:
         _validate.choice("over", self.over, ("pair", "classes"))
 
-    def rows(
-        self,
-        counts: NDArray[np.int64],
-        top: NDArray[np.int64],
-        n: NDArray[np.int64],
-        alpha: float,
-        scale: Scale,
-        selection: NDArray[np.int64] | None,
-    ) -> Mapping[str, NDArray[Any]]:
-        share = alpha / (2 if self.over == "pair" else counts.shape[1])
+    def rows(self, problem: Problem) -> Mapping[str, NDArray[Any]]:
+        counts, top, n = problem.counts, problem.top, problem.n
+        share = problem.alpha / (2 if self.over == "pair" else counts.shape[1])
         lower, p_a, p_b = np.empty(n.size), np.empty(n.size), np.empty(n.size)
-        _kernel(counts, top, n, share, scale == "probit", lower, p_a, p_b)
+        _kernel(counts, top, n, share, problem.probit, lower, p_a, p_b)
         return {"lower": lower, "p_a_lower": p_a, "p_b_upper": p_b}

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._numerics import kernel, margin_down, proportion_lower
-from rsbounds._types import Scale
-from rsbounds.bounds.margin._base import MarginMethod
+from rsbounds.bounds.margin._base import MarginMethod, Problem
 
 
 @kernel
@@ -44,15 +43,8 @@ class Complement(MarginMethod):
     cost: ClassVar[str] = "one tail inversion per row"
     choose: ClassVar[str] = "to reproduce published radii; loose once a third class gets votes"
 
-    def rows(
-        self,
-        counts: NDArray[np.int64],
-        top: NDArray[np.int64],
-        n: NDArray[np.int64],
-        alpha: float,
-        scale: Scale,
-        selection: NDArray[np.int64] | None,
-    ) -> Mapping[str, NDArray[Any]]:
+    def rows(self, problem: Problem) -> Mapping[str, NDArray[Any]]:
+        counts, top, n = problem.counts, problem.top, problem.n
         lower, p_a, p_b = np.empty(n.size), np.empty(n.size), np.empty(n.size)
-        _kernel(counts, top, n, alpha, scale == "probit", lower, p_a, p_b)
+        _kernel(counts, top, n, problem.alpha, problem.probit, lower, p_a, p_b)
         return {"lower": lower, "p_a_lower": p_a, "p_b_upper": p_b}

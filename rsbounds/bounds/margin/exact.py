@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from rsbounds import _validate
 from rsbounds._numerics import kernel, margin_down, proportion_lower
-from rsbounds._types import Scale
-from rsbounds.bounds.margin._base import MarginMethod
+from rsbounds.bounds.margin._base import MarginMethod, Problem
 from rsbounds.bounds.margin._rows import largest_other
 from rsbounds.bounds.margin._search import (
     LIKELIHOOD,
@@ -129,25 +128,18 @@ class Exact(MarginMethod):
         _validate.number("slack", self.slack, "a number in (0, 0.5]", lambda v: 0 < v <= 0.5)
         _validate.integer("budget", self.budget, low=1)
 
-    def rows(
-        self,
-        counts: NDArray[np.int64],
-        top: NDArray[np.int64],
-        n: NDArray[np.int64],
-        alpha: float,
-        scale: Scale,
-        selection: NDArray[np.int64] | None,
-    ) -> Mapping[str, NDArray[Any]]:
+    def rows(self, problem: Problem) -> Mapping[str, NDArray[Any]]:
+        counts, top, n = problem.counts, problem.top, problem.n
         settings = Settings(
-            float(alpha),
-            float(self.beta * alpha),
+            float(problem.alpha),
+            float(self.beta * problem.alpha),
             ORDERINGS[self.statistic],
             float(self.split),
             float(self.slack),
             int(self.budget),
         )
         out = np.empty((n.size, 5))
-        _kernel(counts, top, n, scale == "probit", settings, out)
+        _kernel(counts, top, n, problem.probit, settings, out)
         return {
             "lower": out[:, 0].copy(),
             "p_value": np.minimum(np.exp(out[:, 1]) * (1.0 + 1e-12), 1.0),

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from rsbounds import _validate
 from rsbounds._numerics import kernel, margin_down, proportion_lower
-from rsbounds._types import Guarantee, Scale
-from rsbounds.bounds.margin._base import MarginMethod
+from rsbounds._types import Guarantee
+from rsbounds.bounds.margin._base import MarginMethod, Problem
 from rsbounds.bounds.margin._rows import largest_other
 
 #: Shares of alpha tried for p_A where the split is planned or optimised.
@@ -155,16 +155,9 @@ class RunnerUp(MarginMethod):
     def guarantee(self) -> Guarantee:
         return "enumerated" if self.split == "optimal" else "proven"
 
-    def rows(
-        self,
-        counts: NDArray[np.int64],
-        top: NDArray[np.int64],
-        n: NDArray[np.int64],
-        alpha: float,
-        scale: Scale,
-        selection: NDArray[np.int64] | None,
-    ) -> Mapping[str, NDArray[Any]]:
-        if self.split == "selection" and selection is None:
+    def rows(self, problem: Problem) -> Mapping[str, NDArray[Any]]:
+        counts, top, n = problem.counts, problem.top, problem.n
+        if self.split == "selection" and problem.selection is None:
             raise ValueError(
                 "split is 'selection' but top carries no selection counts; allowed: "
                 "top=select_top(counts of an independent selection sample)"
@@ -175,11 +168,11 @@ class RunnerUp(MarginMethod):
             counts,
             top,
             n,
-            counts if selection is None else selection,
+            counts if problem.selection is None else problem.selection,
             self.split == "selection",
-            alpha,
+            problem.alpha,
             np.array(tried),
-            scale == "probit",
+            problem.probit,
             lower,
             p_a,
             p_b,

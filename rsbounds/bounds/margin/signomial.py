@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds import _validate
-from rsbounds._types import Guarantee, Scale
-from rsbounds.bounds.margin._base import MarginMethod
+from rsbounds._types import Guarantee
+from rsbounds.bounds.margin._base import MarginMethod, Problem
 from rsbounds.bounds.margin._inner import Found, columns, searched
 from rsbounds.bounds.margin._rows import largest_other
 from rsbounds.bounds.margin.runner_up import separate_bound
@@ -95,15 +95,9 @@ class SignomialMargin(MarginMethod):
     def guarantee(self) -> Guarantee:
         return "proven" if self.certify else "none"
 
-    def rows(
-        self,
-        counts: NDArray[np.int64],
-        top: NDArray[np.int64],
-        n: NDArray[np.int64],
-        alpha: float,
-        scale: Scale,
-        selection: NDArray[np.int64] | None,
-    ) -> Mapping[str, NDArray[Any]]:
+    def rows(self, problem: Problem) -> Mapping[str, NDArray[Any]]:
+        counts, top, n = problem.counts, problem.top, problem.n
+        alpha, scale = problem.alpha, problem.scale
         found, fallback = [], np.zeros(n.size, dtype=bool)
         for i in range(n.size):
             x1, x2 = int(counts[i, top[i]]), int(largest_other(counts[i], top[i]))

@@ -20,8 +20,8 @@ from rsbounds._numerics import (
     proportion_lower,
     upper_tail,
 )
-from rsbounds._types import Guarantee, Scale
-from rsbounds.bounds.margin._base import MarginMethod
+from rsbounds._types import Guarantee
+from rsbounds.bounds.margin._base import MarginMethod, Problem
 from rsbounds.bounds.margin.runner_up import checked_fractions
 
 
@@ -224,24 +224,17 @@ class TCertify(MarginMethod):
     def guarantee(self) -> Guarantee:
         return "proven" if len(self.fractions) == 1 else "enumerated"
 
-    def rows(
-        self,
-        counts: NDArray[np.int64],
-        top: NDArray[np.int64],
-        n: NDArray[np.int64],
-        alpha: float,
-        scale: Scale,
-        selection: NDArray[np.int64] | None,
-    ) -> Mapping[str, NDArray[Any]]:
+    def rows(self, problem: Problem) -> Mapping[str, NDArray[Any]]:
+        counts, top, n = problem.counts, problem.top, problem.n
         lower, p_a, p_b, used = (np.empty(n.size) for _ in range(4))
         _kernel(
             counts,
             top,
             n,
-            alpha,
+            problem.alpha,
             np.array(self.fractions),
             self.require_majority,
-            scale == "probit",
+            problem.probit,
             lower,
             p_a,
             p_b,

@@ -53,6 +53,8 @@ class MeanMethod(abc.ABC):
     choose: ClassVar[str]
     #: True where only the two ends of the support are allowed as samples.
     two_point: ClassVar[bool] = False
+    #: What rounding to a grid may cost: a smaller alpha raises no bound by more than this.
+    grain: ClassVar[float] = 1e-12
     #: Settings that comparisons show and contract tests check, the defaults first.
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
 
@@ -134,6 +136,7 @@ def checked_samples(
     samples: ArrayLike, support: tuple[float, float], name: str = "samples"
 ) -> NDArray[np.float64]:
     """(B, n) float64 samples inside the support; a single row comes back as (1, n)."""
+    _validate.unmasked(name, samples)
     try:
         table = np.asarray(samples)
     except ValueError:
@@ -154,6 +157,25 @@ def checked_samples(
             f"{name}[{', '.join(map(str, where))}] is {value}; allowed: numbers in [{a:g}, {b:g}]"
         )
     return np.atleast_2d(np.ascontiguousarray(table, dtype=np.float64))
+
+
+def _draws_last(
+    table: NDArray[np.float64], axis: Literal[0, 1] | None, single: bool
+) -> NDArray[np.float64]:
+    """The (B, n) table, one quantity per row, wherever its draws lay."""
+    if axis is not None and (isinstance(axis, bool) or axis not in (0, 1)):
+        raise ValueError(f"axis is {axis!r}; allowed: 0 or 1")
+    if single:
+        if axis == 1:
+            raise ValueError("axis is 1 for a single row of samples; allowed: 0, or none")
+        return table
+    if axis is None:
+        a, b = table.shape
+        raise ValueError(
+            f"axis is None for samples of shape ({a}, {b}); allowed: 0 ({a} draws of {b} "
+            f"quantities) or 1 ({b} draws of {a} quantities)"
+        )
+    return table if axis == 1 else np.ascontiguousarray(table.T)
 
 
 def to_unit(table: NDArray[np.float64], support: tuple[float, float]) -> NDArray[np.float64]:
@@ -191,27 +213,32 @@ def mean_bound(
     side: Side = "lower",
     method: str | MeanMethod = "goal",
     support: tuple[float, float] = (0.0, 1.0),
+    axis: Literal[0, 1] | None = None,
     progress: bool | None = False,
     **options: Any,
 ) -> MeanBound:
     """Confidence bound on the mean of independent bounded samples.
 
-    With probability at least ``1 - alpha`` over the samples, for each row on its own, the
+    With probability at least ``1 - alpha`` over the samples, for each quantity on its own, the
     mean is at least ``lower`` (side "lower"), at most ``upper`` (side "upper"), or both at
     once (side "both", at alpha/2 each). Source: the method's (see ``rsbounds methods``).
 
     Parameters
     ----------
-    samples : (n,) or (B, n) array_like
-        Independent samples; n >= 2 was fixed before they were seen.
+    samples : (n,), (n, B) or (B, n) array_like
+        Independent samples of one quantity, or of B; n >= 2 was fixed before they were seen.
     alpha : float
-        Error probability of each row's statement, in (0, 1).
+        Error probability of each quantity's statement, in (0, 1).
     side : {"lower", "upper", "both"}
         Which bound.
     method : str or MeanMethod
         A registered name, or a method object. It is chosen before the samples are seen.
     support : (float, float)
         Interval that every possible sample lies in, known in advance.
+    axis : {0, 1}, optional
+        Axis of a table along which the draws lie: 0 for an (n, B) table with one draw per row,
+        1 for a (B, n) table with one quantity per row. A table needs it, since neither reading
+        can be told from the other; a single row of samples does not.
     progress : bool, optional
         Show a progress line; None shows it where stderr is a terminal.
     **options
@@ -220,7 +247,7 @@ def mean_bound(
     Returns
     -------
     MeanBound
-        One entry per row. ``details["two_point"]`` marks rows that hold nothing but the two
+        One entry per quantity. ``details["two_point"]`` marks those that hold nothing but the two
         ends of the support: if that is known of the distribution (votes, not scores),
         ``method="clopper-pearson"`` is exact and tighter. It must be known, not seen: the
         better of two bounds after a look at the data is not covered by either theorem.
@@ -229,7 +256,8 @@ def mean_bound(
     ------
     ValueError
         Samples that are empty, single, not numbers or outside the support (the message
-        gives the first index and value); bad alpha, side, support, method or option.
+        gives the first index and value); a table without ``axis``; bad alpha, side, support,
+        method or option.
 
     Examples
     --------
@@ -244,18 +272,20 @@ def mean_bound(
     ends = checked_support(support)
     chosen = mean_method(method, options)
     table = checked_samples(samples, ends)
-    rows, n = table.shape
-    if n < 2:
-        raise ValueError(f"samples has n = {n} per row; allowed: n >= 2")
+    single = np.ndim(samples) == 1
     if chosen.two_point:
         inside = (table > ends[0]) & (table < ends[1])
         if inside.any():
             where = tuple(int(i) for i in np.argwhere(inside)[0])
-            shown = where[-np.ndim(samples) :]
+            shown = where[-1:] if single else where
             raise ValueError(
                 f"samples[{', '.join(map(str, shown))}] is {table[where]}; allowed with method "
                 f"{chosen.name}: {ends[0]:g} and {ends[1]:g} only"
             )
+    table = _draws_last(table, axis, single)
+    rows, n = table.shape
+    if n < 2:
+        raise ValueError(f"samples has n = {n} draws; allowed: n >= 2")
     share = level / 2 if side == "both" else level
 
     def work(start: int, stop: int) -> dict[str, NDArray[Any]]:

@@ -142,6 +142,8 @@ def _checked(
     k: ArrayLike, n: ArrayLike, alpha: ArrayLike
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     arrays = []
+    for name, given in (("k", k), ("n", n), ("alpha", alpha)):
+        _validate.unmasked(name, given)
     for name, values, low in (("k", k, 0), ("n", n, 1)):
         array = np.asarray(values)
         if array.dtype.kind not in "iuf":
@@ -268,8 +270,8 @@ def clopper_pearson_interval(
     >>> print(f"{lower:.4f} {upper:.4f}")
     0.1871 0.8129
     """
-    half = np.asarray(alpha, dtype=np.float64) / 2
     _checked(k, n, alpha)
+    half = np.asarray(alpha, dtype=np.float64) / 2
     return (
         _pairs(k, n, half, randomized, seed, upper=False),
         _pairs(k, n, half, randomized, seed, upper=True),

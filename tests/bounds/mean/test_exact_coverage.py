@@ -29,7 +29,7 @@ def worst(points, probabilities, n, alpha, name, options, side):
     values = np.asarray(points)[sequences]
     chance = np.asarray(probabilities)[sequences].prod(axis=1)
     truth = float(np.dot(points, probabilities))
-    found = mean_bound(values, alpha=alpha, side=side, method=name, **options)
+    found = mean_bound(values, alpha=alpha, side=side, method=name, axis=1, **options)
     wrong = (found.lower > truth + 1e-12) | (found.upper < truth - 1e-12)
     return float(chance[wrong].sum())
 

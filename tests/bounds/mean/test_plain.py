@@ -19,7 +19,7 @@ x = np.array([np.random.default_rng(0).beta(9, 1, 25), np.arange(25) % 4 > 0])
 out = []
 for name in MEAN_METHODS:
     rows = x[1:] if MEAN_METHODS[name].two_point else x
-    found = rsbounds.mean_bound(rows, alpha=0.2, side="both", method=name)
+    found = rsbounds.mean_bound(rows, alpha=0.2, side="both", method=name, axis=1)
     out += found.lower.tolist() + found.upper.tolist()
 for name in SEQUENCES:
     stream = rsbounds.confidence_sequence(name, alpha=0.2)

@@ -1,0 +1,47 @@
+# The public names, each written once: `rsbounds/__init__.py` imports them on first use from
+# where this file says, and type checkers read it.
+
+from ._version import __version__ as __version__
+from ._types import BoundedSamples as BoundedSamples
+from ._types import Certificate as Certificate
+from ._types import Certificates as Certificates
+from ._types import Counts as Counts
+from ._types import Guarantee as Guarantee
+from ._types import MarginBound as MarginBound
+from ._types import MeanBound as MeanBound
+from ._types import Predictions as Predictions
+from ._types import Selection as Selection
+from .bounds.margin import margin_lower_bound as margin_lower_bound
+from .bounds.mean import mean_bound as mean_bound
+from .bounds.proportion import clopper_pearson_interval as clopper_pearson_interval
+from .bounds.proportion import clopper_pearson_lower as clopper_pearson_lower
+from .bounds.proportion import clopper_pearson_upper as clopper_pearson_upper
+from .certificates import certify as certify
+from .certificates import certify_soft as certify_soft
+from .certificates import hardmax as hardmax
+from .certificates import predict as predict
+from .certificates import select_top as select_top
+from .certificates import soft_lipschitz as soft_lipschitz
+from .certificates import soft_margin_bound as soft_margin_bound
+from .certificates import softmax as softmax
+from .certificates import sparsemax as sparsemax
+from .noises import Gaussian as Gaussian
+from .noises import Lipschitz as Lipschitz
+from .noises import Uniform as Uniform
+from .noises import lipschitz_radius as lipschitz_radius
+from .report import Comparison as Comparison
+from .report import average_certified_radius as average_certified_radius
+from .report import certified_accuracy as certified_accuracy
+from .report import compare as compare
+from .report import plot_certified_accuracy as plot_certified_accuracy
+from .runs import RunStore as RunStore
+from .runs import certify_dataset as certify_dataset
+from .runs import rebound as rebound
+from .sampling import sample_counts as sample_counts
+from .sampling import sample_scores as sample_scores
+from .sampling import sample_until as sample_until
+from .sequential import Adaptive as Adaptive
+from .sequential import CountSequence as CountSequence
+from .sequential import Decide as Decide
+from .sequential import confidence_sequence as confidence_sequence
+from .sequential import geometric_looks as geometric_looks

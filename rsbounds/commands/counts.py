@@ -1,0 +1,176 @@
+"""``rsbounds certify`` and ``rsbounds compare``: radii from files of counts."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import rsbounds
+from rsbounds import Selection, _text
+from rsbounds._files import CountFile, read_counts
+from rsbounds.commands._base import Command
+from rsbounds.commands._laws import add_law_flags, law_of
+from rsbounds.commands._output import (
+    add_certificates,
+    add_force,
+    add_method,
+    checked_output,
+    method_options,
+    names_of,
+    radii_of,
+    show_certificates,
+    write_certificates,
+)
+
+_TOP_HELP = (
+    "where each row's class comes from: 'selection' (argmax of the selection columns), 'label' "
+    "(the label column), a class index or name for all rows, or 'argmax' (of the counts "
+    "themselves; not covered by any theorem, and the result says so). Default: selection where "
+    "the file has it, else label"
+)
+
+
+def _add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help=".tsv, .csv or .txt (also .gz), .npy or .npz of counts, or - for standard input",
+    )
+    parser.add_argument("--alpha", type=float, default=0.001, help="error probability per row")
+    parser.add_argument("--top", help=_TOP_HELP)
+    parser.add_argument("--counts", default="class_", help="prefix of the count columns (class_)")
+    parser.add_argument("--select", help="prefix of the selection columns (select_)")
+    parser.add_argument("--label", help="name of the label column (label)")
+    parser.add_argument("--id", help="name of a column that identifies the rows")
+    parser.add_argument(
+        "--classes",
+        help="names of the classes in order, separated by commas, where the columns are numbered; "
+        "or the names of the count columns",
+    )
+
+
+def _table(given: argparse.Namespace) -> CountFile:
+    return read_counts(
+        given.file, counts=given.counts, label=given.label, select=given.select, id=given.id,
+        classes=names_of(given.classes),
+    )  # fmt: skip
+
+
+def _top(given: argparse.Namespace, table: CountFile) -> tuple[Any | Selection, bool]:
+    """The classes to certify, and whether a theorem covers them."""
+    rule = given.top
+    if rule is None:
+        rule = "selection" if table.select is not None else "label"
+        if table.select is None and table.label is None:
+            raise ValueError(
+                f"--top is not given, and {given.file} has neither selection columns nor a label "
+                "column; allowed: selection, label, a class, argmax"
+            )
+    if rule == "selection":
+        if table.select is None:
+            raise ValueError(
+                f"--top is 'selection' but no column starts with {given.select or 'select_'!r}"
+            )
+        # Read from a file, the same sample twice no longer shares memory.
+        if np.array_equal(table.select, table.counts):
+            raise ValueError(
+                f"the selection counts of {given.file} are its estimation counts; allowed: an "
+                "independent selection sample (--select and --counts name different columns)"
+            )
+        return rsbounds.select_top(table.select), True
+    if rule == "label":
+        if table.label is None:
+            raise ValueError(f"--top is 'label' but there is no column {given.label or 'label'!r}")
+        return table.label, True
+    if rule == "argmax":
+        warnings.warn(
+            "the top class is taken from the estimation counts themselves, which no theorem "
+            "covers; use selection counts or labels for a guarantee",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return np.asarray(rsbounds.select_top(table.counts).top), False
+    if table.classes is not None and rule in table.classes:
+        return table.classes.index(rule), True
+    if rule.isascii() and rule.isdigit():
+        return int(rule), True
+    raise ValueError(f"--top is {rule!r}; allowed: selection, label, a class, argmax")
+
+
+def _certify_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_table_arguments(parser)
+    add_method(parser, "exact", "margin method")
+    add_certificates(parser)
+    add_law_flags(parser)
+
+
+def _certify(given: argparse.Namespace) -> int:
+    path = checked_output(given, given.output, (".tsv", ".jsonl"), [given.file])
+    law = law_of(given, drawn_from=False)
+    table = _table(given)
+    top, covered = _top(given, table)
+    result = rsbounds.certify(
+        table.counts, top, noise=law, alpha=given.alpha, method=given.method, progress=None,
+        **method_options(given.option),
+    )  # fmt: skip
+    if not covered:
+        result = dataclasses.replace(result, guarantee="none")
+    write_certificates(result, path)
+    show_certificates(given, result, table.label, path=path)
+    return 0
+
+
+def _compare_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_table_arguments(parser)
+    parser.add_argument("--methods", help="names, separated by commas (default: all)")
+    parser.add_argument("--radii", help="radii of the accuracy columns, separated by commas")
+    parser.add_argument("--figure", metavar="FILE", help="write the curves to .png, .svg or .pdf")
+    parser.add_argument("--output", metavar="FILE", help="write the comparison to a .json file")
+    add_force(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_law_flags(parser)
+
+
+def _compare(given: argparse.Namespace) -> int:
+    output = checked_output(given, given.output, (".json",), [given.file])
+    endings = (".png", ".svg", ".pdf")
+    figure = checked_output(given, given.figure, endings, [given.file], "--figure")
+    law = law_of(given, drawn_from=False)
+    radii = radii_of(given.radii)
+    table = _table(given)
+    top, covered = _top(given, table)
+    result = rsbounds.compare(
+        table.counts, top, noise=law, alpha=given.alpha, labels=table.label, radii=radii,
+        methods=names_of(given.methods), progress=None,
+    )  # fmt: skip
+    if not covered:
+        rows = tuple(dataclasses.replace(row, guarantee="none") for row in result.rows)
+        result = dataclasses.replace(result, rows=rows)
+    if figure is not None:
+        rsbounds.plot_certified_accuracy(
+            result.curves(),
+            table.label,
+            path=figure,
+            title=f"{Path(given.file).name}, {result.noise}, alpha {result.alpha:g}",
+        )
+    if output is not None:
+        with _text.complete_file(output) as stream:
+            json.dump(result.as_dict(), stream)
+    if given.json:
+        print(json.dumps(result.as_dict()))
+        return 0
+    print(result)
+    for what in (figure, output):
+        if what is not None:
+            print(f"written: {what}")
+    return 0
+
+
+CERTIFY = Command("certified radii for a file of counts", _certify_arguments, _certify)
+COMPARE = Command("every margin method on the same counts", _compare_arguments, _compare)

@@ -1,0 +1,71 @@
+"""``rsbounds methods``: what is registered, and when to choose it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from typing import Any
+
+from rsbounds.commands._base import Command
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _rows() -> list[dict[str, Any]]:
+    from rsbounds.bounds.margin import MARGIN_METHODS
+    from rsbounds.bounds.mean import MEAN_METHODS
+    from rsbounds.sequential import SEQUENCES
+
+    listed: list[tuple[str, str, Any]] = [
+        ("margin", name, MARGIN_METHODS[name]) for name in MARGIN_METHODS
+    ]
+    listed += [("mean", name, MEAN_METHODS[name]) for name in MEAN_METHODS]
+    rows = [
+        {
+            "name": name,
+            "role": role,
+            "guarantee": kind().guarantee,
+            "options": {f.name: f.default for f in dataclasses.fields(kind)},
+            "cost": kind.cost,
+            "choose": kind.choose,
+            "source": kind.source,
+            "installed": kind.usable(),
+        }
+        for role, name, kind in listed
+    ]
+    for name in SEQUENCES:
+        sequence = SEQUENCES[name]
+        rows.append(
+            {
+                "name": name,
+                "role": "any-time mean",
+                "guarantee": "proven",
+                "options": sequence.options(),
+                "cost": sequence.memory,
+                "choose": sequence.choose,
+                "source": sequence.source,
+                "installed": True,
+            }
+        )
+    return rows
+
+
+def _run(given: argparse.Namespace) -> int:
+    rows = _rows()
+    if given.json:
+        print(json.dumps(rows))
+        return 0
+    for row in rows:
+        options = ", ".join(f"{key}={value}" for key, value in row["options"].items())
+        print(f"{row['name']}  ({row['role']} bound, guarantee: {row['guarantee']})")
+        print(f"    choose   {row['choose']}")
+        print(f"    cost     {row['cost']}")
+        print(f"    source   {row['source']}")
+        print(f"    options  {options or 'none'}")
+    return 0
+
+
+METHODS = Command("what is registered, and when to choose it", _arguments, _run)

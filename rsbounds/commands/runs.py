@@ -1,0 +1,95 @@
+"""``rsbounds rebound``, ``report`` and ``export``: what stored runs give without sampling."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import rsbounds
+from rsbounds import _text
+from rsbounds.commands._base import Command
+from rsbounds.commands._output import (
+    add_certificates,
+    add_force,
+    add_method,
+    checked_output,
+    method_options,
+    names_of,
+    radii_of,
+    show_certificates,
+    write_certificates,
+)
+
+_CERTIFICATES = (".tsv", ".jsonl")
+
+
+def _rebound_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", metavar="STORE", help="SQLite file of a run")
+    add_method(parser, None, "margin method")
+    parser.add_argument("--alpha", type=float, help="error probability (default: the run's)")
+    add_certificates(parser)
+
+
+def _rebound(given: argparse.Namespace) -> int:
+    from rsbounds.runs.rebounding import stored_labels
+
+    path = checked_output(given, given.output, _CERTIFICATES, [given.store])
+    with rsbounds.RunStore(given.store) as store:
+        result = rsbounds.rebound(
+            store, method=given.method, alpha=given.alpha, **method_options(given.option)
+        )
+        label = stored_labels(store)
+    write_certificates(result, path)
+    show_certificates(given, result, label, path=path)
+    return 0
+
+
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("stores", nargs="+", metavar="STORE", help="SQLite files of runs")
+    parser.add_argument("--methods", help="margin methods, separated by commas (default: all)")
+    parser.add_argument("--radii", help="radii of the accuracy columns, separated by commas")
+    parser.add_argument("--output", default="report", metavar="DIR", help="folder (report)")
+    add_force(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+
+def _report(given: argparse.Namespace) -> int:
+    from rsbounds.report.runs import report_files, report_runs
+
+    folder = Path(given.output)
+    if folder.is_dir():
+        for file in report_files(given.stores, folder):
+            _text.check_output(file, given.stores, force=given.force, name="--output")
+    elif folder.exists():
+        raise ValueError(f"--output is {given.output!r}, a file; allowed: a folder")
+    result = report_runs(
+        given.stores, folder, methods=names_of(given.methods), radii=radii_of(given.radii)
+    )
+    print(json.dumps(result.as_dict()) if given.json else result)
+    return 0
+
+
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", metavar="STORE", help="SQLite file of a run")
+    parser.add_argument("output", metavar="FILE", help=".tsv, .jsonl or .parquet")
+    add_force(parser)
+
+
+def _export(given: argparse.Namespace) -> int:
+    from rsbounds.runs import export_rows
+
+    path = checked_output(
+        given, given.output, (".tsv", ".jsonl", ".parquet"), [given.store], "FILE"
+    )
+    with rsbounds.RunStore(given.store) as store:
+        target = export_rows(store, rsbounds.rebound(store), path or given.output)
+        print(f"written: {target} ({len(store)} rows)")
+    return 0
+
+
+REBOUND = Command(
+    "new certificates from a stored run, without sampling", _rebound_arguments, _rebound
+)
+REPORT = Command("tables and figures of one or more stored runs", _report_arguments, _report)
+EXPORT = Command("the rows of a stored run as a file", _export_arguments, _export)

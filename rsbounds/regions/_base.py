@@ -1,0 +1,173 @@
+"""The contract of a certified region.
+
+Contract
+--------
+A region is a batch of B sets of perturbations, {delta : gauge(delta) < radius}, where the gauge
+is a norm that the region describes; d is the number of coordinates of an input. ``contains``
+says True only where the strict inequality is proven in floating point, and a set of radius 0 is
+empty. Volumes and semi-axes are descriptions, to about 1e-12; radii of what lies inside are
+rounded down.
+"""
+
+from __future__ import annotations
+
+import abc
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+EPS = float(np.finfo(np.float64).eps)
+#: Log of the smallest and largest numbers that `exp_down` returns as such.
+_LOG_RANGE = (-700.0, 709.0)
+
+
+class Region(abc.ABC):
+    """Base of the regions; see the module's text for the contract.
+
+    Attributes
+    ----------
+    radius : (B,) float64
+        Radii in the region's own gauge.
+    dimension : int or None
+        d; None where the region does not know it.
+    """
+
+    #: Norm whose balls are inscribed ("l1", "l2", "linf").
+    norm: str
+    radius: NDArray[np.float64]
+    dimension: int | None
+
+    def __len__(self) -> int:
+        return len(self.radius)
+
+    @abc.abstractmethod
+    def _gauge_up(self, delta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Gauges of (B, d) finite perturbations, rounded up."""
+
+    @abc.abstractmethod
+    def _log_semi_axes(self) -> NDArray[np.float64]:
+        """(B, d) logarithms of the semi-axes at radius 1; (1, d) where all are the same."""
+
+    @abc.abstractmethod
+    def _log_unit_volume(self, dimension: int) -> float:
+        """Log volume of the gauge's unit ball with semi-axes 1."""
+
+    def contains(self, delta: ArrayLike) -> NDArray[np.bool_]:
+        """Whether perturbations lie inside, one for each region.
+
+        Parameters
+        ----------
+        delta : (B, ...) float array_like
+            Perturbations; (...) serves every region where the batch has more than one.
+
+        Returns
+        -------
+        (B,) bool ndarray
+            True only where it is proven.
+
+        Raises
+        ------
+        ValueError
+            A NaN, or another number of perturbations or coordinates.
+
+        Examples
+        --------
+        >>> from rsbounds.regions import Ball
+        >>> Ball([1.0, 0.0], norm="l2").contains([[0.6, 0.7], [0.0, 0.0]])
+        array([ True, False])
+        """
+        given = np.asarray(delta, dtype=np.float64)
+        if np.isnan(given).any():
+            raise ValueError("delta holds a NaN; allowed: numbers")
+        if given.ndim < 2 or given.shape[0] != len(self):
+            raise ValueError(
+                f"delta has shape {given.shape}; allowed: ({len(self)}, ...), one for each region"
+            )
+        flat = given.reshape(len(self), -1)
+        if self.dimension is not None and flat.shape[1] != self.dimension:
+            raise ValueError(f"delta has {flat.shape[1]} coordinates; allowed: {self.dimension}")
+        finite = np.asarray(np.isfinite(flat).all(axis=1))
+        with np.errstate(over="ignore"):
+            gauge = self._gauge_up(np.where(finite[:, None], flat, 0.0))
+        return np.asarray(finite & (gauge < self.radius))
+
+    def semi_axes(self) -> NDArray[np.float64]:
+        """(B, d) half-lengths of the principal axes (at the vertices of a cross-polytope)."""
+        self._known()
+        return np.asarray(np.exp(self._log_semi_axes()) * self.radius[:, None])
+
+    def log_volume(self) -> NDArray[np.float64]:
+        """(B,) natural logarithms of the volumes; -inf where the radius is 0."""
+        d = self._known()
+        with np.errstate(divide="ignore"):
+            size = d * np.log(self.radius)
+        return np.asarray(self._log_unit_volume(d) + self._log_semi_axes().sum(axis=1) + size)
+
+    def proxy_radius(self) -> NDArray[np.float64]:
+        """(B,) radius times the geometric mean of the axes, rounded down (Eiras et al. 2022).
+
+        The ball of that radius in ``norm`` has the region's volume; it is not inside it.
+        """
+        d = self._known()
+        log_axes = self._log_semi_axes()
+        error = 4.0 * EPS * (8.0 + np.abs(log_axes).max(axis=1) * max(1, d).bit_length())
+        return self._times_down(log_axes.mean(axis=1) - error)
+
+    def inscribed_radius(self) -> NDArray[np.float64]:
+        """(B,) radius of the largest ball in ``norm`` inside the region, rounded down."""
+        self._known()
+        log_axes = self._log_semi_axes()
+        error = 4.0 * EPS * (8.0 + np.abs(log_axes).max(axis=1))
+        return self._times_down(log_axes.min(axis=1) - error)
+
+    def _times_down(self, log_factor: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(over="ignore", under="ignore"):
+            found = self.radius * np.exp(np.clip(log_factor, *_LOG_RANGE)) * (1.0 - 4.0 * EPS)
+        largest = float(np.finfo(np.float64).max)
+        kept = (log_factor > _LOG_RANGE[0]) & (found >= 1e-290)
+        return np.where(kept, np.minimum(found, largest), 0.0)
+
+    def _known(self) -> int:
+        if self.dimension is None:
+            raise ValueError("dimension is None; allowed: the number of coordinates of an input")
+        return self.dimension
+
+
+def checked_radius(radius: ArrayLike) -> NDArray[np.float64]:
+    """(B,) read-only finite numbers >= 0."""
+    values = np.array(np.atleast_1d(np.asarray(radius, dtype=np.float64)))
+    if values.ndim != 1 or not ((values >= 0) & np.isfinite(values)).all():
+        raise ValueError(f"radius is {radius!r}; allowed: finite numbers >= 0, one per region")
+    values.flags.writeable = False
+    return values
+
+
+def checked_axes(axes: ArrayLike, regions: int) -> NDArray[np.float64]:
+    """(B, d) or (1, d) read-only finite numbers > 0."""
+    values = np.array(np.asarray(axes, dtype=np.float64))
+    if values.ndim == 1:
+        values = values[None]
+    if values.ndim != 2 or values.shape[0] not in (1, regions) or values.shape[1] == 0:
+        raise ValueError(
+            f"axes have shape {np.shape(axes)}; allowed: (d,), or ({regions}, d) for each region"
+        )
+    if not ((values >= 1e-150) & (values <= 1e150)).all():
+        raise ValueError("axes hold a number outside [1e-150, 1e150]; allowed: numbers in it")
+    values.flags.writeable = False
+    return values
+
+
+def norm_up(values: NDArray[np.float64], norm: str) -> NDArray[np.float64]:
+    """(B,) norms of (B, d) numbers, rounded up."""
+    size = np.abs(values)
+    largest = size.max(axis=1)
+    slack = 1.0 + EPS * (values.shape[1] + 16)
+    if norm == "linf":
+        return np.asarray(largest)
+    if norm == "l1":
+        return np.asarray(size.sum(axis=1) * slack)
+    # Divided by the largest, so that squares neither vanish nor overflow.
+    unit = np.where(largest > 0, largest, 1.0)
+    # What is left out below the smallest normal number is under EPS of the largest.
+    total = np.sqrt(((size / unit[:, None]) ** 2).sum(axis=1))
+    return np.where(largest > 0, np.maximum(total * unit * slack, np.nextafter(largest, np.inf)), 0)

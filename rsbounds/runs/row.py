@@ -1,0 +1,188 @@
+"""One finished input: its record, its checks, and its form in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsbounds import _validate
+
+
+@dataclass(frozen=True, eq=False)
+class RunRow:
+    """What a store keeps of one input.
+
+    Every draw is accounted for: the counts of both samples and ``invalid`` add up to n0 + n.
+    An input that could not be read has counts of zero and ``invalid`` = n0 + n.
+
+    Attributes
+    ----------
+    index : int
+        Index of the input in its data set, and of its noise stream.
+    label : int or None
+        True class.
+    digest : str
+        Start of the SHA-256 of the input's bytes.
+    select, estimate : (K,) int64
+        Counts of the selection and of the estimation sample.
+    n0, n : int
+        Draws of each, those without a valid answer included.
+    invalid : int
+        Draws of either sample without a valid answer; where there are any the input abstains.
+    alpha, method, options, seed
+        What the certificate was made with; options by name, as plain values.
+    law : mapping
+        The noise law of this input as plain values, every digit kept.
+    top : int
+        The class that was to be certified; -1 where the selection sample has no valid vote.
+    radius, abstained
+        The certificate.
+    seconds : float
+        Wall time of sampling and bounding.
+    error : str
+        Why there is no valid answer ("the file cannot be read", "NaN"); "" where there is.
+    """
+
+    index: int
+    label: int | None
+    digest: str
+    select: NDArray[np.int64]
+    estimate: NDArray[np.int64]
+    n0: int
+    n: int
+    invalid: int
+    alpha: float
+    method: str
+    options: Mapping[str, Any]
+    law: Mapping[str, Any]
+    seed: int
+    top: int
+    radius: float
+    abstained: bool
+    seconds: float
+    error: str = field(default="")
+
+
+#: Columns of the store's table, in order; ``checksum`` follows them.
+COLUMNS = (
+    "idx", "label", "digest", "select_counts", "estimate_counts", "n0", "n", "invalid", "alpha",
+    "method", "options", "law", "seed", "top", "radius", "abstained", "seconds", "error",
+)  # fmt: skip
+
+
+def plain(name: str, value: Any) -> str:
+    """``value`` as JSON; floats keep every digit."""
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} is {value!r} ({error}); allowed: plain values that JSON can carry"
+        ) from None
+
+
+def checksum(values: Sequence[Any]) -> str:
+    """128 bits of the SHA-256 of a row's values, in hexadecimal."""
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
+
+
+def encode(row: RunRow, num_classes: int | None) -> tuple[Any, ...]:
+    """The row as the store's columns, checksum last; a row that makes no sense is refused."""
+    check(row, num_classes)
+    values = (
+        int(row.index), None if row.label is None else int(row.label), row.digest,
+        plain("select", row.select.tolist()), plain("estimate", row.estimate.tolist()),
+        int(row.n0), int(row.n), int(row.invalid), float(row.alpha), row.method,
+        plain("options", dict(row.options)), plain("law", dict(row.law)), str(int(row.seed)),
+        # SQLite keeps no sign of zero.
+        int(row.top), float(row.radius) + 0.0, int(row.abstained), float(row.seconds) + 0.0,
+        "".join(c if c.isprintable() else " " for c in row.error),
+    )  # fmt: skip
+    return (*values, checksum(values))
+
+
+def decode(stored: Sequence[Any], num_classes: int | None) -> RunRow:
+    """The row that `encode` wrote.
+
+    Raises
+    ------
+    ValueError
+        The values are not those that were written.
+    """
+    *values, seal = stored
+    if checksum(values) != seal:
+        raise ValueError(f"input {values[0]!r} is not as it was written (checksum)")
+    index, label, digest, select, estimate, n0, n, invalid, *rest = values
+    alpha, method, options, law, seed, top, radius, abstained, seconds, error = rest
+    row = RunRow(
+        index, label, digest, counts_of(select), counts_of(estimate), n0, n, invalid, alpha,
+        method, json.loads(options), json.loads(law), int(seed), top, radius, bool(abstained),
+        seconds, error,
+    )  # fmt: skip
+    check(row, num_classes)
+    return row
+
+
+def counts_of(text: str) -> NDArray[np.int64]:
+    """The counts that a JSON list holds."""
+    counts = np.array(json.loads(text))
+    if counts.ndim != 1 or counts.dtype != np.int64:
+        raise ValueError(f"counts are {text!r}; allowed: a list of integers")
+    return counts
+
+
+def check(row: RunRow, num_classes: int | None) -> None:
+    """Refuse a row whose values cannot all be true."""
+    select, estimate = row.select, row.estimate
+    classes = len(estimate) if num_classes is None else num_classes
+    integers = (np.integer, int)
+    if not isinstance(row.index, integers) or not 0 <= row.index < 2**63:
+        raise ValueError(f"index is {row.index!r}; allowed: a whole number >= 0")
+
+    def refuse(name: str, value: Any, allowed: str) -> None:
+        value = value.item() if isinstance(value, np.generic) else value
+        raise ValueError(f"input {row.index}: {name} is {value!r}; allowed: {allowed}")
+
+    for name, counts in (("select", select), ("estimate", estimate)):
+        if counts.shape != (classes,) or counts.dtype.kind not in "iu" or counts.min() < 0:
+            refuse(name, counts.tolist(), f"{classes} whole numbers >= 0")
+    for name, value in (("n0", row.n0), ("n", row.n), ("invalid", row.invalid)):
+        if not isinstance(value, integers) or not 0 <= value <= 2 * _validate.MAX_N:
+            refuse(name, value, "a whole number >= 0")
+    chosen, counted = int(select.sum()), int(estimate.sum())
+    if chosen > row.n0 or counted > row.n or chosen + counted + row.invalid != row.n0 + row.n:
+        refuse(
+            "the sum of its counts",
+            (chosen, counted),
+            f"at most n0 = {row.n0} and n = {row.n}, and with the {row.invalid} invalid draws "
+            "just as many",
+        )
+    if row.label is not None and not 0 <= row.label < classes:
+        refuse("label", row.label, f"0 to {classes - 1}, or none")
+    if not (-1 if row.abstained else 0) <= row.top < classes:
+        refuse("top", row.top, f"0 to {classes - 1}, or -1 where the input abstains")
+    if not 0 < row.alpha < 1:
+        refuse("alpha", row.alpha, "a number in (0, 1)")
+    if not row.radius >= 0 or (row.abstained and row.radius > 0):
+        refuse("radius", row.radius, "a number >= 0, and 0 where the input abstains")
+    if not (row.abstained or row.radius > 0):
+        refuse("abstained", row.abstained, "True where the radius is 0")
+    if (row.invalid or row.error) and not row.abstained:
+        refuse("abstained", row.abstained, "True where draws are invalid")
+    if not math.isfinite(row.seconds):
+        refuse("seconds", row.seconds, "a finite number")
+    if row.seed < 0:
+        refuse("seed", row.seed, "a whole number >= 0")
+    for name, text in (("digest", row.digest), ("method", row.method), ("error", row.error)):
+        if not isinstance(text, str):
+            refuse(name, text, "text")
+    if not isinstance(row.law, Mapping) or not isinstance(row.law.get("name"), str):
+        refuse("law", row.law, "plain values with the law's name")
+    if not isinstance(row.options, Mapping):
+        refuse("options", row.options, "plain values by name")

@@ -1,0 +1,41 @@
+"""Streams of noise: what is drawn depends on (seed, role, input, draw) and the law alone.
+
+Not on the batch size, on how many inputs or ranks share the work, or on where a run was
+resumed; numpy and PyTorch on the CPU draw the same bits. A model whose arithmetic depends on
+the batch size can still flip a floating-point tie.
+
+A stream knows no law. It reads from the law what a draw starts from (`Law.base`) and asks it
+for the noisy input; a plain multiple of the base draw (`Law.multiplier`) is written by the
+generator's own kernel in one pass. A new base draw is one function in `_base._BASES`: that is
+where integers on a lattice will go.
+
+To put noise on another device: a class with the method ``add`` of `NoiseStream`.
+"""
+
+from __future__ import annotations
+
+from rsbounds.streams._base import (
+    BASES,
+    MAX_INDEX,
+    ROLES,
+    VERSION,
+    CounterStream,
+    Law,
+    NoiseStream,
+    Role,
+    base_draws,
+    checked_role,
+)
+
+__all__ = [
+    "BASES",
+    "MAX_INDEX",
+    "ROLES",
+    "VERSION",
+    "CounterStream",
+    "Law",
+    "NoiseStream",
+    "Role",
+    "base_draws",
+    "checked_role",
+]

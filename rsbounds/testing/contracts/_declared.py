@@ -1,0 +1,21 @@
+"""What every member of a registry says of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def check_declaration(member: Any) -> None:
+    """Name, source, cost, advice and guarantee are there, and the docstring says what holds."""
+    kind = type(member)
+    for text in ("name", "source", "cost", "choose", "__doc__"):
+        said = getattr(member, text, None)
+        assert isinstance(said, str), f"{kind.__name__}.{text} is {said!r}; it must be a text"
+        least = 1 if text == "name" else 11
+        assert len(said) >= least, f"{kind.__name__}.{text} is {said!r}; it must say something"
+    assert member.guarantee in ("proven", "enumerated", "none"), (
+        f"{kind.__name__}.guarantee is {member.guarantee!r}"
+    )
+    assert "probability" in str(kind.__doc__), (
+        f"the docstring of {kind.__name__} does not state its guarantee (no 'probability')"
+    )

@@ -1,0 +1,7 @@
+# The public names, each written once: `rsbounds_torch/__init__.py` imports them on first use from
+# where this file says, and type checkers read it.
+
+from .distributed import certify_dataset as certify_dataset
+from .lipschitz import lipschitz_upper_bound as lipschitz_upper_bound
+from .model import SmoothedClassifier as SmoothedClassifier
+from .sampling import SampledCounts as SampledCounts

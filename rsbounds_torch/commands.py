@@ -1,0 +1,228 @@
+"""``rsbounds certify-model``: a PyTorch model on a data set, resumably; the demonstration.
+
+Read to print the list of commands, so nothing here loads torch before a command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rsbounds
+from rsbounds.commands import Command, run_program
+from rsbounds.commands._laws import add_law_flags, law_of
+from rsbounds.commands._output import (
+    add_certificates,
+    add_method,
+    checked_output,
+    method_options,
+    show_certificates,
+    write_certificates,
+)
+from rsbounds.commands.demo import add_demo_arguments
+
+if TYPE_CHECKING:
+    import torch
+
+    from rsbounds_torch.data import InputSet
+
+_KEYS_SHOWN = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``python -m rsbounds_torch``; exit codes as `rsbounds.commands.main`."""
+    import sys
+
+    return run_program(
+        "python -m rsbounds_torch",
+        "Certify a PyTorch model under noise, resumably.",
+        {"certify": CERTIFY_MODEL, "demo": DEMO},
+        sys.argv[1:] if arguments is None else arguments,
+    )
+
+
+def _needs_torch() -> None:
+    if importlib.util.find_spec("torch") is None:
+        raise ImportError("PyTorch is missing; install rsbounds[torch]")
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", required=True, metavar="MODULE:FACTORY",
+        help="function that returns the model, in raw input units")  # fmt: skip
+    add("--weights", metavar="FILE", help="state dict, loaded with weights_only=True")
+    add("--data", required=True, metavar="DATA",
+        help=".npz with 'inputs' (and 'label'), IDX (MNIST format), a folder of pictures, or "
+        "MODULE:FACTORY")  # fmt: skip
+    add("--labels", metavar="FILE", help="IDX file of labels")
+    add("--num-classes", type=int, required=True, help="classes K")
+    add("--n", "--draws", dest="n", type=int, default=100_000,
+        help="draws (default 100000); spell it --draws under torchrun, which takes --n for an "
+        "option of its own")  # fmt: skip
+    add("--n0", type=int, default=100, help="selection draws (default 100)")
+    add("--alpha", type=float, default=0.001, help="error probability per input")
+    add_method(parser, "exact", "margin method")
+    add("--store", required=True, metavar="FILE", help="SQLite file of the run")
+    add("--seed", type=int, help="seed of the noise (default: the store's, or fresh)")
+    add("--first", type=int, default=0, help="first input (default 0)")
+    add("--inputs", type=int, help="number of inputs (default: to the end)")
+    add("--every", type=int, default=1, metavar="K", help="take every K-th input")
+    add("--device", help="torch device: cpu, cuda, cuda:1 (default: a GPU where there is one, and "
+        "under torchrun each process its own)")  # fmt: skip
+    add("--batch-size", default="auto", help="copies per batch, or auto")
+    add_certificates(parser)
+    add_law_flags(parser)
+
+
+def _model(given: argparse.Namespace, device: torch.device) -> Any:
+    """The model with its weights, on its device."""
+    import torch
+
+    from rsbounds_torch.data import load_object
+
+    model = load_object(given.model, "--model")()
+    if given.weights is not None:
+        if not Path(given.weights).is_file():
+            raise ValueError(f"--weights is {given.weights!r}; allowed: a file that exists")
+        if not isinstance(model, torch.nn.Module):
+            raise ValueError(
+                f"--model {given.model!r} made no torch.nn.Module; --weights needs one"
+            )
+        _load_weights(model, given.weights)
+    return model.to(device) if isinstance(model, torch.nn.Module) else model
+
+
+def _load_weights(model: torch.nn.Module, path: str) -> None:
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"--weights {path!r} cannot be loaded: {first}") from None
+    if not isinstance(state, dict):
+        raise ValueError(
+            f"--weights {path!r} holds a {type(state).__name__}; allowed: a state dict"
+        )
+    wanted = model.state_dict()
+    missing = [str(key) for key in wanted if key not in state]
+    unexpected = [str(key) for key in state if key not in wanted]
+    faults = [
+        f"{what} keys: {_some(keys)}"
+        for what, keys in (("missing", missing), ("unexpected", unexpected))
+        if keys
+    ]
+    if not faults:
+        faults = [
+            f"{key} has shape {tuple(state[key].shape)}, the model's has {tuple(value.shape)}"
+            for key, value in wanted.items()
+            if isinstance(value, torch.Tensor) and isinstance(state[key], torch.Tensor)
+            and value.shape != state[key].shape
+        ][:_KEYS_SHOWN]  # fmt: skip
+    if faults:
+        raise ValueError(f"--weights {path!r} are not this model's; {'; '.join(faults)}")
+    try:
+        model.load_state_dict(state)
+    except Exception as error:
+        words = " ".join(str(error).split())
+        raise ValueError(f"--weights {path!r} cannot be loaded: {words}") from None
+
+
+def _some(keys: Sequence[str]) -> str:
+    shown = ", ".join(keys[:_KEYS_SHOWN])
+    return shown if len(keys) <= _KEYS_SHOWN else f"{shown} and {len(keys) - _KEYS_SHOWN} more"
+
+
+def _indices(given: argparse.Namespace, data: InputSet) -> list[int]:
+    if given.every < 1:
+        raise ValueError(f"--every is {given.every}; allowed: an integer >= 1")
+    if not 0 <= given.first < len(data):
+        raise ValueError(f"--first is {given.first}; allowed: 0 to {len(data) - 1}")
+    chosen = list(range(given.first, len(data), given.every))
+    if given.inputs is not None:
+        if given.inputs < 1:
+            raise ValueError(f"--inputs is {given.inputs}; allowed: an integer >= 1")
+        chosen = chosen[: given.inputs]
+    return chosen
+
+
+def _batch_size(text: str) -> Any:
+    if text != "auto" and not (text.isascii() and text.isdigit()):
+        raise ValueError(f"--batch-size is {text!r}; allowed: an integer >= 1, or auto")
+    return text if text == "auto" else int(text)
+
+
+def _certify(given: argparse.Namespace) -> int:
+    _needs_torch()
+    from rsbounds.runs.rebounding import stored_labels
+    from rsbounds_torch._device import own_device
+    from rsbounds_torch.data import load_data
+    from rsbounds_torch.distributed import certify_dataset, process_group
+    from rsbounds_torch.model import SmoothedClassifier
+
+    files = [f for f in (given.store, given.weights, given.data, given.labels) if f is not None]
+    path = checked_output(given, given.output, (".tsv", ".jsonl"), files)
+    size, law = _batch_size(given.batch_size), law_of(given, drawn_from=True)
+    options = method_options(given.option)
+    try:
+        device = own_device(given.device)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from None
+    data = load_data(given.data, given.labels)
+    indices = _indices(given, data)
+    with process_group(device) as (rank, _), warnings.catch_warnings():
+        if rank != 0:
+            warnings.simplefilter("ignore", RuntimeWarning)
+        classifier = SmoothedClassifier(
+            _model(given, device), num_classes=given.num_classes, noise=law, device=device,
+            batch_size=size,
+        )  # fmt: skip
+        result = certify_dataset(
+            classifier, data, store=given.store, n=given.n, n0=given.n0, alpha=given.alpha,
+            method=given.method, indices=indices, seed=given.seed, **options,
+        )  # fmt: skip
+    if rank != 0:
+        return 0
+    with rsbounds.RunStore(given.store) as store:
+        labels = stored_labels(store)
+    write_certificates(result, path)
+    show_certificates(given, result, labels, path=path, store=given.store)
+    if not given.json:
+        print(f"with their counts: {given.store} (rsbounds report, rebound and export read it)")
+    return 0
+
+
+def _resume(given: argparse.Namespace) -> str:
+    if os.environ.get("RANK", "0") != "0":
+        return ""
+    return f"interrupted; finished inputs are in {given.store}, and the same command resumes"
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    add_demo_arguments(parser, inputs=300)
+
+
+def _demo(given: argparse.Namespace) -> int:
+    _needs_torch()
+    from rsbounds_torch._demo import run_demo
+
+    run_demo(
+        Path(given.output), inputs=given.inputs, n=given.n, alpha=given.alpha, seed=given.seed,
+        force=given.force,
+    )  # fmt: skip
+    return 0
+
+
+CERTIFY_MODEL = Command(
+    "certify a PyTorch model on a data set into a run store; the same command resumes, and under "
+    "torchrun the inputs are dealt to the processes",
+    _arguments,
+    _certify,
+    _resume,
+)
+DEMO = Command("train a small CNN on the digits and certify it", _demo_arguments, _demo)

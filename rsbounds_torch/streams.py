@@ -1,0 +1,119 @@
+"""Streams of noise for tensors; the interface and the CPU's draws are those of `rsbounds.streams`.
+
+On the CPU a tensor gets the bits that a numpy array gets. On an accelerator the base draws come
+in blocks from the device's own generator, seeded by a hash of (seed, role, input, block): they
+do not depend on the batch size or on where a run was cut, and are the same on every device of
+the same kind.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rsbounds import _validate
+from rsbounds.streams import BASES, ROLES, CounterStream, Law, NoiseStream, Role
+from rsbounds.streams._base import write_perturbed
+
+#: Numbers per block of a device's generator, part of the definition of those streams.
+BLOCK_NUMBERS = 1 << 20
+
+
+class CpuStream(NoiseStream[torch.Tensor]):
+    """Noise on the CPU: `rsbounds.streams.CounterStream` on the tensors' memory."""
+
+    def __init__(self, law: Law, shape: tuple[int, ...], *, seed: int, role: Role) -> None:
+        super().__init__(law, shape)
+        self._stream = CounterStream(law, shape, seed=seed, role=role)
+
+    def add(
+        self, out: torch.Tensor, x: torch.Tensor, index: int, first: int, row: int | None = None
+    ) -> None:
+        self._stream.add(out.numpy(), x.numpy(), index, first, row)
+
+    def _converted(self, values: NDArray[Any], x: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(values)
+
+
+class DeviceStream(NoiseStream[torch.Tensor]):
+    """Noise from the device's generator; keeps the last block of base draws.
+
+    Parameters
+    ----------
+    law, shape, seed, role
+        As in `rsbounds.streams.CounterStream`.
+    device : torch.device
+        Where the draws are made.
+    """
+
+    def __init__(
+        self, law: Law, shape: tuple[int, ...], *, seed: int, role: Role, device: torch.device
+    ) -> None:
+        super().__init__(law, shape)
+        _validate.choice("noise.base", law.base, BASES)
+        self._seed = _validate.integer("seed", seed, low=0)
+        self._role = ROLES.index(role)
+        self._generator = torch.Generator(device)
+        self._kept: tuple[Any, ...] | None = None
+        self._block = torch.empty(0)
+
+    def add(
+        self, out: torch.Tensor, x: torch.Tensor, index: int, first: int, row: int | None = None
+    ) -> None:
+        law, factors = self._at(row, x)
+        numbers = law.base_size(self._shape)
+        size = 1 << (max(1, min(4096, BLOCK_NUMBERS // numbers)).bit_length() - 1)
+        at, stop = first, first + len(out)
+        while at < stop:
+            block = at // size
+            end = min(stop, (block + 1) * size)
+            base = self._base(law.base, (size, numbers), x, index, block)
+            part = out[at - first : end - first]
+            drawn = base[at - block * size : end - block * size]
+            if factors is None:
+                write_perturbed(law, self._shape, part, x, drawn)
+            elif factors.numel() == 1:
+                torch.add(x, drawn, alpha=float(factors), out=part)
+            else:
+                torch.addcmul(x, drawn, factors, out=part)
+            at = end
+
+    def _base(
+        self, base: str, shape: tuple[int, int], x: torch.Tensor, index: int, block: int
+    ) -> torch.Tensor:
+        """Base draws of one block, (draws, numbers)."""
+        kind = x.dtype if base in ("normal", "uniform") else torch.int64
+        wanted = index, block, base, shape, kind
+        if self._kept == wanted:
+            return self._block
+        if self._block.shape != shape or self._block.dtype != kind:
+            self._block = torch.empty(shape, dtype=kind, device=x.device)
+        key = np.random.SeedSequence(self._seed, spawn_key=(self._role, index, block))
+        self._generator.manual_seed(int(key.generate_state(1, np.uint64)[0]))
+        drawn = self._block
+        if base == "normal":
+            drawn.normal_(generator=self._generator)
+        elif base == "uniform":
+            drawn.uniform_(-1.0, 1.0, generator=self._generator)
+        elif base == "bits":
+            drawn.random_(0, 2**32, generator=self._generator)
+        else:
+            first = block * shape[0]
+            torch.arange(first, first + shape[0], out=drawn.view(-1))
+        self._kept = wanted
+        return drawn
+
+    def _converted(self, values: NDArray[Any], x: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(values).to(x.device)
+
+
+def noise_stream(
+    law: Law, shape: tuple[int, ...], *, seed: int, role: Role, device: torch.device
+) -> NoiseStream[torch.Tensor]:
+    """The stream of a law, seed and role on a device, for inputs of that shape."""
+    if device.type == "cpu":
+        return CpuStream(law, shape, seed=seed, role=role)
+    return DeviceStream(law, shape, seed=seed, role=role, device=device)

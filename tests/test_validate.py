@@ -1,0 +1,116 @@
+"""What is read as an array, and what is refused with a sentence of our own."""
+
+import numpy as np
+import pytest
+
+import rsbounds
+from rsbounds import _validate
+
+LAW = rsbounds.Gaussian(0.5)
+ROWS = np.array([[990, 8, 2], [10, 985, 5]])
+
+
+def certify(counts=ROWS, top=0):
+    return rsbounds.certify(counts, top, noise=LAW, method="complement")
+
+
+# Item 23: numpy drops a mask, and what lies under it was bounded.
+@pytest.mark.parametrize(
+    ("counts", "top", "message"),
+    [
+        (np.ma.array(ROWS, mask=ROWS == 8), 0, "counts is a masked array"),
+        ([np.ma.array([1, 2], mask=[0, 1])], 0, "counts is a masked array"),
+        ([np.ma.masked, 1], 0, "counts is a masked array"),
+        (ROWS, np.ma.array([0, 1], mask=[True, False]), "top is a masked array"),
+    ],
+)
+def test_masked_entries_are_refused(counts, top, message):
+    with pytest.raises(ValueError, match=message):
+        certify(counts, top)
+
+
+# Item 23: comparing a float16 with the largest n overflowed, with a RuntimeWarning.
+def test_small_floats_are_read_without_a_warning():
+    for kind in (np.float16, np.float32, np.longdouble):
+        assert (certify(ROWS.astype(kind)).radius == certify().radius).all()
+        assert certify(top=np.array([1, 0], dtype=kind)).n.tolist() == [1000, 1000]
+    labels = np.array([0, 1], dtype=np.float16)
+    assert rsbounds.average_certified_radius(certify(top=[0, 1]), labels) > 0
+    with pytest.raises(ValueError, match=r"counts\[0, 1\] is 0.5"):
+        certify(np.array([[1, 0.5]], dtype=np.float16))
+
+
+# Item 23: nullable integers arrive as objects.
+def test_nullable_integers_of_pandas_are_read():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(ROWS).astype("Int64")
+    assert (certify(frame).radius == certify().radius).all()
+    assert (certify(frame.iloc[0]).radius == certify().radius[:1]).all()
+    top = pandas.Series([0, 1], dtype="Int64")
+    assert (certify(top=top).radius == certify(top=[0, 1]).radius).all()
+    frame.iloc[1, 2] = pandas.NA
+    with pytest.raises(ValueError, match=r"counts\[1, 2\] is <NA>; allowed: numbers"):
+        certify(frame)
+    top[1] = pandas.NA
+    with pytest.raises(ValueError, match=r"top\[1\] is (<NA>|nan)"):
+        certify(top=top)
+
+
+def test_objects_are_read_where_they_are_numbers():
+    assert _validate.array("x", np.array([1, 2], dtype=object)).dtype == np.int64
+    for bad, message in (
+        ([1, None], r"x\[1\] is None"),
+        ([[1, "2"]], r"x\[0, 1\] is '2'"),
+        ([True, 1], r"x\[0\] is True"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            _validate.array("x", np.array(bad, dtype=object))
+    with pytest.raises(ValueError, match="x has rows of different lengths"):
+        _validate.array("x", [[1, 2], [3]])
+
+
+class Tensor:
+    """What of a tensor the check looks at."""
+
+    def __init__(self, **changed):
+        plain = {
+            "requires_grad": False, "layout": "torch.strided", "dtype": "torch.int64",
+            "device": "cpu",
+        }  # fmt: skip
+        vars(self).update(plain | changed)
+
+    def __array__(self, dtype=None, copy=None):
+        return ROWS
+
+
+# Item 23: PyTorch's own errors for these are about its own insides.
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"requires_grad": True}, r"counts is a tensor that requires gradients; .*detach\(\)"),
+        ({"layout": "torch.sparse_coo"}, r"has layout torch.sparse_coo; .*to_dense\(\)"),
+        ({"dtype": "torch.bfloat16"}, r"has type bfloat16; .*float\(\)"),
+        ({"device": "cuda:0"}, r"is on device cuda:0; .*cpu\(\)"),
+    ],
+)
+def test_tensors_that_are_no_plain_arrays_are_refused(changed, message):
+    assert len(certify(Tensor())) == 2
+    with pytest.raises(ValueError, match=message):
+        certify(Tensor(**changed))
+
+
+def test_real_tensors():
+    torch = pytest.importorskip("torch")
+    counts = torch.tensor(ROWS)
+    assert (certify(counts).radius == certify().radius).all()
+    floats = counts.float()
+    for bad, message in (
+        (floats.clone().requires_grad_(), "requires gradients"),
+        (floats.to_sparse(), "has layout torch.sparse_coo"),
+        (floats.bfloat16(), "has type bfloat16"),
+        (counts.to("meta"), "is on device meta"),
+    ):
+        with pytest.raises(ValueError, match=f"counts is a tensor that {message}"):
+            certify(bad)
+        with pytest.raises(ValueError, match=f"top is a tensor that {message}"):
+            certify(top=bad[:, 0])
