@@ -393,7 +393,8 @@ def _bisect(
     for _ in range(60):
         if high - low <= 0.3 * slack / rate:
             break
-        left = settings.budget - int(out[3])
+        # Each of its steps looks at all its cells: many in one go cost their square.
+        left = min(settings.budget - int(out[3]), 5000)
         if left <= 0:
             return True
         level = 0.5 * (low + high)
