@@ -8,6 +8,7 @@ from ._types import Certificates as Certificates
 from ._types import Counts as Counts
 from ._types import Guarantee as Guarantee
 from ._types import MarginBound as MarginBound
+from ._types import NO_CLASS as NO_CLASS
 from ._types import MeanBound as MeanBound
 from ._types import Predictions as Predictions
 from ._types import Selection as Selection

@@ -73,7 +73,7 @@ def run_demo(
                 label=labels,
             )
         certificates = rsbounds.certify(estimate, top, noise=law, alpha=alpha)
-        certificates.to_tsv(folder / f"{name}_certificates.tsv")
+        certificates.write(folder / f"{name}_certificates.tsv", force=True)
         with _text.complete_file(folder / f"{name}_comparison.json") as stream:
             json.dump(comparison.as_dict(), stream, indent=1)
         for ending in ("png", "svg"):

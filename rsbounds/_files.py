@@ -198,10 +198,13 @@ def _refuse_near(name: str, header: list[str], used: set[str], wanted: Sequence[
             )
 
 
-def _label_column(header: Sequence[str], given: str | None) -> str | None:
+def _label_column(name: str, header: Sequence[str], given: str | None) -> str | None:
     if given is not None:
         return given
-    return next((name for name in _LABELS if name in header), None)
+    found = [column for column in _LABELS if column in header]
+    if len(found) > 1:
+        raise ValueError(f"{name} has {' and '.join(found)}; allowed: one (--label names it)")
+    return found[0] if found else None
 
 
 def _label_indices(
@@ -297,7 +300,7 @@ def _counts_of_text(text: TextTable, said: _Names) -> CountFile:
                 )
         elif said.select is not None:
             raise ValueError(f"--select is {prefix!r}; {name} has columns {listed(header)}")
-        column = _label_column(header, said.label)
+        column = _label_column(name, header, said.label)
         used = {header[i] for i in placed.columns + selected} | {said.id or "", column or ""}
         _refuse_near(name, header, used, [said.counts.casefold(), prefix.casefold()])
         rows = _read_rows(
@@ -388,9 +391,9 @@ def _counts_of_arrays(
         return CountFile(held[""], None, None, None, _number_of_classes(name, said, held[""]))
     key = "counts" if said.counts == "class_" else said.counts
     select = said.select or "select"
-    label = _label_column(list(held), said.label)
+    label = _label_column(name, list(held), said.label)
     asked = [key, *(k for k in (said.label, said.select, said.id) if k is not None)]
-    if not set(asked) <= set(held) or len(set(held) & set(_LABELS)) > 1:
+    if not set(asked) <= set(held):
         raise ValueError(
             f"{name} holds arrays {sorted(held)}; allowed: {', '.join(repr(k) for k in asked)}, "
             "optionally 'label' and 'select'"

@@ -27,6 +27,22 @@ def down(value: float, digits: int = 4) -> str:
     return str(Decimal(value).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_FLOOR))
 
 
+def share(value: float, total: int, digits: int = 3) -> str:
+    """A share of ``total`` things, rounded down from the whole number of them.
+
+    The float 0.86 is less than 43/50, so its digits are not to be cut.
+
+    Examples
+    --------
+    >>> share(43 / 50, 50), down(43 / 50, 3)
+    ('0.860', '0.859')
+    >>> share(2 / 3, 3)
+    '0.666'
+    """
+    part = round(value * total)
+    return str(Decimal(part * 10**digits // total).scaleb(-digits))
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns padded to their widest cell; the first column to the left, others right."""
     cells = [list(header), *[list(row) for row in rows]]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import html
 import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds import _text
+from rsbounds import _tables, _text, _validate
+from rsbounds._version import __version__
 
 if TYPE_CHECKING:
     import pandas
@@ -23,6 +27,28 @@ if TYPE_CHECKING:
 #: estimation counts themselves).
 Guarantee = Literal["proven", "enumerated", "none"]
 Scale = Literal["linear", "probit"]
+
+#: What stands in an array of classes where a row abstained: the label of nothing. It is not -1,
+#: which is a label in some data sets and a place in every array; as an index, or cast to a
+#: smaller signed type, this stays out of the range of classes (each of its bytes is 0x80).
+NO_CLASS = -0x7F7F7F7F7F7F7F80
+
+
+def content_hash(values: NDArray[Any], kind: Literal["<i8", "<f8"] = "<i8") -> str:
+    """SHA-256 of a table: its shape, and its entries as int64 (counts) or float64 (scores)."""
+    total = hashlib.sha256(f"{kind} {values.shape}".encode())
+    for start in range(0, len(values), 16384):
+        total.update(np.ascontiguousarray(values[start : start + 16384], dtype=kind).tobytes())
+    return total.hexdigest()
+
+
+def plain_options(method: Any) -> dict[str, Any]:
+    """The options of a method, which are its fields, as plain values that JSON can carry."""
+    values = (
+        {f.name: getattr(method, f.name) for f in fields(method)} if is_dataclass(method) else {}
+    )
+    plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
+    return plain
 
 
 def _frozen(values: NDArray[Any]) -> NDArray[Any]:
@@ -108,10 +134,14 @@ class Selection:
     counts : (B, K) array
         The selection counts. They must not be the estimation counts: a bound computed from
         the counts that chose its class is not covered by any theorem here.
+    independent : bool
+        True where the caller vouches that the estimation counts are of another sample, even
+        if they should be equal.
     """
 
     top: NDArray[np.int64]
     counts: NDArray[Any]
+    independent: bool = False
 
     def __len__(self) -> int:
         return len(self.top)
@@ -123,7 +153,7 @@ class Predictions:
 
     Attributes
     ----------
-    top : (B,) int64
+    candidate : (B,) int64
         Class with most votes.
     abstained : (B,) bool
         True where the two leading classes could not be told apart at level alpha.
@@ -133,13 +163,22 @@ class Predictions:
         Probability of returning a class other than the smoothed classifier's answer.
     """
 
-    top: NDArray[np.int64]
+    candidate: NDArray[np.int64]
     abstained: NDArray[np.bool_]
     p_value: NDArray[np.float64]
     alpha: float
 
+    @cached_property
+    def top(self) -> NDArray[np.int64]:
+        """(B,) the class returned; `rsbounds.NO_CLASS`, which equals no label, where abstained."""
+        return _frozen(np.where(self.abstained, NO_CLASS, self.candidate))
+
     def __len__(self) -> int:
-        return len(self.top)
+        return len(self.candidate)
+
+    def __repr__(self) -> str:
+        answered = int((~self.abstained).sum())
+        return f"Predictions({len(self)} inputs, {answered} answered, alpha {self.alpha:g})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,11 +199,13 @@ class MarginBound:
         Registered name of the method.
     guarantee : {"proven", "enumerated", "none"}
         See `rsbounds.Guarantee`.
-    certified : (B,) bool
+    solved : (B,) bool
         False where an inner solver could not prove its answer; the bound is then only as
         good as the solver.
     details : mapping of str to (B,) arrays
         What the method has to say besides, such as ``p_a_lower`` and ``p_b_upper``.
+    options : mapping of str to plain values
+        Options of the method.
     """
 
     lower: NDArray[np.float64]
@@ -174,8 +215,9 @@ class MarginBound:
     scale: Scale
     method: str
     guarantee: Guarantee
-    certified: NDArray[np.bool_]
+    solved: NDArray[np.bool_]
     details: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.lower)
@@ -221,18 +263,23 @@ class MeanBound:
 
 @dataclass(frozen=True)
 class Certificate:
-    """One row of `Certificates`."""
+    """One row of `Certificates`; ``top`` is None where it abstained.
+
+    ``candidate`` is None where there was no class to put to the test.
+    """
 
     index: int
-    top: int
+    top: int | None
     radius: float
+    certified: bool
     abstained: bool
+    candidate: int | None
     margin_lower: float
     n: int
     alpha: float
     method: str
     guarantee: Guarantee
-    certified: bool
+    solved: bool
     noise: str
     norm: str
 
@@ -245,49 +292,94 @@ class Certificate:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Certificates:
     """Certified radii: with probability at least 1 - alpha, per row, no perturbation
     smaller than ``radius`` changes the smoothed classifier's answer ``top``.
 
+    The arrays cannot be changed. ``(certificates.top == labels).mean()`` is the share of inputs
+    certified with the right class: an abstention equals no label.
+
     Attributes
     ----------
-    top : (B,) int64
-        Certified class (meaningless where abstained).
+    candidate : (B,) int64
+        Class that was put to the test, whether or not it was certified; `rsbounds.NO_CLASS`
+        where there was none.
     radius : (B,) float64
         Radius in units of the raw input, in the norm ``norm``; 0 where abstained.
-    abstained : (B,) bool
-        True where the margin's lower bound is not above 0.
     margin_lower : (B,) float64
         The bound that the radius comes from, on ``scale``.
     n : (B,) int64
         Draws per input.
-    alpha, method, guarantee, certified, scale
+    alpha, method, guarantee, solved, scale, options
         As in `MarginBound`.
     noise : str
-        The noise law with its parameters.
+        The noise law with its parameters, for reading.
     norm : str
         Norm of the radius.
+    index : (B,) int64
+        Which input each row is about: its place among the rows that were certified together,
+        or in its data set. A slice keeps it.
+    law : mapping or None
+        The noise law of the call that made them as plain values, lossless
+        (`rsbounds.noises.noise_from_dict`); None where they cannot be given: a law that is not
+        registered, or a table of several laws.
+    input_hash : str or None
+        SHA-256 of the table that was bounded, the same for the same numbers in any type.
+    version : str
+        Version of rsbounds that made them.
+    classes : tuple of str or None
+        Names of the classes, where they have names.
+    ids : tuple of str or None
+        (B,) what identifies each row, where something does.
     """
 
-    top: NDArray[np.int64]
+    candidate: NDArray[np.int64]
     radius: NDArray[np.float64]
-    abstained: NDArray[np.bool_]
     margin_lower: NDArray[np.float64]
     n: NDArray[np.int64]
     alpha: float
     method: str
     guarantee: Guarantee
-    certified: NDArray[np.bool_]
+    solved: NDArray[np.bool_]
     noise: str
     norm: str
     scale: Scale
     index: NDArray[np.int64]
+    law: Mapping[str, Any] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    input_hash: str | None = None
+    version: str = __version__
+    classes: tuple[str, ...] | None = None
+    ids: tuple[str, ...] | None = None
 
-    _ROWS = ("index", "top", "radius", "abstained", "margin_lower", "n", "certified")
+    _ROWS = ("index", "candidate", "radius", "margin_lower", "n", "solved")
+    _DERIVED = ("top", "certified", "abstained")
+
+    def __post_init__(self) -> None:
+        for name in self._ROWS:
+            object.__setattr__(self, name, _frozen(np.asarray(getattr(self, name))))
+        bad = ~(np.isfinite(self.radius) & (self.radius >= 0))
+        if bad.any():
+            raise ValueError(f"radius is {self.radius[bad][0]}; allowed: finite numbers >= 0")
+
+    @cached_property
+    def certified(self) -> NDArray[np.bool_]:
+        """(B,) True exactly where a class is certified at a radius above 0."""
+        return _frozen(self.radius > 0)
+
+    @cached_property
+    def abstained(self) -> NDArray[np.bool_]:
+        """(B,) True where nothing is certified."""
+        return _frozen(~self.certified)
+
+    @cached_property
+    def top(self) -> NDArray[np.int64]:
+        """(B,) the certified class; `rsbounds.NO_CLASS`, which equals no label, where abstained."""
+        return _frozen(np.where(self.certified, self.candidate, NO_CLASS))
 
     def __len__(self) -> int:
-        return len(self.top)
+        return len(self.radius)
 
     @overload
     def __getitem__(self, key: int) -> Certificate: ...
@@ -297,15 +389,19 @@ class Certificates:
 
     def __getitem__(self, key: Any) -> Certificate | Certificates:
         if isinstance(key, (int, np.integer)):
-            values = {name: getattr(self, name)[key].item() for name in self._ROWS}
-            shared = {
-                f.name: getattr(self, f.name)
+            rows = (*self._ROWS, *self._DERIVED)
+            values = {
+                f.name: getattr(self, f.name)[key].item() if f.name in rows else None
                 for f in fields(Certificate)
-                if f.name not in self._ROWS
             }
-            return Certificate(**values, **shared)
+            for name in ("top", "candidate"):
+                values[name] = None if values[name] == NO_CLASS else values[name]
+            shared = {name: getattr(self, name) for name in values if name not in rows}
+            return Certificate(**{**values, **shared})
         chosen = {f.name: getattr(self, f.name) for f in fields(self)}
         chosen.update({name: getattr(self, name)[key] for name in self._ROWS})
+        if self.ids is not None:
+            chosen["ids"] = tuple(np.array(self.ids, dtype=object)[key])
         return Certificates(**chosen)
 
     def __iter__(self) -> Iterator[Certificate]:
@@ -313,6 +409,15 @@ class Certificates:
 
     def __str__(self) -> str:
         return self.table(20)
+
+    def __repr__(self) -> str:
+        return (
+            f"Certificates({len(self)} inputs, {int(self.certified.sum())} certified, "
+            f"{self.noise}, {self.norm}, {self.method}, alpha {self.alpha:g}, {self.guarantee})"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def table(self, rows: int | None = None) -> str:
         """A table for a terminal; radii and margins rounded down.
@@ -325,57 +430,142 @@ class Certificates:
         shown = self if rows is None else self[:rows]
         body = [
             [
-                str(c.index),
-                "-" if c.abstained else str(c.top),
+                str(c.index) if shown.ids is None else shown.ids[row],
+                "-" if c.top is None else self.class_name(c.top),
                 "abstained" if c.abstained else _text.down(c.radius),
                 _text.down(c.margin_lower),
                 str(c.n),
             ]
-            for c in shown
+            for row, c in enumerate(shown)
         ]
         text = _text.table(["input", "class", "radius", "margin", "n"], body)
         if len(shown) < len(self):
             text += f"\n... {len(self) - len(shown)} more rows"
-        certified = int((~self.abstained).sum())
         mean = float(self.radius.mean()) if len(self) else 0.0
         text += (
-            f"\n{certified} of {len(self)} certified, mean {self.norm} radius "
+            f"\n{int(self.certified.sum())} of {len(self)} certified, mean {self.norm} radius "
             f"{_text.down(mean, 5)}\n{self.noise}, {self.method}, alpha {self.alpha:g}, "
             f"guarantee: {self.guarantee}"
         )
         return text
 
+    def class_name(self, index: int) -> str:
+        """What a class is called: its name where classes have names, else its index."""
+        return str(index) if self.classes is None else self.classes[index]
+
     def records(self) -> Iterator[dict[str, Any]]:
-        """One dictionary per row, every field a plain value that JSON can carry."""
+        """One dictionary per row, every field a plain value that JSON can carry.
+
+        ``top`` is None where the row abstained, and a margin of -inf is None.
+        """
         for certificate in self:
             row = {f.name: getattr(certificate, f.name) for f in fields(certificate)}
             if math.isinf(row["margin_lower"]):
                 row["margin_lower"] = None
             yield row
 
-    def to_tsv(self, path: str | os.PathLike[str]) -> None:
-        """Write one line per row, tab-separated, numbers in full precision."""
-        names = [f.name for f in fields(Certificate)]
-        with _text.complete_file(path) as stream:
-            stream.write("\t".join(names) + "\n")
-            for certificate in self:
-                cells = (getattr(certificate, name) for name in names)
-                stream.write(
-                    "\t".join(str(int(c)) if isinstance(c, bool) else str(c) for c in cells) + "\n"
-                )
+    def header(self) -> dict[str, Any]:
+        """What all rows share, as plain values that JSON can carry: the head of every file."""
+        named = {"classes": self.classes, "ids": self.ids}
+        return {
+            "version": self.version,
+            "law": None if self.law is None else dict(self.law),
+            "noise": self.noise,
+            "norm": self.norm,
+            "scale": self.scale,
+            "alpha": self.alpha,
+            "method": self.method,
+            "options": dict(self.options),
+            "guarantee": self.guarantee,
+            "input_hash": self.input_hash,
+            **{key: list(names) for key, names in named.items() if names is not None},
+        }
 
-    def to_jsonl(self, path: str | os.PathLike[str]) -> None:
-        """Write one JSON object per line; a margin of -inf becomes null."""
-        with _text.complete_file(path) as stream:
-            for row in self.records():
-                stream.write(json.dumps(row, allow_nan=False) + "\n")
+    def to_tsv(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write a TSV file; see `write`."""
+        names = [f.name for f in fields(Certificate)]
+        _tables.write(path, self.header(), names, self.records(), tsv=True, force=force)
+
+    def to_jsonl(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write a file of JSON lines; see `write`."""
+        names = [f.name for f in fields(Certificate)]
+        _tables.write(path, self.header(), names, self.records(), tsv=False, force=force)
+
+    def write(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        r"""Write every row and what they share to a file that `read` reads back, lossless.
+
+        ``.tsv`` has lines ``# key: value`` (values in JSON), then a header line and one line
+        per row: ``pandas.read_csv(path, sep="\t", comment="#")`` reads it. ``.jsonl`` has one
+        object with what the rows share, then one object per row. Numbers are in full
+        precision; the class of a row that abstained is empty (TSV) or null.
+
+        Parameters
+        ----------
+        path : str or path
+            A name that ends in ``.tsv`` or ``.jsonl``.
+        force : bool
+            Replace an existing file.
+
+        Raises
+        ------
+        ValueError
+            Another ending, a folder that is not there, or an existing file without ``force``.
+        """
+        forms = {".tsv": self.to_tsv, ".jsonl": self.to_jsonl}
+        ending = os.path.splitext(path)[1]
+        if ending not in forms:
+            raise ValueError(f"path is {str(path)!r}; allowed endings: {', '.join(forms)}")
+        forms[ending](path, force=force)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Certificates:
+        """The certificates that `write` wrote, every field as it was.
+
+        Files of earlier versions, which have no lines about what the rows share, are read as
+        well; their ``law``, ``options`` and ``input_hash`` are unknown.
+
+        Parameters
+        ----------
+        path : str or path
+            A file of certificates, TSV or JSON lines.
+
+        Raises
+        ------
+        ValueError
+            A file that is missing, is not one of certificates, or was changed after it was
+            written.
+
+        Examples
+        --------
+        >>> import rsbounds, tempfile, pathlib
+        >>> certificates = rsbounds.certify([990, 8, 2], 0, noise=rsbounds.Gaussian(sigma=0.5))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "certificates.tsv")
+        ...     certificates.write(file)
+        ...     rsbounds.Certificates.read(file)
+        Certificates(1 inputs, 1 certified, gaussian(sigma=0.5), l2, exact, alpha 0.001, proven)
+        """
+        shared, columns = _tables.read(path)
+        _validate.alpha(shared["alpha"])
+        _validate.choice("guarantee", shared["guarantee"], ("proven", "enumerated", "none"))
+        _validate.choice("scale", shared["scale"], ("linear", "probit"))
+        for key in ("classes", "ids"):
+            if key in shared:
+                shared[key] = tuple(str(name) for name in shared[key])
+        columns["candidate"] = [NO_CLASS if c is None else c for c in columns["candidate"]]
+        arrays: dict[str, Any] = {name: np.array(columns[name]) for name in cls._ROWS}
+        return cls(**arrays, **shared)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """The rows as a data frame (needs pandas: install ``rsbounds[all]``)."""
+        """The rows as a data frame; ``top`` is NaN where the row abstained.
+
+        NaN equals no label. A column of nullable integers would leave abstentions out of
+        ``(frame["top"] == labels).mean()``. Needs pandas: install ``rsbounds[all]``.
+        """
         try:
             import pandas
         except ImportError:
             raise ImportError("to_pandas needs pandas; install rsbounds[all]") from None
-        return pandas.DataFrame(
-            {f.name: getattr(self, f.name) for f in fields(Certificate)}, index=self.index
-        )
+        columns = {f.name: getattr(self, f.name) for f in fields(Certificate)}
+        columns["top"] = np.where(self.certified, self.candidate, np.nan)
+        return pandas.DataFrame(columns, index=self.index)

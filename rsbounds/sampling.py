@@ -2,6 +2,11 @@
 
 The noise comes from `rsbounds.streams`: what is drawn does not depend on the batch size, on how
 many inputs are sampled in one call, or on where a run was resumed.
+
+Certificates are about noise in real arithmetic. The computed x + noise is rounded to a float of
+the input's type (float64 inputs get noise with 53 bits): a classifier that looks at the last bits
+of its input can tell x by them, and nothing here rules that out. Everything from the counts on is
+rounded to the safe side.
 """
 
 from __future__ import annotations

@@ -58,9 +58,7 @@ def run_demo(
         raise ImportError("the demo needs scikit-learn; install rsbounds[demo]") from None
     stores = [folder / f"cnn_sigma{sigma:g}.sqlite" for sigma in SIGMAS]
     report = folder / "cnn_report"
-    if report.is_dir():
-        for file in report_files(stores, report):
-            _text.check_output(file, force=force)
+    report_files(stores, report, force=force)
     folder.mkdir(parents=True, exist_ok=True)
     digits = load_digits()
     images = torch.from_numpy((digits.data / 16).astype(np.float32)).reshape(-1, 1, 8, 8)
@@ -87,7 +85,7 @@ def run_demo(
         print(f"sigma {sigma}: certifying {inputs} digits, n = {n}, into {store}", flush=True)
         certify_dataset(classifier, data, store=store, n=n, alpha=alpha, seed=seed)
     print()
-    print(report_runs(stores, report))
+    print(report_runs(stores, report, force=force))
     print(f"\nDone in {time.monotonic() - start:.0f} s. The runs keep every count:")
     for store in stores:
         print(f"  rsbounds rebound {store} --method complement --alpha 1e-4")

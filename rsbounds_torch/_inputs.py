@@ -66,12 +66,21 @@ def checked_bounds(bounds: Any) -> tuple[float, float] | None:
     return low, high
 
 
-def placement(model: Any, device: Any) -> tuple[torch.device, torch.dtype | None]:
-    """Device to work on, and the type of the model's parameters (None where it has none)."""
-    tensors: list[torch.Tensor] = []
-    if isinstance(model, torch.nn.Module):
-        tensors = [*model.parameters(), *model.buffers()]
-    kinds = [t.dtype for t in tensors if t.is_floating_point()]
+def placement(
+    modules: list[torch.nn.Module], before: list[torch.nn.Module], device: Any
+) -> tuple[torch.device, torch.dtype | None]:
+    """Device to work on, and the type of the model's parameters (None where it has none).
+
+    ``modules`` are the model's, ``before`` those of its preprocessing.
+    """
+    own = [t for module in modules for t in (*module.parameters(), *module.buffers())]
+    tensors = own + [t for module in before for t in (*module.parameters(), *module.buffers())]
+    if any(torch.nn.parameter.is_lazy(t) for t in tensors):
+        raise ValueError(
+            "model has parameters without values (a lazy module); allowed: a model that has been "
+            "called once"
+        )
+    kinds = [t.dtype for t in own if t.is_floating_point()]
     kind = kinds[0] if kinds else None
     if device is None:
         chosen = tensors[0].device if tensors else torch.device("cpu")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +15,27 @@ from numpy.typing import NDArray
 from rsbounds._parallel import Progress
 from rsbounds.noises import Noise
 from rsbounds.streams import ROLES, Role
+from rsbounds_torch._modules import evaluating, find_modules
+from rsbounds_torch._random import (
+    drawing_operations,
+    own_random,
+    same_state,
+    seed_all,
+    set_torch_state,
+    torch_state,
+)
 from rsbounds_torch.maps import check_scores
 from rsbounds_torch.sampling import Piece, Tally, batches
 from rsbounds_torch.streams import noise_stream
 
 #: Winning classes kept before they are added to the table.
 KEPT_VOTES = 1 << 16
+#: What models raise that do not take a batch.
+FAILURES = (RuntimeError, TypeError, IndexError, AssertionError)
+#: What is allowed instead of a model that draws unasked.
+RANDOM = (
+    "allowed: a model whose answers repeat, or stochastic=True for one that is meant to be random"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +61,9 @@ class Evaluation:
         Type of the model's parameters, None where it has none.
     padded : bool
         Every batch has the full size, because another would be compiled anew.
+    stochastic : bool
+        The model draws random numbers itself: each row is evaluated by itself, with numbers of
+        its own.
     """
 
     def __init__(
@@ -57,47 +76,92 @@ class Evaluation:
         kind: torch.dtype | None,
         autocast: torch.dtype | None,
         compile: bool,
+        stochastic: bool,
     ) -> None:
         self.num_classes = num_classes
         self.device, self.kind = device, kind
-        self.padded = compile
+        self.padded, self.stochastic = compile, stochastic
         self._model = model
         self._preprocess = preprocess
         self._autocast = autocast
+        # What a compiler made is compiled anew for every size of batch.
+        self._plain = getattr(model, "_orig_mod", model)
         self._call: Callable[[torch.Tensor], Any] = model
         if compile:
             self._call = torch.compile(model, dynamic=False)
+        self._noticed: list[weakref.ref[torch.nn.Module]] = []
+
+    def modules(self) -> list[torch.nn.Module]:
+        """The outermost modules of the model and of what comes before it, as they are now."""
+        noticed = [module for ref in self._noticed if (module := ref()) is not None]
+        return find_modules(self._model, self._preprocess, *noticed)
+
+    def notice(self, modules: list[torch.nn.Module]) -> None:
+        """Treat further modules as the model's, as long as they live."""
+        self._noticed.extend(weakref.ref(module) for module in modules)
 
     @contextmanager
     def active(self, seed: int) -> Iterator[None]:
-        """Eval mode, no gradients, the model's own random numbers seeded; all undone after."""
-        modules = list(self._model.modules()) if isinstance(self._model, torch.nn.Module) else []
-        modes = [module.training for module in modules]
-        on_cuda = self.device.type == "cuda"
+        """Eval mode and no gradients; for a stochastic model its random numbers, seeded.
+
+        All is as it was afterwards, or once the last thread that evaluates a module is done.
+        """
         with ExitStack() as stack:
-            stack.enter_context(torch.random.fork_rng([self.device] if on_cuda else []))
-            torch.default_generator.manual_seed(seed)
-            if on_cuda:
-                torch.cuda.default_generators[self.device.index].manual_seed(seed)
+            if self.stochastic:
+                stack.enter_context(own_random(self.device))
+                seed_all(self.device, seed)
             # Not inference_mode: a model that caches a tensor could not train on it later.
             stack.enter_context(torch.no_grad())
             if self._autocast is not None:
                 stack.enter_context(torch.autocast(self.device.type, dtype=self._autocast))
-            if any(modes) and isinstance(self._model, torch.nn.Module):
-                self._model.eval()
-            try:
-                yield
-            finally:
-                for module, mode in zip(modules, modes, strict=True):
-                    module.training = mode
+            held = stack.enter_context(evaluating(self.modules()))
+            yield
+            moved = [type(module).__name__ for module in held if module.training]
+            if moved and not self.stochastic:
+                raise ValueError(
+                    f"model has its {moved[0]} put in training mode while it is evaluated; "
+                    "allowed: a model that stays in eval mode"
+                )
 
-    def answers(self, batch: torch.Tensor, used: int) -> torch.Tensor:
-        """(used, K) scores for the first rows of a batch."""
-        given = batch if self.padded else batch[:used]
+    def answers(
+        self,
+        batch: torch.Tensor,
+        used: int,
+        keys: Sequence[int] | None = None,
+        *,
+        plain: bool = False,
+    ) -> torch.Tensor:
+        """(used, K) scores for the first rows of a batch; call it within `active`.
+
+        ``keys`` are the seeds of a stochastic model's own numbers, one for each row. ``plain``
+        leaves out the compiler, for batches of other sizes than the loop's.
+        """
+        given = batch if self.padded and not plain and not self.stochastic else batch[:used]
+        if not self.stochastic:
+            before = torch_state(self.device)
+            try:
+                scores = self._scores(given, plain)
+            except BaseException:
+                if not same_state(before, torch_state(self.device)):
+                    set_torch_state(self.device, before)
+                raise
+            if not same_state(before, torch_state(self.device)):
+                self._refuse_drawing(given, before)
+            return scores[:used]
+        parts = []
+        for i in range(used):
+            if keys is not None:
+                seed_all(self.device, keys[i])
+            parts.append(self._scores(given[i : i + 1], plain))
+        return torch.cat(parts)
+
+    def _scores(self, given: torch.Tensor, plain: bool) -> torch.Tensor:
         ready = given if self._preprocess is None else self._preprocess(given)
-        if self.kind is not None and self._autocast is None and ready.dtype != self.kind:
+        # A function converts as it means to.
+        cast = isinstance(self._model, torch.nn.Module) and self._autocast is None
+        if cast and self.kind is not None and ready.dtype != self.kind:
             ready = ready.to(self.kind)
-        scores = self._call(ready)
+        scores = (self._plain if plain else self._call)(ready)
         if not isinstance(scores, torch.Tensor):
             raise ValueError(
                 f"model returned {type(scores).__name__}; allowed: a tensor of shape "
@@ -117,7 +181,36 @@ class Evaluation:
             raise ValueError(
                 f"model returned scores on {scores.device}; allowed: device = {self.device}"
             )
-        return scores.detach()[:used]
+        return scores.detach()
+
+    def _refuse_drawing(self, given: torch.Tensor, before: list[torch.Tensor]) -> None:
+        """Refuse a model that draws; it may have been another thread that did."""
+        drawn = drawing_operations(self.device, lambda: self._scores(given, True))
+        if drawn:
+            set_torch_state(self.device, before)
+            raise ValueError(f"model draws random numbers ({drawn[0]}); {RANDOM}")
+
+    def buffers(self) -> list[tuple[str, torch.Tensor, torch.Tensor]]:
+        """Name, buffer and a copy of it, of all modules."""
+        return [
+            (name, buffer, buffer.clone())
+            for root in self.modules()
+            for name, buffer in root.named_buffers()
+        ]
+
+    def put_back(self, kept: list[tuple[str, torch.Tensor, torch.Tensor]]) -> list[str]:
+        """Undo changes of buffers; the names of those with other real numbers."""
+        changed = []
+        for name, buffer, copy in kept:
+            if not torch.equal(torch.nan_to_num(buffer), torch.nan_to_num(copy)):
+                changed.append(name)
+                buffer.copy_(copy)
+        return changed
+
+    def rounding(self, answers: torch.Tensor) -> float:
+        """Relative rounding error of one operation of the model, about."""
+        kinds = (self._autocast or self.kind or torch.float32, answers.dtype)
+        return max((torch.finfo(k).eps for k in kinds if k.is_floating_point), default=0.0)
 
     def wait(self) -> None:
         """Return when the device has done what it was asked for."""
@@ -182,6 +275,7 @@ def _run(
     progress: bool | None,
 ) -> None:
     """Draw, evaluate and hand on."""
+    draws.noise.check_rows(len(x))
     pieces = list(pieces)
     total = sum(p.count for p in pieces)
     size = size if evaluation.padded else max(min(size, total), 1)
@@ -192,17 +286,27 @@ def _run(
     stream = noise_stream(
         draws.noise, shape, seed=draws.seed, role=draws.role, device=evaluation.device
     )
-    key = np.random.SeedSequence(
-        draws.seed,
-        spawn_key=(len(ROLES) + ROLES.index(draws.role), draws.streams[0], pieces[0].first),
-    )
-    own = int(key.generate_state(1, np.uint64)[0])
-    with evaluation.active(own), Progress(total, label, progress) as bar:
+    with evaluation.active(0), Progress(total, label, progress) as bar:
         for group in batches(pieces, size):
             at = 0
             for p in group:
                 part = rows[at : at + p.count]
                 stream.add(part, flat[p.row], draws.streams[p.row], p.first, p.row)
                 at += p.count
-            sink(evaluation.answers(batch, at), group)
+            keys = _keys(draws, group) if evaluation.stochastic else None
+            sink(evaluation.answers(batch, at, keys), group)
             bar.advance(at)
+
+
+def _keys(draws: Draws, group: list[Piece]) -> list[int]:
+    """Seeds of a stochastic model's own numbers, one for each draw."""
+    role = len(ROLES) + ROLES.index(draws.role)
+    return [
+        int(
+            np.random.SeedSequence(
+                draws.seed, spawn_key=(role, draws.streams[piece.row], piece.first + i)
+            ).generate_state(1, np.uint64)[0]
+        )
+        for piece in group
+        for i in range(piece.count)
+    ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -15,13 +16,22 @@ from rsbounds.streams import checked_role
 from rsbounds_torch import _inputs, _loop
 from rsbounds_torch._batch_size import tuned_size
 from rsbounds_torch._inputs import Inputs
-from rsbounds_torch._loop import Draws, Evaluation
+from rsbounds_torch._loop import FAILURES, Draws, Evaluation
+from rsbounds_torch._modules import find_modules
+from rsbounds_torch._probe import probe, read_shape
+from rsbounds_torch._random import undone_on_error
 from rsbounds_torch.maps import SimplexMap, simplex_map
 from rsbounds_torch.sampling import Piece, SampledCounts
 
 if TYPE_CHECKING:
     from rsbounds import BoundedSamples
     from rsbounds.streams import Role
+
+#: Draws whose noise a stochastic model's loop makes at once.
+_STOCHASTIC_SIZE = 64
+
+
+Self = TypeVar("Self", bound="NoisyModel")
 
 
 class NoisyModel:
@@ -43,7 +53,10 @@ class NoisyModel:
         batch_size: int | Literal["auto"] = "auto",
         autocast: torch.dtype | None = None,
         compile: bool = False,
+        stochastic: bool = False,
     ) -> None:
+        if isinstance(model, torch.export.ExportedProgram):
+            raise ValueError("model is an ExportedProgram; allowed: its module, model.module()")
         if not callable(model):
             raise ValueError(f"model is {model!r}; allowed: a torch.nn.Module or a function")
         if not isinstance(noise, Noise):
@@ -68,10 +81,10 @@ class NoisyModel:
         self.preprocess = preprocess
         self.batch_size = batch_size
         self.autocast = autocast
-        self.device, kind = _inputs.placement(model, device)
+        self.device, kind = _inputs.placement(find_modules(model), find_modules(preprocess), device)
         self._evaluation = Evaluation(
             model, num_classes=self.num_classes, preprocess=preprocess, device=self.device,
-            kind=kind, autocast=autocast, compile=bool(compile),
+            kind=kind, autocast=autocast, compile=bool(compile), stochastic=bool(stochastic),
         )  # fmt: skip
         self._shapes: set[tuple[int, ...]] = set()
         self._fixed_shape = input_shape is not None
@@ -79,7 +92,31 @@ class NoisyModel:
             self._shapes.add(
                 tuple(_validate.integer("input_shape", side, low=1) for side in input_shape)
             )
+        self._probed: set[tuple[tuple[int, ...], torch.dtype]] = set()
         self._sizes: dict[tuple[tuple[int, ...], torch.dtype], int] = {}
+
+    def modules(self) -> list[torch.nn.Module]:
+        """The outermost modules of the model and of its preprocessing.
+
+        They are put in eval mode while the model is evaluated, and back. Modules are found in
+        closures, globals that a function names, partials, bound methods, attributes and
+        containers, and, from the first call on, wherever else the model calls them from.
+
+        Returns
+        -------
+        list of torch.nn.Module
+            In the order they are met; no one of them is part of another.
+
+        Examples
+        --------
+        >>> import torch, rsbounds, rsbounds_torch
+        >>> layer = torch.nn.Linear(2, 2)
+        >>> classifier = rsbounds_torch.SmoothedClassifier(
+        ...     lambda batch: layer(2 * batch), num_classes=2, noise=rsbounds.Gaussian(sigma=0.5))
+        >>> classifier.modules() == [layer]
+        True
+        """
+        return self._evaluation.modules()
 
     def sample_counts(
         self,
@@ -236,6 +273,42 @@ class NoisyModel:
         _validate.integer("rank", rank, low=0, high=size - 1)
         return n * rank // size, n * (rank + 1) // size
 
+    def under(self: Self, noise: Noise) -> Self:
+        """The same model under another law; nothing else changes, and nothing is copied.
+
+        Parameters
+        ----------
+        noise : Noise
+            The law; one with parameters for B inputs is for calls with B inputs.
+
+        Returns
+        -------
+        NoisyModel
+            Of the same class as this one.
+
+        Raises
+        ------
+        ValueError
+            ``noise`` is not a noise law.
+
+        Examples
+        --------
+        >>> import torch, rsbounds, rsbounds_torch
+        >>> classifier = rsbounds_torch.SmoothedClassifier(
+        ...     lambda batch: torch.stack([-batch[:, 0], batch[:, 0]], 1),
+        ...     num_classes=2, noise=rsbounds.Gaussian(sigma=0.5))
+        >>> each = classifier.under(rsbounds.Gaussian(sigma=[0.25, 1.0]))
+        >>> each.sample_counts([[0.4, 0.0], [0.4, 0.3]], n=1000, seed=1).values[:, 1] > 800
+        array([ True, False])
+        """
+        if not isinstance(noise, Noise):
+            raise ValueError(
+                f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)"
+            )
+        other = copy.copy(self)
+        other.noise = noise
+        return other
+
     # -- what every call does first --------------------------------------------------------
 
     def _batch_of(self, inputs: Inputs) -> tuple[torch.Tensor, bool]:
@@ -243,8 +316,22 @@ class NoisyModel:
         x = _inputs.as_tensor(
             inputs, bounds=self.input_bounds, kind=self._evaluation.kind, device=self.device
         )
-        single = self._is_single(x)
-        return (x[None] if single else x), single
+        if x.ndim > 0 and (tuple(x.shape[1:]), x.dtype) in self._probed:
+            return x, False
+        with undone_on_error():
+            single = self._is_single(x)
+            x = x[None] if single else x
+            key = (tuple(x.shape[1:]), x.dtype)
+            if key not in self._probed:
+                if self._fixed_shape:
+                    read_shape(self._evaluation, self._few(x))
+                probe(self._evaluation, self.noise, x, alone=self.batch_size == 1)
+                self._probed.add(key)
+        return x, single
+
+    def _few(self, x: torch.Tensor) -> torch.Tensor:
+        """A batch to begin with: batch statistics need two rows."""
+        return x[:1] if self.batch_size == 1 else torch.cat([x[:1], x[:1]])
 
     def _is_single(self, x: torch.Tensor) -> bool:
         shape = tuple(x.shape)
@@ -259,15 +346,15 @@ class NoisyModel:
             )
         refusals = []
         for single in (False, True):
-            batch = x[None] if single else x[:2]
-            if batch.ndim < 2:
+            given = x[None] if single else x
+            if given.ndim < 2:
                 continue
+            batch = self._few(given)
             try:
-                with self._evaluation.active(0):
-                    self._evaluation.answers(batch.clone(), len(batch))
+                read_shape(self._evaluation, batch)
             except ValueError as error:
                 refusals.append(error)
-            except (RuntimeError, TypeError, IndexError) as error:
+            except FAILURES as error:
                 what = str(error).strip().splitlines()[0] if str(error) else repr(error)
                 refusals.append(
                     ValueError(
@@ -286,6 +373,9 @@ class NoisyModel:
     def _size(self, x: torch.Tensor) -> int:
         if self.batch_size != "auto":
             return int(self.batch_size)
+        if self._evaluation.stochastic:
+            # Every draw is a forward pass of its own; this many are noised together.
+            return _STOCHASTIC_SIZE
         key = (tuple(x.shape[1:]), x.dtype)
         if key not in self._sizes:
             self._sizes[key] = tuned_size(self._evaluation, self.noise, x[:1])

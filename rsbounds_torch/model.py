@@ -14,8 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 import rsbounds
 from rsbounds import _validate
 from rsbounds._parallel import Progress
+from rsbounds._types import content_hash
 from rsbounds.bounds.margin import MarginMethod, margin_method
 from rsbounds.certificates import certify_votes
+from rsbounds.noises import Noise
 from rsbounds_torch._inputs import Inputs, chosen_seed, stream_numbers
 from rsbounds_torch._loop import Draws
 from rsbounds_torch._sampler import NoisyModel
@@ -30,15 +32,18 @@ class SmoothedClassifier(NoisyModel):
     """A model that answers under noise, and what can be certified of it.
 
     Noise is added to the raw input, before ``preprocess``; radii are in raw input units. The
-    model is evaluated in eval mode without gradients, and is left in the mode it was in. No
-    method touches the global random state: a model that draws random numbers itself finds them
-    seeded by (seed, role, input).
+    model is evaluated in eval mode without gradients and is left in the mode it was in, with
+    the modules inside functions (`modules`), and from several threads at once. For each new
+    shape of input a few noisy rows are evaluated first: a model whose answer to an input
+    depends on the rest of its batch, or does not repeat, is refused. The global random state
+    is left as it was.
 
     Parameters
     ----------
     model : callable
         A `torch.nn.Module` or function: a batch (m, ...) to (m, K) logits or probabilities,
-        each row from its own input alone. It is not moved: it must be on ``device``.
+        each row from its own input alone (or give ``batch_size=1``). It is not moved: it must
+        be on ``device``.
     num_classes : int
         K >= 2.
     noise : Noise
@@ -59,6 +64,10 @@ class SmoothedClassifier(NoisyModel):
         Evaluate under `torch.autocast` in that type, such as ``torch.bfloat16``.
     compile : bool
         Evaluate ``torch.compile(model)``; the last batch is then filled up to full size.
+    stochastic : bool
+        The model is meant to draw random numbers. Each draw is then a forward pass of its own,
+        many times slower than in batches, with torch's, numpy's and Python's global random
+        numbers seeded by (seed, role, input, draw), one thread at a time.
 
     Notes
     -----
@@ -149,6 +158,7 @@ class SmoothedClassifier(NoisyModel):
         method: str | MarginMethod = "exact",
         seed: int | None = None,
         index: int | Sequence[int] = 0,
+        noise: Noise | None = None,
         progress: bool | None = None,
         **options: Any,
     ) -> Certificates:
@@ -167,6 +177,9 @@ class SmoothedClassifier(NoisyModel):
             Draws of the estimation and of the selection sample.
         alpha, method, **options
             As in `rsbounds.certify`.
+
+        noise : Noise, optional
+            In place of the classifier's law; one with parameters for B inputs gives each its own.
 
         Returns
         -------
@@ -198,11 +211,12 @@ class SmoothedClassifier(NoisyModel):
         _validate.integer("n0", n0, low=1, high=_validate.MAX_N)
         key = chosen_seed(seed)
         arguments: dict[str, Any] = {"seed": key, "index": index, "progress": progress}
-        select = self.sample_counts(inputs, n=n0, role="select", **arguments)
-        estimate = self.sample_counts(inputs, n=n, role="estimate", **arguments)
+        source = self if noise is None else self.under(noise)
+        select = source.sample_counts(inputs, n=n0, role="select", **arguments)
+        estimate = source.sample_counts(inputs, n=n, role="estimate", **arguments)
         invalid = select.invalid + estimate.invalid
         result = certify_votes(
-            select.values, estimate.values, invalid, noise=self.noise, alpha=level, method=chosen
+            select.values, estimate.values, invalid, noise=source.noise, alpha=level, method=chosen
         )
         _warn_invalid(invalid > 0, "they abstain")
         return dataclasses.replace(
@@ -270,14 +284,16 @@ class SmoothedClassifier(NoisyModel):
         _validate.integer("n0", n0, low=1, high=_validate.MAX_N)
         scored, key = simplex_map(map, temperature), chosen_seed(seed)
         x, _ = self._batch_of(inputs)
+        self.noise.check_rows(len(x))
         streams = stream_numbers(index, len(x))
         rows: list[Certificates] = []
         bad = np.zeros(len(x), dtype=bool)
         with Progress(len(x), "inputs", progress) as bar:
             for row, stream in enumerate(streams):
                 one = x[row : row + 1]
-                select = Draws(self.noise, key, "select", [stream])
-                estimate = Draws(self.noise, key, "estimate", [stream])
+                law = self.noise.at([row])
+                select = Draws(law, key, "select", [stream])
+                estimate = Draws(law, key, "estimate", [stream])
                 first, nan0 = self._scores(one, n0, scored, select, False)
                 scores, nan = self._scores(one, n, scored, estimate, False)
                 bad[row] = nan0[0] > 0 or nan[0] > 0
@@ -286,7 +302,7 @@ class SmoothedClassifier(NoisyModel):
                     scores = np.full((1, n, self.num_classes), 1.0 / self.num_classes)
                 top = 0 if bad[row] else int(first[0].mean(axis=0).argmax())
                 rows.append(
-                    rsbounds.certify_soft(scores[0], top, noise=self.noise, alpha=alpha, **options)
+                    rsbounds.certify_soft(scores[0], top, noise=law, alpha=alpha, **options)
                 )
                 bar.advance(1)
         _warn_invalid(bad, "they abstain")
@@ -295,9 +311,11 @@ class SmoothedClassifier(NoisyModel):
             for f in dataclasses.fields(rows[0])
             if isinstance(getattr(rows[0], f.name), np.ndarray)
         }
-        joined["abstained"] = joined["abstained"] | bad
         joined["radius"] = np.where(bad, 0.0, joined["radius"])
-        return dataclasses.replace(rows[0], **{**joined, "index": np.array(streams)})
+        joined["index"] = np.array(streams)
+        joined["noise"] = str(self.noise)
+        hashes = np.array([list(bytes.fromhex(row.input_hash or "")) for row in rows])
+        return dataclasses.replace(rows[0], **joined, input_hash=content_hash(hashes))
 
     def decide(
         self,
@@ -428,7 +446,7 @@ class SmoothedClassifier(NoisyModel):
             :, :-1
         ].copy()
         table[table.sum(axis=1) == 0, 0] = 1
-        return rsbounds.select_top(table)
+        return rsbounds.select_top(table, independent=True)
 
     def _further(
         self,

@@ -50,13 +50,14 @@ def test_table_rounds_radii_down(certificates):
 
 def test_exports_hold_every_number_exactly(certificates, tmp_path):
     certificates.to_tsv(tmp_path / "c.tsv")
-    lines = (tmp_path / "c.tsv").read_text().splitlines()
+    text = (tmp_path / "c.tsv").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
     header = lines[0].split("\t")
     column = header.index("radius")
     assert [float(line.split("\t")[column]) for line in lines[1:]] == certificates.radius.tolist()
     assert {"n", "alpha", "method", "noise", "guarantee"} <= set(header)
     certificates.to_jsonl(tmp_path / "c.jsonl")
-    rows = [json.loads(line) for line in (tmp_path / "c.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / "c.jsonl").read_text().splitlines()[1:]]
     assert [row["radius"] for row in rows] == certificates.radius.tolist()
     assert rows[0]["n"] == 1000
     frame = certificates.to_pandas()
@@ -70,7 +71,8 @@ def test_a_margin_without_bound_is_null_in_json(tmp_path):
     nothing = rsbounds.certify([0, 5], 0, noise=rsbounds.Gaussian(0.5))
     assert nothing.margin_lower[0] == -np.inf
     nothing.to_jsonl(tmp_path / "c.jsonl")
-    assert json.loads((tmp_path / "c.jsonl").read_text())["margin_lower"] is None
+    row = json.loads((tmp_path / "c.jsonl").read_text().splitlines()[1])
+    assert (row["margin_lower"], row["top"]) == (None, None)
 
 
 def test_predict_by_scipy():
@@ -82,8 +84,9 @@ def test_predict_by_scipy():
         second, first = np.sort(row)[-2:]
         expected = stats.binomtest(int(first), int(first + second), 0.5).pvalue
         assert p == pytest.approx(expected, rel=1e-10)
-        assert top == row.argmax()
         assert abstained == (expected > 0.01)
+        assert top == (rsbounds.NO_CLASS if abstained else row.argmax())
+    assert (answers.candidate == rows.argmax(axis=1)).all()
     assert len(answers) == 5
 
 

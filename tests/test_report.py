@@ -121,7 +121,7 @@ def test_the_limit_is_the_delta_method_for_many_draws(scale):
     spread = np.sqrt(gradient @ covariance @ gradient)
     assert (g(p) - got.lower[0]) / spread == pytest.approx(stats.norm.isf(0.01), rel=1e-3)
     assert got.guarantee == "none"
-    assert not got.certified.any()
+    assert not got.solved.any()
 
 
 @pytest.mark.parametrize("scale", ["linear", "probit"])

@@ -1,10 +1,13 @@
 import os
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import rsbounds
+from rsbounds import _text
 from rsbounds._text import check_output, complete_file, down
 
 
@@ -70,3 +73,22 @@ def test_an_output_is_checked_before_the_work(tmp_path):
     with pytest.raises(ValueError, match="not an ordinary file"):
         check_output(os.devnull, force=True)
     assert old.read_text() == "2"
+
+
+def test_shares_are_exact_and_never_rounded_up():  # issue item 16: 43 of 50 read 0.859
+    for total in (*range(1, 130), 250, 999, 10_000):
+        for part in range(0, total + 1, max(1, total // 100)):
+            for digits in (1, 3):
+                shown = Fraction(_text.share(part / total, total, digits))
+                assert shown <= Fraction(part, total) < shown + Fraction(1, 10**digits)
+
+
+def test_tables_show_exact_shares():  # issue item 16
+    counts = [[990, 10]] * 43 + [[10, 990]] * 7
+    found = rsbounds.compare(
+        counts, 0, noise=rsbounds.Gaussian(0.5), labels=[0] * 50, radii=[0.5],
+        methods=["complement"],
+    )  # fmt: skip
+    line = str(found).splitlines()[3].split()
+    assert line[2] == "86.0%"
+    assert line[5] == "0.860"

@@ -7,28 +7,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rsbounds._types import Certificates, MarginBound, Selection
+from rsbounds import _validate
+from rsbounds._types import Certificates, MarginBound, Selection, content_hash
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound
 from rsbounds.noises import Noise
 
 
-def ball(bound: MarginBound, noise: Noise) -> Certificates:
+def plain_law(noise: Noise) -> dict[str, Any] | None:
+    """The law as plain values; None of a law that is not registered and cannot be read back."""
+    try:
+        return noise.to_dict()
+    except ValueError:
+        return None
+
+
+def ball(bound: MarginBound, noise: Noise, input_hash: str | None = None) -> Certificates:
     """The certificates that a margin bound on the law's scale gives."""
-    radius = noise.certified_radius(bound)
     return Certificates(
-        top=bound.top,
-        radius=radius,
-        abstained=~(radius > 0),
+        candidate=bound.top,
+        radius=noise.certified_radius(bound),
         margin_lower=bound.lower,
         n=bound.n,
         alpha=bound.alpha,
         method=bound.method,
         guarantee=bound.guarantee,
-        certified=bound.certified,
+        solved=bound.solved,
         noise=str(noise),
         norm=noise.norm,
         scale=bound.scale,
         index=np.arange(len(bound)),
+        law=plain_law(noise),
+        options=bound.options,
+        input_hash=input_hash,
     )
 
 
@@ -47,7 +57,8 @@ def certify(
     With probability at least ``1 - alpha`` over the draws, for each row on its own, no
     perturbation smaller than ``radius`` in the law's norm changes the smoothed classifier's
     answer ``top`` (the margin method's theorem together with the noise law's, which the
-    result names). The default method is proven.
+    result names). The default method is proven. Votes are taken as votes under the law itself;
+    what the rounding of x + noise can do to them is in `rsbounds.sampling`.
 
     Parameters
     ----------
@@ -93,7 +104,8 @@ def certify(
     """
     if not isinstance(noise, Noise):
         raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
+    table = _validate.count_table(counts)
     bound = margin_lower_bound(
-        counts, top, alpha=alpha, scale=noise.scale, method=method, progress=progress, **options
+        table, top, alpha=alpha, scale=noise.scale, method=method, progress=progress, **options
     )
-    return ball(bound, noise)
+    return ball(bound, noise, content_hash(table))

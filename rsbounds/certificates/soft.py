@@ -10,7 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
 from rsbounds._numerics import EPS, margin_down
-from rsbounds._types import BoundedSamples, Certificates, MarginBound, Scale, Selection
+from rsbounds._types import (
+    BoundedSamples,
+    Certificates,
+    MarginBound,
+    Scale,
+    Selection,
+    content_hash,
+    plain_options,
+)
 from rsbounds.bounds.mean import MeanMethod, mean_bound, mean_method
 from rsbounds.bounds.mean._base import checked_samples
 from rsbounds.certificates.ball import ball
@@ -107,14 +115,15 @@ def soft_margin_bound(
         chosen.guarantee,
         np.ones(inputs, dtype=bool),
         {"runner_up": runner_up},
+        {"pair": pair, "share": fraction, **plain_options(chosen)},
     )
 
 
 def _score_table(scores: ArrayLike | BoundedSamples) -> NDArray[np.float64]:
     if isinstance(scores, BoundedSamples) and tuple(scores.support) != (0.0, 1.0):
         raise ValueError(f"scores has support {scores.support}; allowed: (0, 1)")
-    _validate.unmasked("scores", scores.values if isinstance(scores, BoundedSamples) else scores)
-    values = np.asarray(scores)
+    given = scores.values if isinstance(scores, BoundedSamples) else scores
+    values = _validate.array("scores", given)
     if values.ndim == 2:
         values = values[None]
     if values.ndim != 3 or values.shape[2] < 2 or values.shape[1] < 2:
@@ -122,7 +131,7 @@ def _score_table(scores: ArrayLike | BoundedSamples) -> NDArray[np.float64]:
             f"scores has shape {np.shape(scores)}; allowed: (n, K) or (B, n, K) with n >= 2 "
             "draws of K >= 2 classes"
         )
-    flat = checked_samples(values.reshape(-1, values.shape[2]), (0.0, 1.0), "scores")
+    flat, _ = checked_samples(values.reshape(-1, values.shape[2]), (0.0, 1.0), "scores")
     return flat.reshape(values.shape)
 
 
@@ -220,4 +229,4 @@ def certify_soft(
         method=method,
         **options,
     )
-    return ball(bound, noise)
+    return ball(bound, noise, content_hash(np.asarray(scores), "<f8"))

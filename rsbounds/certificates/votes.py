@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds import _validate
-from rsbounds._types import Certificates, MarginBound
+from rsbounds._types import NO_CLASS, Certificates, MarginBound, content_hash, plain_options
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound, margin_method
 from rsbounds.certificates.ball import ball
 from rsbounds.certificates.prediction import select_top
@@ -39,7 +39,8 @@ def certify_votes(
     Returns
     -------
     Certificates
-        One entry per row. ``top`` is -1 where the selection sample has no valid vote.
+        One entry per row. ``candidate`` is `rsbounds.NO_CLASS` where the selection sample has
+        no valid vote.
 
     Raises
     ------
@@ -49,14 +50,23 @@ def certify_votes(
     level, chosen = _validate.alpha(alpha), margin_method(method, {})
     good = np.asarray(invalid) == 0
     lower = np.full(len(good), -1.0 if noise.scale == "linear" else -np.inf)
-    proved = np.ones(len(good), dtype=bool)
-    top = np.where(select.any(axis=1), select.argmax(axis=1), -1)
+    solved = np.ones(len(good), dtype=bool)
+    top = np.where(select.any(axis=1), select.argmax(axis=1), NO_CLASS)
+    # What a law without a margin scale takes its radius from; nothing is known of a bad row.
+    details = {"p_a_lower": np.zeros(len(good)), "p_b_upper": np.ones(len(good))}
     if good.any():
+        # The two samples come from streams of their own: equal values are chance.
+        top_good = select_top(select[good], independent=True)
         bound = margin_lower_bound(
-            estimate[good], select_top(select[good]), alpha=level, scale=noise.scale, method=chosen
+            estimate[good], top_good, alpha=level, scale=noise.scale, method=chosen
         )
-        lower[good], proved[good] = bound.lower, bound.certified
+        lower[good], solved[good] = bound.lower, bound.solved
+        details = {key: values for key, values in details.items() if key in bound.details}
+        for key, values in details.items():
+            values[good] = bound.details[key]
     n = estimate.sum(axis=1)
-    return ball(
-        MarginBound(lower, top, n, level, noise.scale, chosen.name, chosen.guarantee, proved), noise
-    )
+    bound = MarginBound(
+        lower, top, n, level, noise.scale, chosen.name, chosen.guarantee, solved, details,
+        plain_options(chosen),
+    )  # fmt: skip
+    return ball(bound, noise, content_hash(estimate))

@@ -67,7 +67,7 @@ def checked_output(
     """The file to write, refused before the work begins where it must not be written."""
     if path is None:
         return None
-    if Path(path).suffix not in endings:
+    if Path(path).suffix not in endings or path.endswith("/"):
         raise ValueError(f"{name} is {path!r}; allowed endings: {', '.join(endings)}")
     read = [file for file in inputs if file != "-"]
     return _text.check_output(path, read, force=given.force, name=name)
@@ -76,7 +76,8 @@ def checked_output(
 def write_certificates(result: Certificates, path: Path | None) -> None:
     """The rows as a file, in the format of its ending."""
     if path is not None:
-        (result.to_tsv if path.suffix == ".tsv" else result.to_jsonl)(path)
+        # Whether the file may be replaced was asked before the work (`checked_output`).
+        result.write(path, force=True)
 
 
 def show_certificates(
@@ -92,17 +93,23 @@ def show_certificates(
     if given.json:
         summary = {
             "rows": len(result),
-            "certified": int((result.radius > 0).sum()),
+            "certified": int(result.certified.sum()),
             "mean_radius": float(result.radius.mean()),
             "acr": acr,
             "alpha": result.alpha,
             "method": result.method,
             "guarantee": result.guarantee,
-            "noise": str(result.noise),
+            "noise": result.noise,
             "norm": result.norm,
             **more,
         }
-        print(json.dumps({"summary": summary, "rows": list(result.records())}))
+        rows = list(result.records())
+        for i, row in enumerate(rows):
+            if result.classes is not None:
+                row["class"] = None if row["top"] is None else result.class_name(row["top"])
+            if result.ids is not None:
+                row["id"] = result.ids[i]
+        print(json.dumps({"summary": summary, "rows": rows}))
         return
     print(result.table(20))
     if acr is not None:

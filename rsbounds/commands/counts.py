@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import rsbounds
-from rsbounds import Selection, _text
+from rsbounds import Selection, _tables, _text
 from rsbounds._files import CountFile, read_counts
 from rsbounds.commands._base import Command
 from rsbounds.commands._laws import add_law_flags, law_of
@@ -27,6 +27,9 @@ from rsbounds.commands._output import (
     show_certificates,
     write_certificates,
 )
+
+#: What stands in the arguments where nothing was said.
+_DEFAULTS = {"alpha": 0.001, "counts": "class_", "method": "exact"}
 
 _TOP_HELP = (
     "where each row's class comes from: 'selection' (argmax of the selection columns), 'label' "
@@ -112,6 +115,8 @@ def _certify_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _certify(given: argparse.Namespace) -> int:
     path = checked_output(given, given.output, (".tsv", ".jsonl"), [given.file])
+    if _tables.is_certificates(given.file):
+        return _show_again(given, path)
     law = law_of(given, drawn_from=False)
     table = _table(given)
     top, covered = _top(given, table)
@@ -119,10 +124,34 @@ def _certify(given: argparse.Namespace) -> int:
         table.counts, top, noise=law, alpha=given.alpha, method=given.method, progress=None,
         **method_options(given.option),
     )  # fmt: skip
-    if not covered:
-        result = dataclasses.replace(result, guarantee="none")
+    result = dataclasses.replace(
+        result,
+        guarantee=result.guarantee if covered else "none",
+        classes=table.classes,
+        ids=None if table.id is None else tuple(table.id),
+    )
     write_certificates(result, path)
     show_certificates(given, result, table.label, path=path)
+    return 0
+
+
+def _show_again(given: argparse.Namespace, path: Path | None) -> int:
+    """Certificates that were made before: shown, or written in the other format, as they are."""
+    said = [
+        f"--{name.removeprefix('law_').replace('_', '-')}"
+        for name, value in vars(given).items()
+        if name not in ("file", "output", "json", "force")
+        and value not in (None, [])
+        and value != _DEFAULTS.get(name)
+    ]
+    if said:
+        raise ValueError(
+            f"{', '.join(sorted(said))} is given, but {given.file} holds certificates, which are "
+            "shown as they are; allowed: --output, --json, --force"
+        )
+    result = rsbounds.Certificates.read(given.file)
+    write_certificates(result, path)
+    show_certificates(given, result, None, path=path)
     return 0
 
 

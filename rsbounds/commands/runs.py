@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 import rsbounds
-from rsbounds import _text
 from rsbounds.commands._base import Command
 from rsbounds.commands._output import (
     add_certificates,
@@ -46,7 +44,9 @@ def _rebound(given: argparse.Namespace) -> int:
 
 
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("stores", nargs="+", metavar="STORE", help="SQLite files of runs")
+    parser.add_argument(
+        "stores", nargs="+", metavar="STORE", help="SQLite files of runs, or files of certificates"
+    )
     parser.add_argument("--methods", help="margin methods, separated by commas (default: all)")
     parser.add_argument("--radii", help="radii of the accuracy columns, separated by commas")
     parser.add_argument("--output", default="report", metavar="DIR", help="folder (report)")
@@ -55,17 +55,12 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(given: argparse.Namespace) -> int:
-    from rsbounds.report.runs import report_files, report_runs
+    from rsbounds.report.runs import report_runs
 
-    folder = Path(given.output)
-    if folder.is_dir():
-        for file in report_files(given.stores, folder):
-            _text.check_output(file, given.stores, force=given.force, name="--output")
-    elif folder.exists():
-        raise ValueError(f"--output is {given.output!r}, a file; allowed: a folder")
     result = report_runs(
-        given.stores, folder, methods=names_of(given.methods), radii=radii_of(given.radii)
-    )
+        given.stores, given.output, methods=names_of(given.methods), radii=radii_of(given.radii),
+        force=given.force,
+    )  # fmt: skip
     print(json.dumps(result.as_dict()) if given.json else result)
     return 0
 
@@ -79,11 +74,9 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
 def _export(given: argparse.Namespace) -> int:
     from rsbounds.runs import export_rows
 
-    path = checked_output(
-        given, given.output, (".tsv", ".jsonl", ".parquet"), [given.store], "FILE"
-    )
+    checked_output(given, given.output, (".tsv", ".jsonl", ".parquet"), [given.store], "FILE")
     with rsbounds.RunStore(given.store) as store:
-        target = export_rows(store, rsbounds.rebound(store), path or given.output)
+        target = export_rows(store, rsbounds.rebound(store), given.output, force=given.force)
         print(f"written: {target} ({len(store)} rows)")
     return 0
 

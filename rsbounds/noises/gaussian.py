@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._types import Scale
-from rsbounds.noises._base import Noise, parameter
+from rsbounds.noises._base import Noise
+from rsbounds.noises._parameters import parameter
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,10 @@ class Gaussian(Noise):
     name: ClassVar[str] = "gaussian"
     scale: ClassVar[Scale] = "probit"
     norm: ClassVar[str] = "l2"
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"sigma": 0.25},
+        {"sigma": (0.25, 1.0, 3.0)},
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", parameter("sigma", self.sigma))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,7 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rsbounds._types import Scale
-from rsbounds.noises._base import Noise, parameter
+from rsbounds.noises._base import Noise
+from rsbounds.noises._parameters import parameter
+from rsbounds.noises.gaussian import Gaussian
+from rsbounds.noises.uniform import Uniform
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,10 @@ class Lipschitz(Noise):
     scale: ClassVar[Scale] = "linear"
     norm: ClassVar[str] = "l2"
     tight: ClassVar[bool] = False
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"constant": 2.0, "noise": Gaussian(0.25)},
+        {"constant": (2.0, 3.0), "noise": Uniform(np.array([0.5, 2.0]))},
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "constant", parameter("constant", self.constant))
@@ -76,6 +84,10 @@ class Lipschitz(Noise):
         """
         distance = np.asarray(r, dtype=np.float64) * self.constant
         return np.asarray(np.minimum(np.asarray(b, dtype=np.float64) + distance, 1.0))
+
+    @property
+    def event_shape(self) -> tuple[int, ...] | None:
+        return self.noise.event_shape
 
     @property
     def base(self) -> str:
@@ -127,6 +139,4 @@ def lipschitz_radius(margin: ArrayLike, constant: float) -> NDArray[np.float64]:
     >>> bool(0.35355 < rsbounds.lipschitz_radius(0.5, constant=1.0) < 0.35356)
     True
     """
-    from rsbounds.noises.gaussian import Gaussian
-
     return Lipschitz(constant, Gaussian(1.0)).radius(margin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._types import Scale
-from rsbounds.noises._base import Noise, parameter
+from rsbounds.noises._base import Noise
+from rsbounds.noises._parameters import parameter
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,10 @@ class Uniform(Noise):
     name: ClassVar[str] = "uniform"
     scale: ClassVar[Scale] = "linear"
     norm: ClassVar[str] = "l1"
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"half_width": 0.5},
+        {"half_width": (0.5, 2.0)},
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "half_width", parameter("half_width", self.half_width))

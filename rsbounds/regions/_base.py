@@ -167,7 +167,7 @@ def norm_up(values: NDArray[np.float64], norm: str) -> NDArray[np.float64]:
     if norm == "l1":
         return np.asarray(size.sum(axis=1) * slack)
     # Divided by the largest, so that squares neither vanish nor overflow.
-    unit = np.where(largest > 0, largest, 1.0)
+    unit = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
     # What is left out below the smallest normal number is under EPS of the largest.
     total = np.sqrt(((size / unit[:, None]) ** 2).sum(axis=1))
     return np.where(largest > 0, np.maximum(total * unit * slack, np.nextafter(largest, np.inf)), 0)

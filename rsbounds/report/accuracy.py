@@ -11,7 +11,7 @@ from rsbounds._types import Certificates
 
 def _correct(certificates: Certificates, labels: ArrayLike) -> NDArray[np.bool_]:
     known = _validate.class_indices(labels, len(certificates), 2**62, "labels")
-    return np.asarray((certificates.top == known) & ~certificates.abstained)
+    return np.asarray(certificates.top == known)
 
 
 def certified_accuracy(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -95,19 +96,21 @@ class Comparison:
         header += ["ACR"] if self.labelled else []
         header += [f"r>={r:g}" for r in self.radii] + ["us/row"]
         body = []
+        first = next(iter(self.certificates.values()))
+        total = len(first)
         for row in (*self.rows, self.limit):
-            cells = [row.method, row.guarantee, f"{_text.down(100 * row.certified, 1)}%"]
+            certified = Decimal(_text.share(row.certified, total)).scaleb(2)
+            cells = [row.method, row.guarantee, f"{certified}%"]
             cells.append(_text.down(row.mean_radius, 5))
             if row.acr is not None:
                 cells.append(_text.down(row.acr, 5))
-            cells += [_text.down(share, 3) for share in row.accuracy]
+            cells += [_text.share(share, total) for share in row.accuracy]
             timed = row is not self.limit
             cells.append(f"{row.microseconds_per_row:.1f}" if timed else "-")
             body.append(cells)
         what = "certified accuracy" if self.labelled else "share certified"
-        first = next(iter(self.certificates.values()))
         return (
-            f"{len(first)} rows, {self.noise}, {first.norm} radius, alpha {self.alpha:g}; "
+            f"{total} rows, {self.noise}, {first.norm} radius, alpha {self.alpha:g}; "
             f"r>= columns: {what}\n" + _text.table(header, body)
         )
 
@@ -188,7 +191,7 @@ def compare(
     ['runner-up (split=optimal)', 'runner-up', 'complement']
     """
     table = _validate.count_table(counts)
-    fast = [name for name in MARGIN_METHODS if not MARGIN_METHODS[name].seconds_per_row]
+    fast = [name for name in MARGIN_METHODS.working() if not MARGIN_METHODS[name].seconds_per_row]
     names = fast if methods is None else list(methods)
     runs = [
         (name, dict(options))
@@ -214,11 +217,11 @@ def compare(
         at = np.atleast_1d(np.asarray(radii, dtype=np.float64))
 
     def row(label: str, result: Certificates, took: float) -> ComparisonRow:
-        known = result.top if labels is None else labels
+        known = result.candidate if labels is None else labels
         return ComparisonRow(
             method=label,
             guarantee=result.guarantee,
-            certified=float((~result.abstained).mean()),
+            certified=float(result.certified.mean()),
             mean_radius=float(result.radius.mean()),
             acr=None if labels is None else average_certified_radius(result, labels),
             accuracy=tuple(certified_accuracy(result, known, at).tolist()),
@@ -226,7 +229,9 @@ def compare(
         )
 
     rows = sorted((row(*entry) for entry in timed), key=lambda r: -r.mean_radius)
-    limit = ball(likelihood_limit(table, timed[0][1].top, alpha=alpha, scale=noise.scale), noise)
+    limit = ball(
+        likelihood_limit(table, timed[0][1].candidate, alpha=alpha, scale=noise.scale), noise
+    )
     certificates = {label: result for label, result, _ in timed}
     return Comparison(
         tuple(rows),

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from rsbounds import _text
+from rsbounds import _tables, _text
 from rsbounds._types import Certificates
-from rsbounds.bounds.margin import MARGIN_METHODS
+from rsbounds.bounds.margin import MARGIN_METHODS, MarginMethod
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
 from rsbounds.report.comparison import accuracy_radii, method_label
 from rsbounds.report.figure import plot_certified_accuracy
 from rsbounds.runs import RunStore, rebound
 from rsbounds.runs.rebounding import stored_labels
+
+_TABLES = ("report.tsv", "report.json")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +56,7 @@ class RunReport:
                 line["run"], line["method"], line["guarantee"], str(line["inputs"]),
                 str(line["abstained"]), str(line["invalid"]), _text.down(line["mean_radius"], 5),
                 "-" if line["acr"] is None else _text.down(line["acr"], 5),
-                *(_text.down(share, 3) for share in line["accuracy"]),
+                *(_text.share(share, line["inputs"]) for share in line["accuracy"]),
             ]
             for line in self.lines
         ]  # fmt: skip
@@ -60,14 +64,14 @@ class RunReport:
         return _text.table(header, body) + written
 
 
-def report_files(
-    stores: Sequence[str | os.PathLike[str]], folder: str | os.PathLike[str]
-) -> list[Path]:
-    """Every file that `report_runs` may write."""
-    target = Path(folder)
-    runs = [Path(path).stem for path in stores] + (["runs"] if len(stores) > 1 else [])
-    figures = [target / f"{run}.{ending}" for run in runs for ending in ("png", "svg")]
-    return [target / "report.tsv", target / "report.json", *figures]
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What a report says about one store, or one file of certificates."""
+
+    own: Certificates
+    by_method: dict[str, Certificates]
+    labels: NDArray[np.int64] | None
+    invalid: int
 
 
 def report_runs(
@@ -76,6 +80,7 @@ def report_runs(
     *,
     methods: Sequence[str] | None = None,
     radii: ArrayLike | None = None,
+    force: bool = False,
 ) -> RunReport:
     """Certified accuracy, ACR and abstentions of stored runs, as tables and figures.
 
@@ -86,13 +91,15 @@ def report_runs(
     Parameters
     ----------
     stores : sequence of paths
-        Run stores.
+        Run stores, or files of certificates (shown with the method that made them).
     folder : str or path
         Folder for the files, made if it is not there.
     methods : sequence of str, optional
         Registered margin methods; by default all that are usable and take milliseconds per row.
     radii : float array_like, optional
         Radii of the accuracy columns.
+    force : bool
+        Replace files that are there (a store never).
 
     Returns
     -------
@@ -102,71 +109,102 @@ def report_runs(
     Raises
     ------
     ValueError
-        A store that cannot be read or is empty, or an unknown method.
+        A store that cannot be read or is empty, an unknown method, or a file that is there
+        already; nothing is written then.
+    """
+    figures = report_files(stores, folder, force=force)
+    fast = [name for name in MARGIN_METHODS.working() if not MARGIN_METHODS[name].seconds_per_row]
+    kinds = {name: MARGIN_METHODS[name] for name in (fast if methods is None else methods)}
+    runs = {Path(path).stem: _read(path, kinds) for path in stores}
+    if radii is None:
+        at = accuracy_radii([c for run in runs.values() for c in run.by_method.values()])
+    else:
+        at = np.atleast_1d(np.asarray(radii, dtype=np.float64))
+    lines = [_line(name, run, method, at) for name, run in runs.items() for method in run.by_method]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    written = [Path(folder, name) for name in _TABLES]
+    _write_tables(written, lines, at)
+    for name, paths in figures.items():
+        if name in runs:
+            run = runs[name]
+            title = f"{name}: {run.own.noise}, alpha {run.own.alpha:g}"
+            draw = partial(plot_certified_accuracy, run.by_method, run.labels, title=title)
+        elif all(run.labels is not None for run in runs.values()):
+            own = {key: run.own for key, run in runs.items()}
+            labels: dict[str, Any] = {key: run.labels for key, run in runs.items()}
+            draw = partial(plot_certified_accuracy, own, labels, title=name)
+        else:
+            continue
+        written += [draw(path=path) for path in paths]
+    return RunReport(tuple(lines), tuple(at.tolist()), tuple(str(file) for file in written))
+
+
+def report_files(
+    stores: Sequence[str | os.PathLike[str]], folder: str | os.PathLike[str], *, force: bool = False
+) -> dict[str, list[Path]]:
+    """Figures of each run and of all together, once it is sure that nothing would be lost.
+
+    Raises
+    ------
+    ValueError
+        No store, two of one name, or a file that is there already (without ``force``).
     """
     if not stores:
         raise ValueError("stores is empty; allowed: at least one run store")
-    fast = [name for name in MARGIN_METHODS if not MARGIN_METHODS[name].seconds_per_row]
-    names = fast if methods is None else list(methods)
-    kinds = {name: MARGIN_METHODS[name] for name in names}
-    curves: dict[str, dict[str, Certificates]] = {}
-    labels: dict[str, Any] = {}
-    invalid: dict[str, int] = {}
-    own: dict[str, Certificates] = {}
-    for path in stores:
-        run = Path(path).stem
-        if run in curves:
-            raise ValueError(f"stores holds two files named {run!r}; allowed: distinct names")
-        with RunStore(path) as store:
-            own[run] = rebound(store)
-            labels[run] = stored_labels(store)
-            invalid[run] = sum(row.invalid > 0 for row in store.rows())
-            curves[run] = {
-                method_label(name, options): rebound(store, method=name, **options)
-                for name, kind in kinds.items()
-                if kind.usable()
-                for options in kind.variants
-            }
-    if radii is None:
-        at = accuracy_radii([c for of_run in curves.values() for c in of_run.values()])
-    else:
-        at = np.atleast_1d(np.asarray(radii, dtype=np.float64))
-    lines = []
-    for run, of_run in curves.items():
-        for method, result in of_run.items():
-            known = labels[run]
-            truth = result.top if known is None else known
-            lines.append(
-                {
-                    "run": run,
-                    "method": method,
-                    "guarantee": result.guarantee,
-                    "inputs": len(result),
-                    "abstained": int(result.abstained.sum()),
-                    "invalid": invalid[run],
-                    "mean_radius": float(result.radius.mean()),
-                    "acr": None if known is None else average_certified_radius(result, known),
-                    "accuracy": certified_accuracy(result, truth, at).tolist(),
-                }
-            )
     target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    files = [target / "report.tsv", target / "report.json"]
+    if target.exists() and not target.is_dir():
+        raise ValueError(f"folder is {str(folder)!r}, a file; allowed: a folder")
+    figures: dict[str, list[Path]] = {}
+    for name in [*(Path(path).stem for path in stores), *(["runs"] if len(stores) > 1 else [])]:
+        if name in figures:
+            raise ValueError(f"stores holds two files named {name!r}; allowed: distinct names")
+        figures[name] = [target / f"{name}.png", target / f"{name}.svg"]
+    if target.is_dir():
+        tables = [target / name for name in _TABLES]
+        for file in itertools.chain(tables, *figures.values()):
+            _text.check_output(file, stores, force=force, name="the report's file")
+    return figures
+
+
+def _read(path: str | os.PathLike[str], kinds: Mapping[str, type[MarginMethod]]) -> _Run:
+    if _tables.is_certificates(path):
+        made = Certificates.read(path)
+        return _Run(made, {made.method: made}, None, 0)
+    with RunStore(path) as store:
+        by_method = {
+            method_label(name, options): rebound(store, method=name, **options)
+            for name, kind in kinds.items()
+            if kind.usable()
+            for options in kind.variants
+        }
+        invalid = sum(row.invalid > 0 for row in store.rows())
+        return _Run(rebound(store), by_method, stored_labels(store), invalid)
+
+
+def _line(name: str, run: _Run, method: str, at: NDArray[np.float64]) -> dict[str, Any]:
+    result, known = run.by_method[method], run.labels
+    truth = result.candidate if known is None else known
+    return {
+        "run": name,
+        "method": method,
+        "guarantee": result.guarantee,
+        "inputs": len(result),
+        "abstained": int(result.abstained.sum()),
+        "invalid": run.invalid,
+        "mean_radius": float(result.radius.mean()),
+        "acr": None if known is None else average_certified_radius(result, known),
+        "accuracy": certified_accuracy(result, truth, at).tolist(),
+    }
+
+
+def _write_tables(
+    paths: Sequence[Path], lines: Sequence[dict[str, Any]], at: NDArray[np.float64]
+) -> None:
     keys = [key for key in lines[0] if key != "accuracy"]
-    with _text.complete_file(files[0]) as stream:
+    with _text.complete_file(paths[0]) as stream:
         stream.write("\t".join([*keys, *(f"r>={r:g}" for r in at)]) + "\n")
         for line in lines:
             cells = ["" if line[key] is None else line[key] for key in keys]
             stream.write("\t".join(map(str, [*cells, *line["accuracy"]])) + "\n")
-    with _text.complete_file(files[1]) as stream:
+    with _text.complete_file(paths[1]) as stream:
         json.dump({"radii": at.tolist(), "lines": lines}, stream, allow_nan=False)
-    for ending in ("png", "svg"):
-        for run, of_run in curves.items():
-            title = f"{run}: {own[run].noise}, alpha {own[run].alpha:g}"
-            path = target / f"{run}.{ending}"
-            files.append(plot_certified_accuracy(of_run, labels[run], path=path, title=title))
-        if len(curves) > 1 and all(known is not None for known in labels.values()):
-            files.append(
-                plot_certified_accuracy(own, labels, path=target / f"runs.{ending}", title="runs")
-            )
-    return RunReport(tuple(lines), tuple(at.tolist()), tuple(str(file) for file in files))

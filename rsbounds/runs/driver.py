@@ -127,8 +127,9 @@ def run_inputs(
                 RunRow(
                     index, None if label is None else int(label), digest(np.asarray(x)), select[j],
                     estimate[j], n0, n, int(bad[j]), alpha, method, options, law, seed,
-                    int(result.top[j]), float(result.radius[j]), bool(result.abstained[j]), took,
-                    "NaN" if bad[j] else "",
+                    # A store keeps -1 where there was no class to put to the test.
+                    max(-1, int(result.candidate[j])), float(result.radius[j]),
+                    bool(result.abstained[j]), took, "NaN" if bad[j] else "",
                 )
                 for j, (index, (x, label)) in enumerate(zip(chunk, pairs, strict=True))
             ]  # fmt: skip

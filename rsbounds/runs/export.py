@@ -8,40 +8,60 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rsbounds import _text
-from rsbounds._types import Certificates
+from rsbounds._types import Certificates, content_hash
+from rsbounds.noises import noise_from_dict
 from rsbounds.runs.store import RunStore
 
-# The columns of the published CERTIFY logs come first.
-_COLUMNS = (
-    "idx", "label", "predict", "radius", "correct", "time", "n0", "n", "alpha", "method", "noise",
-    "seed", "invalid", "top", "select_counts", "estimate_counts",
-)  # fmt: skip
+# Column and type in Parquet. The columns of the published CERTIFY logs come first.
+_COLUMNS = {
+    "idx": "int64", "label": "int64", "predict": "int64", "radius": "float64", "correct": "int64",
+    "time": "float64", "index": "int64", "top": "int64", "n0": "int64", "n": "int64",
+    "alpha": "float64", "method": "string", "options": "string", "guarantee": "string",
+    "noise": "string", "law": "string", "seed": "string", "invalid": "int64", "error": "string",
+    "digest": "string", "version": "string", "select_counts": "list", "estimate_counts": "list",
+}  # fmt: skip
 
 
 def _records(store: RunStore, certificates: Certificates) -> Iterator[dict[str, Any]]:
+    noises: dict[str, str] = {}
     for row, certificate in zip(store.rows(), certificates, strict=True):
-        predict = -1 if certificate.abstained else certificate.top
-        correct = None if row.label is None else int(predict == row.label)
-        yield dict(
-            zip(
-                _COLUMNS,
-                (
-                    row.index, row.label, predict, certificate.radius, correct, row.seconds, row.n0,
-                    row.n, certificate.alpha, certificate.method, json.dumps(row.law), row.seed,
-                    row.invalid, certificate.top, row.select.tolist(), row.estimate.tolist(),
-                ),
-                strict=True,
-            )
+        law = json.dumps(row.law)
+        if law not in noises:
+            noises[law] = str(noise_from_dict(row.law))
+        # An abstention has no class; the published logs have a number for it.
+        top = certificate.top
+        values = (
+            row.index, row.label, -1 if top is None else top, certificate.radius,
+            None if row.label is None else int(top == row.label), row.seconds, row.index, top,
+            row.n0, row.n, certificate.alpha, certificate.method, dict(certificates.options),
+            certificate.guarantee, noises[law], dict(row.law), row.seed, row.invalid,
+            row.error, row.digest, certificates.version, row.select.tolist(), row.estimate.tolist(),
         )  # fmt: skip
+        yield dict(zip(_COLUMNS, values, strict=True))
 
 
-def export_rows(store: RunStore, certificates: Certificates, path: str | os.PathLike[str]) -> Path:
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+
+
+def export_rows(
+    store: RunStore,
+    certificates: Certificates,
+    path: str | os.PathLike[str],
+    *,
+    force: bool = False,
+) -> Path:
     """Write one line per input: certificate, parameters and counts.
 
     The first columns are those of the published CERTIFY logs (idx, label, predict, radius,
-    correct, time), with predict = -1 for an abstention as there. Numbers are in full
-    precision.
+    correct, time), with predict = -1 for an abstention as there. ``index`` and ``top`` are
+    those of the certificates: an abstention has no ``top`` (empty, null). Numbers are in full
+    precision; ``law`` holds every digit of the input's noise law.
 
     Parameters
     ----------
@@ -51,6 +71,8 @@ def export_rows(store: RunStore, certificates: Certificates, path: str | os.Path
         Of its inputs, from `rebound`.
     path : str or path
         File to write: ``.tsv``, ``.jsonl`` or ``.parquet``.
+    force : bool
+        Replace an existing file (the store never).
 
     Returns
     -------
@@ -60,30 +82,50 @@ def export_rows(store: RunStore, certificates: Certificates, path: str | os.Path
     Raises
     ------
     ValueError
-        Another file type.
+        Another file type, a file that is there already, or certificates of other inputs.
     ImportError
         Parquet without pyarrow.
     """
     target = Path(path)
-    if target.suffix == ".tsv":
-        with _text.complete_file(target) as stream:
-            stream.write("\t".join(_COLUMNS) + "\n")
-            for record in _records(store, certificates):
-                cells = ("" if record[c] is None else str(record[c]) for c in _COLUMNS)
-                stream.write("\t".join(cells) + "\n")
-    elif target.suffix == ".jsonl":
-        with _text.complete_file(target) as stream:
-            for record in _records(store, certificates):
-                stream.write(json.dumps(record, allow_nan=False) + "\n")
-    elif target.suffix == ".parquet":
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError:
-            raise ImportError("Parquet needs pyarrow; install rsbounds[all]") from None
-        records = [{**r, "seed": str(r["seed"])} for r in _records(store, certificates)]
-        with _text.complete_file(target, "wb") as stream:
-            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(records), stream)
-    else:
+    if target.suffix not in (".tsv", ".jsonl", ".parquet"):
         raise ValueError(f"path is {str(path)!r}; allowed endings: .tsv, .jsonl, .parquet")
+    _text.check_output(target, [store.path], force=force, name="path")
+    same = np.array_equal(certificates.index, sorted(store.done()))
+    if same and certificates.input_hash is not None:
+        same = certificates.input_hash == content_hash(np.array([r.estimate for r in store.rows()]))
+    if not same:
+        raise ValueError(
+            f"certificates are of {len(certificates)} inputs that are not the {len(store)} of "
+            f"store {str(store.path)!r}; allowed: what rebound(store) returns"
+        )
+    if target.suffix == ".parquet":
+        _to_parquet(store, certificates, target)
+        return target
+    with _text.complete_file(target) as stream:
+        if target.suffix == ".tsv":
+            stream.write("\t".join(_COLUMNS) + "\n")
+        for record in _records(store, certificates):
+            if target.suffix == ".tsv":
+                stream.write("\t".join(map(_cell, record.values())) + "\n")
+            else:
+                stream.write(json.dumps(record, allow_nan=False) + "\n")
     return target
+
+
+def _to_parquet(store: RunStore, certificates: Certificates, target: Path) -> None:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ImportError("Parquet needs pyarrow; install rsbounds[all]") from None
+    counts = pyarrow.list_(pyarrow.int64())
+    schema = pyarrow.schema(
+        (name, counts if kind == "list" else getattr(pyarrow, kind)())
+        for name, kind in _COLUMNS.items()
+    )
+    records = [
+        {name: _cell(r[name]) if kind == "string" else r[name] for name, kind in _COLUMNS.items()}
+        for r in _records(store, certificates)
+    ]
+    with _text.complete_file(target, "wb") as stream:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(records, schema=schema), stream)

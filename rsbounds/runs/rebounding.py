@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._types import Certificates
+from rsbounds._types import Certificates, content_hash
 from rsbounds.bounds.margin import MarginMethod, margin_method
 from rsbounds.certificates import certify_votes
 from rsbounds.noises import noise_from_dict
@@ -98,16 +98,17 @@ def rebound(
         )
         for where in groups.values()
     ]
-    return _joined(parts, np.array([row.index for row in rows]))
+    counts = content_hash(np.array([row.estimate for row in rows]))
+    return _joined(parts, np.array([row.index for row in rows]), counts)
 
 
 def _joined(
-    parts: Sequence[tuple[Sequence[int], Certificates]], index: NDArray[np.int64]
+    parts: Sequence[tuple[Sequence[int], Certificates]], index: NDArray[np.int64], input_hash: str
 ) -> Certificates:
     """One table of the certificates of several laws, in the order of the inputs."""
     first = parts[0][1]
     arrays: dict[str, Any] = {}
-    for name in ("top", "radius", "abstained", "margin_lower", "n", "certified"):
+    for name in (name for name in Certificates._ROWS if name != "index"):
         values = np.empty(len(index), dtype=getattr(first, name).dtype)
         for where, part in parts:
             if (part.norm, part.scale) != (first.norm, first.scale):
@@ -119,4 +120,7 @@ def _joined(
         arrays[name] = values
     names = list(dict.fromkeys(part.noise for _, part in parts))
     text = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)} laws)"
-    return dataclasses.replace(first, index=index, noise=text, **arrays)
+    law = first.law if len(parts) == 1 else None
+    return dataclasses.replace(
+        first, index=index, noise=text, law=law, input_hash=input_hash, **arrays
+    )

@@ -287,9 +287,12 @@ class RunStore:
             count, total, rest = _seal(database)
             total += sum(int(values[-1], 16) for values in encoded)
             _set_seal(database, count + len(kept), total, rest)
-        for row in kept:
-            # The caller may go on using its arrays.
-            own = {name: getattr(row, name).copy() for name in ("select", "estimate")}
+        for row, values in zip(kept, encoded, strict=True):
+            # The caller may go on using its arrays and mappings.
+            text = dict(zip(COLUMNS, values, strict=False))
+            own: dict[str, Any] = {"error": text["error"]}
+            own |= {name: getattr(row, name).copy() for name in ("select", "estimate")}
+            own |= {name: json.loads(text[name]) for name in ("options", "law")}
             self._rows[int(row.index)] = dataclasses.replace(row, **own)
 
     def _writer(self) -> sqlite3.Connection:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._types import Certificates, Guarantee
+from rsbounds._types import Certificates, Guarantee, content_hash
+from rsbounds.certificates.ball import plain_law
 from rsbounds.noises import Noise
 
 
@@ -18,22 +22,25 @@ def certificates(
     alpha: float,
     method: str,
     guarantee: Guarantee,
-    certified: NDArray[np.bool_],
+    solved: NDArray[np.bool_],
+    options: Mapping[str, Any],
+    votes: NDArray[np.int64],
 ) -> Certificates:
     """Balls for lower bounds on the margin, on the law's scale."""
-    radius = noise.radius(margin)
     return Certificates(
-        top=top.astype(np.int64),
-        radius=radius,
-        abstained=~(radius > 0),
+        candidate=top.astype(np.int64),
+        radius=noise.radius(margin),
         margin_lower=margin,
         n=n,
         alpha=alpha,
         method=method,
         guarantee=guarantee,
-        certified=certified,
+        solved=solved,
         noise=str(noise),
         norm=noise.norm,
         scale=noise.scale,
         index=np.arange(len(margin)),
+        law=plain_law(noise),
+        options=options,
+        input_hash=content_hash(votes),
     )

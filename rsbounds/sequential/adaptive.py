@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
-from rsbounds._types import Certificates, MarginBound, Selection
+from rsbounds._types import Certificates, MarginBound, Selection, plain_options
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound, margin_method
 from rsbounds.noises import Noise
 from rsbounds.sequential._record import certificates
-from rsbounds.sequential.decide import checked_increments
+from rsbounds.sequential.decide import checked_increments, checked_law, checked_top
 from rsbounds.sequential.looks import checked_looks, geometric_looks
 
 
@@ -73,14 +73,14 @@ class Adaptive:
         method: str | MarginMethod = "runner-up",
         **options: Any,
     ) -> None:
-        if not isinstance(noise, Noise):
-            raise ValueError(
-                f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)"
-            )
-        self.noise = noise
+        self.noise = checked_law(noise)
         self.alpha = _validate.alpha(alpha)
         self.looks = checked_looks(looks)
-        weights = np.asarray(self.looks if shares is None else shares, dtype=np.float64)
+        _validate.unmasked("shares", shares)
+        try:
+            weights = np.asarray(self.looks if shares is None else shares, dtype=np.float64)
+        except (TypeError, ValueError):
+            weights = np.empty(0)
         if weights.shape != (len(self.looks),) or not (weights > 0).all():
             raise ValueError(
                 f"shares is {shares!r}; allowed: one positive number for each of "
@@ -89,11 +89,17 @@ class Adaptive:
         if shares is not None and abs(weights.sum() - 1.0) > 1e-9:
             raise ValueError(f"shares is {shares!r}, adding to {weights.sum()}; allowed: sum 1")
         self.shares = weights / weights.sum() * (1.0 - 1e-15)
+        if self.alpha * self.shares.min() < 1e-300:
+            raise ValueError(
+                f"alpha is {alpha!r}, of which a look has {self.shares.min():g}; allowed: at least "
+                "1e-300 for every look"
+            )
         self.gain = _validate.number("gain", gain, "a number >= 0", lambda v: v >= 0)
         self.method = margin_method(method, options)
         self._selection = top if isinstance(top, Selection) else None
-        self.top = np.atleast_1d(np.asarray(top.top if isinstance(top, Selection) else top))
+        self.top = checked_top(top)
         rows = self.top.size
+        noise.check_rows(rows)
         self._counts: NDArray[np.int64] | None = None
         self._look = np.zeros(rows, dtype=np.int64)
         self._stopped = np.zeros(rows, dtype=bool)
@@ -135,7 +141,7 @@ class Adaptive:
             Another number of draws or rows, or entries that are not whole numbers >= 0;
             nothing is taken then.
         """
-        fresh, total = checked_increments(counts, self.top)
+        fresh, total = checked_increments(counts, self.top, self._selection)
         if self._counts is not None and fresh.shape != self._counts.shape:
             raise ValueError(
                 f"counts has {fresh.shape[1]} columns; allowed: {self._counts.shape[1]} as before"
@@ -157,7 +163,7 @@ class Adaptive:
             bound = self._bound(sums[here], here, int(level))
             better = bound.lower > best[here]
             best[here] = np.where(better, bound.lower, best[here])
-            proven[here] = np.where(better, bound.certified, proven[here])
+            proven[here] = np.where(better, bound.solved, proven[here])
             stopped[here] = ~self._worth(sums[here], here, int(level), best[here])
         look[rows] += 1
         self._counts, self._look, self._stopped = sums, look, stopped
@@ -166,7 +172,7 @@ class Adaptive:
     def _bound(self, counts: NDArray[np.int64], rows: NDArray[np.int64], look: int) -> MarginBound:
         top: Any = self.top[rows]
         if self._selection is not None:
-            top = Selection(self.top[rows], np.asarray(self._selection.counts)[rows])
+            top = Selection(self.top[rows], np.asarray(self._selection.counts)[rows], True)
         return margin_lower_bound(
             counts,
             top,
@@ -184,12 +190,13 @@ class Adaptive:
     ) -> NDArray[np.bool_]:
         """Whether some later look is expected to gain enough."""
         worth = np.zeros(len(rows), dtype=bool)
-        now = self.noise.radius(best)
+        law = self.noise.at(rows)
+        now = law.radius(best)
         for later in range(look + 1, len(self.looks)):
             factor = self.looks[later] / self.looks[look]
             expected = np.floor(counts * factor + 0.5).astype(np.int64)
-            there = self.noise.radius(self._bound(expected, rows, later).lower)
-            worth |= there - now > self.gain * np.maximum(now, self.noise.radius(1.0))
+            there = law.radius(self._bound(expected, rows, later).lower)
+            worth |= there - now > self.gain * np.maximum(now, law.radius(1.0))
         return worth
 
     def certificates(self) -> Certificates:
@@ -202,5 +209,7 @@ class Adaptive:
             alpha=self.alpha,
             method=f"adaptive {self.method.name}",
             guarantee=self.method.guarantee,
-            certified=self._proven.copy(),
+            solved=self._proven.copy(),
+            options=plain_options(self.method),
+            votes=np.zeros((0, 0), dtype=np.int64) if self._counts is None else self._counts,
         )

@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, ndtr
+from scipy.special import ndtr
 
 from rsbounds import _validate
 from rsbounds._types import Certificates, Selection
+from rsbounds.claims import checked_claim
 from rsbounds.noises import Noise
+from rsbounds.sequential._one_sided import log_capital
 from rsbounds.sequential._record import certificates
 from rsbounds.sequential.confidence import checked_prior
-
-#: Allowance for the relative error of the incomplete beta function where it is above a
-#: thousandth; scipy's is thousands of times more accurate there.
-_BETA_ERROR = 1e-6
 
 
 class Decide:
@@ -32,12 +30,16 @@ class Decide:
     (Ville 1939; mixtures as in Robbins 1970). No alpha is divided.
 
     Answer "yes" is a certificate for the class ``top``. Answer "no" says that p_A < p0, so
-    that no bound with p_B = 1 - p_A can reach r.
+    that no bound with p_B = 1 - p_A can reach r. Both rest on draws, with one exception: where
+    the law's largest radius is below r (uniform noise: r > half_width), p0 is above 1 and "no"
+    needs none. With Gaussian noise every r has its p0 < 1; "yes" takes about
+    ln(1/alpha)/(1 - p0) draws or more, and a row that asks for more than it can have (1e12
+    from r/sigma = 7 on, at alpha 0.001) ends with "no" or at its limit.
 
     Parameters
     ----------
     radius : float or (B,) float array_like
-        The radius r > 0 in question.
+        The radius r > 0 in question, in units of the raw input.
     top : int, (B,) integers or Selection
         Class of each input, fixed before the counts are seen.
     noise : Noise
@@ -47,7 +49,8 @@ class Decide:
     prior : (float, float)
         Parameters of the beta mixture.
     limit : int, optional
-        Draws after which a row without an answer becomes ``undecided``.
+        Draws after which a row without an answer becomes ``undecided``; 1e12 at most, which is
+        also the default.
 
     Raises
     ------
@@ -74,38 +77,44 @@ class Decide:
         prior: tuple[float, float] = (0.5, 0.5),
         limit: int | None = None,
     ) -> None:
-        if not isinstance(noise, Noise):
-            raise ValueError(
-                f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)"
-            )
-        self.noise = noise
+        self.noise = checked_law(noise)
         self.alpha = _validate.alpha(alpha)
         self.prior = checked_prior(prior)
-        self.limit = None if limit is None else _validate.integer("limit", limit, low=1)
-        self.top = np.atleast_1d(np.asarray(top.top if isinstance(top, Selection) else top))
-        try:
-            values = np.asarray(radius, dtype=np.float64)
-            self.radius, _ = np.broadcast_arrays(np.atleast_1d(values), self.top)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"radius is {radius!r}; allowed: a number, or one for each of {self.top.size} rows"
-            ) from None
-        if not ((self.radius > 0) & np.isfinite(self.radius)).all():
-            raise ValueError(f"radius is {radius!r}; allowed: finite numbers > 0")
+        self.limit = (
+            _validate.MAX_N
+            if limit is None
+            else _validate.integer("limit", limit, low=1, high=_validate.MAX_N)
+        )
+        self._selection = top if isinstance(top, Selection) else None
+        self.radius, self.top = checked_rows(radius, top)
         rows = self.radius.size
-        self.top = np.broadcast_to(self.top, (rows,))
-        half = self.radius / noise.radius_per_margin / 2
-        # The certificate rounds down, so "yes" has to prove a shade more than r.
-        half = half * (1.0 + 1e-14) + 1e-15
-        if noise.scale == "probit":
-            self._p0, self._q0 = ndtr(half), ndtr(-half)
-        else:
-            self._p0, self._q0 = 0.5 + half, np.maximum(0.5 - half, 0.0)
+        noise.check_rows(rows)
+        unit = np.broadcast_to(noise.radius_per_margin, (rows,))
+        usable = (unit >= 1e-290) & (unit <= 1e290)
+        if not usable.all():
+            raise ValueError(
+                f"noise is {noise}, whose radius is {unit[~usable][0]:g} for a margin of one; "
+                "allowed: laws with 1e-290 <= that radius <= 1e290"
+            )
+        with np.errstate(over="ignore"):
+            half = self.radius / unit / 2
+        small = (half < 1e-290) | (self.radius < 2e-290)
+        if small.any():
+            raise ValueError(
+                f"radius is {self.radius[small][0]:g} with {noise}; allowed: radii of at least "
+                f"{2e-290 * max(unit[small][0], 1.0):g} there"
+            )
+        # The certificate rounds down, so "yes" has to prove a shade more than r; "no" has to
+        # refute a shade less.
+        above, below = half * (1.0 + 1e-14) + 1e-15, half * (1.0 - 1e-14) - 1e-15
+        self._yes = _thresholds(above, noise.scale == "probit")
+        self._no = _thresholds(below, noise.scale == "probit")
         self._successes = np.zeros(rows, dtype=np.int64)
         self._n = np.zeros(rows, dtype=np.int64)
         self._answer = np.zeros(rows, dtype=np.int8)
-        # Where no p_A buys the radius, the answer needs no draws.
-        self._answer[self._q0 < 1e-300] = -1
+        if noise.scale == "linear":
+            # Where not even p_A = 1 buys the radius, the answer needs no draws.
+            self._answer[below > 0.5] = -1
 
     def __len__(self) -> int:
         return self.radius.size
@@ -127,9 +136,7 @@ class Decide:
         An eighth of those so far: few rounds, and little is drawn in vain. Any other number
         is as valid.
         """
-        more = 64 + self._n // 8
-        if self.limit is not None:
-            more = np.minimum(more, self.limit - self._n)
+        more = np.minimum(64 + self._n // 8, self.limit - self._n)
         return np.where(self.active, more, 0)
 
     @property
@@ -151,31 +158,34 @@ class Decide:
             Wrong number of rows, or entries that are not whole numbers >= 0; nothing is
             taken then.
         """
-        votes, total = checked_votes(counts, self.top)
         if not self.active.any():
             raise ValueError("counts were given after every answer; allowed: while active.any()")
+        fresh, total = checked_increments(counts, self.top, self._selection)
+        votes = fresh[np.arange(len(fresh)), self.top]
         grow = self.active
+        sums = self._n + np.where(grow, total, 0)
+        checked_total(sums)
         self._successes = self._successes + np.where(grow, votes, 0)
-        self._n = self._n + np.where(grow, total, 0)
+        self._n = sums
         rows = np.flatnonzero(grow & (self._n > 0))
         if rows.size == 0:
             return
         s = self._successes[rows]
         f = self._n[rows] - s
         level = -math.log(self.alpha)
-        p0, q0 = self._p0[rows], self._q0[rows]
-        yes = log_capital(s, f, p0, q0, self.prior) >= level
-        no = log_capital(f, s, q0, p0, self.prior[::-1]) >= level
-        answer = np.where(yes, 1, np.where(no, -1, 0))
-        if self.limit is not None:
-            answer[(answer == 0) & (self._n[rows] >= self.limit)] = -2
+        yes, no = self._yes[:, rows], self._no[:, rows]
+        says_yes = log_capital(s, f, yes[0], yes[1], self.prior) >= level
+        says_no = log_capital(f, s, no[1], no[0], self.prior[::-1]) >= level
+        answer = np.where(says_yes, 1, np.where(says_no, -1, 0))
+        answer[(answer == 0) & (self._n[rows] >= self.limit)] = -2
         self._answer[rows] = answer
 
     def certificates(self) -> Certificates:
         """Balls of radius r where the answer is yes; the other rows abstain."""
         unknown = -math.inf if self.noise.scale == "probit" else -1.0
         # The law rounds its radius down; the margin proven is as much larger.
-        margin = self.radius / self.noise.radius_per_margin * (1.0 + 8e-15)
+        with np.errstate(over="ignore"):
+            margin = self.radius / self.noise.radius_per_margin * (1.0 + 8e-15)
         return certificates(
             np.where(self._answer == 1, margin, unknown),
             self.top,
@@ -184,55 +194,87 @@ class Decide:
             alpha=self.alpha,
             method="decide",
             guarantee="proven",
-            certified=np.ones(len(self), dtype=bool),
+            solved=np.ones(len(self), dtype=bool),
+            options={"prior": list(self.prior), "limit": self.limit},
+            votes=np.column_stack([self._successes, self._n]),
         )
 
 
-def log_capital(
-    successes: NDArray[np.int64],
-    failures: NDArray[np.int64],
-    p0: NDArray[np.float64],
-    q0: NDArray[np.float64],
-    prior: tuple[float, float],
-) -> NDArray[np.float64]:
-    """Log capital against "p <= p0" of a beta mixture cut to p > p0, rounded down.
+def _thresholds(half: NDArray[np.float64], probit: bool) -> NDArray[np.float64]:
+    """The pairs (p0, 1 - p0) that half margins ask for, as (2, B) numbers.
 
-    B(a+s, b+f) / (B(a, b) p0^s q0^f) times the posterior mass above p0 over the prior mass
-    above p0. Each likelihood ratio with p > p0 has mean at most one under p <= p0.
+    Each is rounded up, by more than the error of ndtr (below 3e-13 of its value as far as 38
+    standard deviations), which lowers every capital. 1 - p0 is kept at 1e-300 or more, where
+    the arithmetic still works: no capital is ever won against such a p0, and a capital
+    against "p >= 1 - 1e-300" is one against every p0 beyond.
     """
-    from rsbounds.sequential._beta_binomial import log_ratio_rows
-
-    s, f = successes.astype(np.float64), failures.astype(np.float64)
-    a, b = prior
-    plain = np.empty(s.size)
-    log_ratio_rows(s, f, p0, q0, a, b, plain)
-    # I_{q0}(b, a) = 1 - I_{p0}(a, b), from its small argument.
-    posterior = betainc(b + f, a + s, q0)
-    before = betainc(b, a, q0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gain = np.log(posterior) - np.log(before) - 2.0 * _BETA_ERROR
-    # With little posterior mass above p0 there is nothing to win, and no accuracy to rely on.
-    return np.where((posterior > 1e-3) & (before > 0), plain + gain, -math.inf)
+    p, q = (ndtr(half), ndtr(-half)) if probit else (0.5 + half, 0.5 - half)
+    p = np.minimum(p * (1.0 + 1e-15), 1.0)
+    return np.array([p, np.maximum(q * (1.0 + 1e-12), 1e-300)])
 
 
-def checked_votes(
-    counts: ArrayLike, top: NDArray[Any]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Votes for the top class of each row, and all votes; a row may be empty."""
-    rows, _ = checked_increments(counts, top)
-    return rows[np.arange(len(rows)), top], rows.sum(axis=1)
+def checked_law(noise: Any) -> Noise:
+    """A law whose radius is a multiple of the margin."""
+    if not isinstance(noise, Noise):
+        raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
+    if noise.curve_only:
+        raise ValueError(f"noise is {noise}; allowed: laws with a margin scale")
+    return noise
+
+
+def checked_rows(
+    radius: ArrayLike, top: ArrayLike | Selection
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(B,) radii above 0 and (B,) classes; one of either serves every row."""
+    tops = checked_top(top)
+    given = np.atleast_1d(_validate.array("radius", radius))
+    if given.dtype.kind not in "iuf" or given.ndim > 1 or given.size == 0:
+        raise ValueError(f"radius is {radius!r}; allowed: a number, or one for each row")
+    values = given.astype(np.float64)
+    if not ((values > 0) & np.isfinite(values)).all():
+        raise ValueError(f"radius is {radius!r}; allowed: finite numbers > 0")
+    if values.size != tops.size and 1 not in (values.size, tops.size):
+        raise ValueError(
+            f"radius has {values.size} entries; allowed: one, or one for each of {tops.size} rows"
+        )
+    rows = max(values.size, tops.size)
+    return np.broadcast_to(values, (rows,)), np.broadcast_to(tops, (rows,))
+
+
+def checked_top(top: ArrayLike | Selection) -> NDArray[np.int64]:
+    """(B,) classes, a single one as (1,); their upper end is known with the first counts."""
+    values = top.top if isinstance(top, Selection) else top
+    indices = np.atleast_1d(_validate.array("top", values))
+    if indices.size == 0:
+        raise ValueError("top is empty; allowed: a class index, or one for each row")
+    return _validate.class_indices(indices, len(indices), _validate.MAX_N)
+
+
+def checked_total(total: NDArray[np.int64]) -> None:
+    """Refuse more draws in a row than every count can be trusted with."""
+    if total.max() > _validate.MAX_N:
+        row = int(np.argmax(total))
+        raise ValueError(
+            f"counts row {row} brings its draws to {total[row]}; allowed: at most "
+            f"{_validate.MAX_N:.0e}"
+        )
 
 
 def checked_increments(
-    counts: ArrayLike, top: NDArray[Any]
+    counts: ArrayLike, top: NDArray[np.int64], selection: Selection | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(B, K) votes since the last time, rows of zeros allowed, and their sums."""
     table = _validate.count_table(counts)
     if len(table) != top.size:
         raise ValueError(f"counts has {len(table)} row(s); allowed: {top.size}, one per input")
-    _validate.class_indices(top, top.size, table.shape[1])
+    checked_claim(top if selection is None else selection, *table.shape)
+    if selection is not None and np.shares_memory(selection.counts, table):
+        raise ValueError(
+            "top was selected from the counts that are given now; allowed: a selection from an "
+            "independent sample"
+        )
     # A row without votes is fine here: give it one for the check alone.
-    padded = np.concatenate([table, np.ones((len(table), 1), dtype=table.dtype)], axis=1)
-    rows, _ = _validate.count_rows(padded)
+    one = (table == 0).all(axis=1).astype(table.dtype)
+    rows, _ = _validate.count_rows(np.concatenate([table, one[:, None]], axis=1))
     rows = rows[:, :-1]
     return rows, rows.sum(axis=1)

@@ -44,7 +44,9 @@ def geometric_looks(first: int, last: int, ratio: float = 2.0) -> tuple[int, ...
 
 def checked_looks(looks: Iterable[int]) -> tuple[int, ...]:
     """Increasing sample sizes, at least one; duplicates are dropped."""
-    sizes = sorted({_validate.integer("looks", size, low=1) for size in looks})
+    sizes = sorted(
+        {_validate.integer("looks", size, low=1, high=_validate.MAX_N) for size in looks}
+    )
     if not sizes:
         raise ValueError("looks is empty; allowed: at least one sample size")
     return tuple(sizes)

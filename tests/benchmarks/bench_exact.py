@@ -147,7 +147,7 @@ def radii(counts: np.ndarray, labels: np.ndarray) -> None:
         f"rows below runner-up by more than 1e-9: {(gap < -1e-9).sum()}, least gap {gap.min():.2e}"
     )
     print(
-        f"certified {int(exact.certified.sum())} of {len(counts)}, "
+        f"solved {int(exact.solved.sum())} of {len(counts)}, "
         f"p-value bound at most {exact.details['p_value'].max():.6f}, "
         f"exhausted {int(exact.details['exhausted'].sum())}"
     )

@@ -147,9 +147,58 @@ def overhead(folder):
         print(f"  {method:10} {took * 1e3:.2f} ms per input at n = 1e5 (statistics and storage)")
 
 
+def everything(path):
+    """All that a store holds, as text."""
+    import rsbounds
+
+    with rsbounds.RunStore(path) as store:
+        rows = [
+            {**vars(r), "select": r.select.tolist(), "estimate": r.estimate.tolist()}
+            for r in store.rows()
+        ]
+        return repr((store.config, store.versions, store.facts(), rows))
+
+
+def fuzz(folder, flips=5000, cuts=500):
+    """Single flipped bits and truncations of a finished store: what is read, or refused."""
+    import rsbounds
+
+    path, broken = folder / "fuzz.sqlite", folder / "broken.sqlite"
+    x = np.random.default_rng(0).uniform(-1, 1, (40, 3))
+    rsbounds.certify_dataset(
+        lambda batch: (batch[:, :2] > 0).sum(axis=1), x, [0] * 40, store=path, n=1000,
+        noise=rsbounds.Gaussian(0.37), num_classes=3, seed=3, method="runner-up", progress=False,
+    )  # fmt: skip
+    data, expected = path.read_bytes(), everything(path)
+    rng = np.random.default_rng(1)
+
+    def trial(changed):
+        broken.write_bytes(changed)
+        try:
+            return "the same" if everything(broken) == expected else "CHANGED"
+        except (ValueError, OSError):
+            return "refused"
+
+    def flipped(bit):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        return changed
+
+    for what, trials in [
+        (f"{flips} flipped bits", [flipped(b) for b in rng.integers(0, 8 * len(data), flips)]),
+        (f"{cuts} truncations", [data[:size] for size in rng.integers(0, len(data), cuts)]),
+    ]:
+        seen = [trial(changed) for changed in trials]
+        told = ", ".join(
+            f"{word} {seen.count(word)}" for word in ("refused", "the same", "CHANGED")
+        )
+        print(f"  {what} of a store of 40 inputs ({len(data)} bytes): {told}")
+
+
 if __name__ == "__main__":
     print(machine())
     with tempfile.TemporaryDirectory() as name:
+        fuzz(Path(name))
         overhead(Path(name))
         try:
             import torch  # noqa: F401

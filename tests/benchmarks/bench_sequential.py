@@ -3,6 +3,8 @@
 Part 1: exact stopping times by dynamic programming, p_A against p0, a look after every draw.
 Part 2 and 3: replay of published counts (draws without replacement) against the fixed-n
 answer from all 100,000 draws; needs the data folder (RSBOUNDS_DATA or ../shared/data).
+Part 4 (``--widths`` runs it alone): widths of confidence sequences over the normal width, the
+mixture with and without its tail of small bets, the beta-binomial on one side and on both.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import argparse
 import math
 import os
 import time
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 import rsbounds
-from rsbounds.sequential.decide import log_capital
+from rsbounds.bounds.mean.mixture import CAPS, WEIGHTS
+from rsbounds.sequential._one_sided import log_capital
 from rsbounds.testing.any_time import stopping_distribution
 
 ALPHA = 0.001
@@ -121,10 +125,56 @@ def replay_adaptive(votes: NDArray[np.int64], seed: int, method: str, gain: floa
     )
 
 
+def _streams() -> list[tuple[str, Any, float, Any]]:
+    """Name, sampler, standard deviation and side."""
+    votes = [
+        (f"Bernoulli({p}) {side}", lambda r, n, p=p: (r.random(n) < p) * 1.0, sqrt(p - p * p), side)
+        for p in (0.98, 0.8, 0.5)
+        for side in ("lower", "upper")
+    ]
+    scores = [
+        (f"Beta({a},{b}) lower", lambda r, n, a=a, b=b: r.beta(a, b, n), sd, "lower")
+        for a, b, sd in ((20, 2, sqrt(40 / (22**2 * 23))), (50, 0.5, sqrt(25 / (50.5**2 * 51.5))))
+    ]
+    return votes + scores
+
+
+def widths(seed: int) -> None:
+    eight = {"caps": CAPS[:8], "weights": tuple(w / sum(WEIGHTS[:8]) for w in WEIGHTS[:8])}
+    ways: list[tuple[str, str, dict[str, Any], bool]] = [
+        ("mixture, eight bets", "mixture", eight, False),
+        ("mixture", "mixture", {}, False),
+        ("beta-binomial, both", "beta-binomial", {}, True),
+        ("beta-binomial", "beta-binomial", {}, False),
+    ]
+    sizes = (100, 1000, 10_000, 100_000, 1_000_000)
+    print(f"{'':44s}" + "".join(f"{n:>10d}" for n in sizes))
+    for name, sampler, sigma, side in _streams():
+        for label, method, options, both in ways:
+            if method == "beta-binomial" and not name.startswith("Bernoulli"):
+                continue
+            cells = []
+            for n in sizes:
+                repeats = max(1, min(20, 200_000 // n))
+                x = np.array([sampler(np.random.default_rng([seed, r]), n) for r in range(repeats)])
+                seq = rsbounds.confidence_sequence(
+                    method, alpha=ALPHA, side="both" if both else side, **options
+                )
+                seq.update(x)
+                bound = seq.lower if side == "lower" else seq.upper
+                width = np.abs(x.mean(axis=1) - bound) / (-ndtri(ALPHA) * sigma / math.sqrt(n))
+                cells.append(float(np.median(width)))
+            print(f"  {name:20s} {label:21s}" + "".join(f"{c:10.3f}" for c in cells), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--widths", action="store_true", help="part 4 alone")
     arguments = parser.parse_args()
+    if arguments.widths:
+        widths(arguments.seed)
+        return
     print(f"1. decide: median draws by exact dynamic programming, alpha {ALPHA}")
     cases = [(0.8, p) for p in (0.5, 0.7, 0.9, 0.95, 0.99)]
     cases += [(0.99, p) for p in (0.5, 0.7, 0.9, 0.95, 0.999, 0.9999)]
@@ -144,6 +194,8 @@ def main() -> None:
             f"  at p = p0 = {p0}, by n = 2000: P(yes) {law[1].sum():.2e}, "
             f"P(no) {law.get(-1, np.zeros(1)).sum():.2e}, alpha {ALPHA:.0e}"
         )
+    print("4. widths of confidence sequences over the normal width, medians")
+    widths(arguments.seed)
     path = counts_file()
     if path is None:
         print("2 and 3 left out: no data folder (set RSBOUNDS_DATA)")

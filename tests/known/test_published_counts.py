@@ -84,7 +84,7 @@ def test_exact_on_cifar(cifar):
     law = rsbounds.Gaussian(0.25)
     result = rsbounds.certify(counts, top, noise=law, alpha=0.001, method="exact")
     assert result.guarantee == "proven"
-    assert result.certified.all()
+    assert result.solved.all()
     assert result.radius.mean() >= 0.46922
     assert rsbounds.average_certified_radius(result, labels) >= 0.41676
     floor = rsbounds.certify(counts, top, noise=law, alpha=0.001, method="runner-up")

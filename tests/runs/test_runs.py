@@ -16,7 +16,7 @@ import rsbounds
 from rsbounds.commands import main
 from rsbounds.noises import noise_from_dict
 from rsbounds.report import report_runs
-from rsbounds.runs import RunStore, export_rows, run_inputs
+from rsbounds.runs import RunStore, run_inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 LAW = rsbounds.Gaussian(0.5)
@@ -260,36 +260,6 @@ def test_noise_laws_survive_the_store():
         assert noise_from_dict(json.loads(json.dumps(law.to_dict()))) == law
 
 
-def test_export_has_the_columns_of_the_published_logs_first(tmp_path, capsys):
-    path = tmp_path / "run.sqlite"
-    run(path)
-    assert main(["export", str(path), str(tmp_path / "out.tsv")]) == 0
-    lines = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
-    assert lines[0][:6] == ["idx", "label", "predict", "radius", "correct", "time"]
-    rows = plain(path)
-    assert [float(line[3]) for line in lines[1:]] == [row[13] for row in rows]
-    assert [int(line[2]) for line in lines[1:]] == [-1 if r[14] else r[12] for r in rows]
-    assert main(["export", str(path), str(tmp_path / "out.jsonl")]) == 0
-    objects = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert objects[4]["estimate_counts"] == rows[4][4]
-    assert main(["export", str(path), str(tmp_path / "out.doc")]) == 2
-    assert "allowed endings" in capsys.readouterr().err
-
-
-def test_parquet_where_pyarrow_is(tmp_path, monkeypatch):
-    path = tmp_path / "run.sqlite"
-    run(path)
-    with RunStore(path) as store:
-        monkeypatch.setitem(sys.modules, "pyarrow", None)
-        with pytest.raises(ImportError, match=r"install rsbounds\[all\]"):
-            export_rows(store, rsbounds.rebound(store), tmp_path / "out.parquet")
-        monkeypatch.undo()
-        parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet needs pyarrow")
-        export_rows(store, rsbounds.rebound(store), tmp_path / "out.parquet")
-    table = parquet.read_table(tmp_path / "out.parquet")
-    assert table.column("radius").to_pylist() == [row[13] for row in plain(path)]
-
-
 def test_report_of_two_runs(tmp_path, capsys):
     run(tmp_path / "a.sqlite")
     run(tmp_path / "b.sqlite", noise=rsbounds.Gaussian(0.25))
@@ -303,7 +273,16 @@ def test_report_of_two_runs(tmp_path, capsys):
     assert names == {
         "report.tsv", "report.json", "a.png", "a.svg", "b.png", "b.svg", "runs.png", "runs.svg",
     }  # fmt: skip
-    result = report_runs(stores, folder, methods=["complement"], radii=[0.1])
+    before = {p: p.read_bytes() for p in folder.iterdir()}
+    for folder_or_file in (folder, Path(stores[0])):
+        with pytest.raises(
+            ValueError, match=r"report.tsv', which is there already|a file; allowed"
+        ):
+            report_runs(stores, folder_or_file, methods=["complement"])
+    assert main(["report", *stores, "--output", str(folder)]) == 2
+    assert "which is there already" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in folder.iterdir()} == before
+    result = report_runs(stores, folder, methods=["complement"], radii=[0.1], force=True)
     with RunStore(stores[0]) as store:
         cohen = rsbounds.rebound(store, method="complement")
     line = result.lines[0]
@@ -311,7 +290,11 @@ def test_report_of_two_runs(tmp_path, capsys):
     assert line["accuracy"] == rsbounds.certified_accuracy(cohen, LABELS, [0.1]).tolist()
     assert main(["report", stores[0], stores[0], "--output", str(folder)]) == 2
     assert "two files named 'a'" in capsys.readouterr().err
-    assert main(["report", stores[0], "--output", str(folder), "--json"]) == 0
+    (tmp_path / "runs.sqlite").write_bytes(Path(stores[0]).read_bytes())
+    assert main(["report", stores[0], str(tmp_path / "runs.sqlite"), "--output", "new"]) == 2
+    assert "two files named 'runs'" in capsys.readouterr().err
+    arguments = ["--output", str(folder), "--methods", "complement", "--json", "--force"]
+    assert main(["report", stores[0], *arguments]) == 0
     assert json.loads(capsys.readouterr().out)["lines"]
 
 

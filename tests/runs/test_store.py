@@ -36,11 +36,12 @@ def test_what_is_put_in_comes_out(tmp_path):
 
 
 def test_the_caller_may_reuse_its_arrays(tmp_path):
-    given = row(0)
+    given = row(0, options={"split": [0.5]})
     with RunStore(tmp_path / "run.sqlite", CONFIG) as store:
         store.add(given)
         given.estimate[:] = 0
-        assert next(store.rows()).estimate.sum() == 400
+        given.options["split"][0] = 0.7
+        assert plain(next(store.rows())) == plain(row(0, options={"split": [0.5]}))
 
 
 @pytest.mark.parametrize(

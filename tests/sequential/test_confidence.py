@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rsbounds.bounds.mean import mixture
 from rsbounds.sequential import SEQUENCES, CountSequence, confidence_sequence
 from rsbounds.sequential._beta_binomial import log_ratio, log_ratio_rows
+from rsbounds.sequential._one_sided import log_capital, one_sided_lower
 from rsbounds.sequential.confidence import beta_binomial_lower
 from rsbounds.testing import assert_error_rate
 from rsbounds.testing.any_time import stopping_distribution
@@ -128,6 +129,101 @@ def test_beta_binomial_any_time_exactly(p, prior):
         assert ((beta_binomial_lower(s, t, alpha, prior) > p) == (code == 1)).all()
         high = 1 - beta_binomial_lower(t - s, t, alpha, prior[::-1])
         assert ((high < p) == (code == 2)).all()
+
+
+@pytest.mark.parametrize("prior", [(0.5, 0.5), (5.0, 1.0), (0.01, 30.0), (300.0, 2.0)])
+@pytest.mark.parametrize(("p", "alpha"), [(0.03, 0.05), (0.5, 0.6), (0.8, 0.05), (0.97, 0.3)])
+def test_one_sided_beta_binomial_any_time_exactly(p, alpha, prior):  # issue item 18
+    # The bound is a function of (t, successes), so its error is summed exactly; the priors
+    # include ones under which the capital does not fall with p by itself.
+    def stop(t, s):
+        return (one_sided_lower(s, t, alpha, prior) > p).astype(np.int8)
+
+    law = stopping_distribution(p, 120, stop)
+    assert sum(times.sum() for times in law.values()) <= alpha
+
+
+def test_one_side_spends_all_of_alpha_there():  # issue item 18
+    alpha, prior = 0.05, (0.5, 0.5)
+
+    def error(lower):
+        law = stopping_distribution(
+            0.8, 300, lambda t, s: (lower(s, t, alpha, prior) > 0.8).astype(np.int8)
+        )
+        return sum(times.sum() for times in law.values())
+
+    assert error(beta_binomial_lower) < 0.4 * alpha
+    assert 0.7 * alpha < error(one_sided_lower) <= alpha
+    for n, hits, most in [(1000, 950, 0.91), (10_000, 9800, 0.9), (10_000, 5000, 0.98)]:
+        votes = np.r_[np.ones(hits), np.zeros(n - hits)]
+        widths = {}
+        for side in ("lower", "upper", "both"):
+            seq = confidence_sequence("beta-binomial", alpha=0.001, side=side)
+            seq.update(votes)
+            widths[side] = hits / n - seq.lower[0], seq.upper[0] - hits / n
+        assert widths["lower"][0] <= most * widths["both"][0]
+        assert widths["upper"][1] <= widths["both"][1]
+        assert widths["lower"][1] == 1 - hits / n
+
+
+@pytest.mark.parametrize("prior", [(0.5, 0.5), (2.0, 7.0)])
+def test_one_sided_bound_against_a_search(prior):
+    # Where the capital falls with p the bound is where it reaches 1/alpha, to the allowance.
+    s = np.array([0, 1, 3, 40, 95, 100])
+    low, high = np.full(s.size, -60.0), np.full(s.size, 30.0)
+    for _ in range(100):
+        middle = 0.5 * (low + high)
+        p, q = 1 / (1 + np.exp(-middle)), 1 / (1 + np.exp(middle))
+        with np.errstate(invalid="ignore"):
+            hit = (log_capital(s, 100 - s, p, q, prior) >= -np.log(0.01)) & (p < s / 100)
+        low, high = np.where(hit, middle, low), np.where(hit, high, middle)
+    want = np.where(s > 0, 1 / (1 + np.exp(-low)), 0.0)
+    np.testing.assert_allclose(one_sided_lower(s, 100, 0.01, prior), want, rtol=1e-9, atol=1e-20)
+
+
+def test_log_capital_against_an_integral():
+    mpmath = pytest.importorskip("mpmath")
+    with mpmath.workdps(30):
+        for s, n, p, a, b in [
+            (8, 10, 0.4, 0.5, 0.5),
+            (95, 100, 0.9, 2.0, 7.0),
+            (3, 400, 1e-3, 1, 1),
+        ]:
+            cut = mpmath.mpf(p)
+            won = mpmath.betainc(a + s, b + n - s, cut, 1) / cut**s / (1 - cut) ** (n - s)
+            true = float(mpmath.log(won / mpmath.betainc(a, b, cut, 1)))
+            got = log_capital(
+                np.array([s]), np.array([n - s]), np.array([p]), np.array([1 - p]), (a, b)
+            )[0]
+            assert true - 1e-4 < got <= true
+
+
+def test_mixture_does_not_stall():  # issue item 18
+    # Normal widths: 4.4 above a mean near 1, and 7 of a rare event, with bets of 0.015 and up.
+    n, alpha = 100_000, 0.001
+    z = 3.090232306167813
+    for p, side in [(0.98, "upper"), (0.01, "lower")]:
+        x = (np.random.default_rng(5).random(n) < p) * 1.0
+        seq = confidence_sequence("mixture", alpha=alpha, side=side)
+        seq.update(x)
+        width = seq.upper[0] - x.mean() if side == "upper" else x.mean() - seq.lower[0]
+        assert width < 1.75 * z * np.sqrt(p * (1 - p) / n)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_ends_of_the_support_in_smaller_floats(kind):  # issue item 18
+    x = np.where(np.random.default_rng(6).random(400) < 0.8, 0.7, 0.3)
+    gap = max(abs(float(kind(v)) - v) for v in (0.3, 0.7))
+    for name in ("beta-binomial", "mixture"):
+        full = confidence_sequence(name, alpha=0.01, support=(0.3, 0.7))
+        full.update(x)
+        seq = confidence_sequence(name, alpha=0.01, support=(0.3, 0.7))
+        seq.update(x.astype(kind))
+        # The samples were moved by up to the gap, so the bounds are wider by as much.
+        np.testing.assert_allclose(seq.lower, full.lower - gap, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(seq.upper, full.upper + gap, rtol=0, atol=1e-9)
+        with pytest.raises(ValueError, match=r"chunk\[0(, 0)?\] is"):
+            seq.update(np.nextafter(np.array([0.3], dtype=kind), kind(0)))
 
 
 @pytest.mark.parametrize("p", [0.05, 0.5, 0.8, 0.99])

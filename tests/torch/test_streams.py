@@ -162,6 +162,34 @@ def test_float64_models_do_not_get_float32_noise():
     assert abs(near - far).max() < 600
 
 
+def test_a_law_given_to_one_call_replaces_the_classifiers():
+    def half_space(batch):
+        return torch.stack([-batch[:, 0], batch[:, 0]], 1)
+
+    model = SmoothedClassifier(half_space, num_classes=2, noise=LAW, batch_size=500)
+    x = np.array([[0.9, 0.1], [0.9, 0.2], [-0.2, 0.0]])
+    sigmas = [0.25, 1.0, 0.5]
+    arguments = {"n": 2000, "seed": 3, "progress": False}
+    found = model.certify(x, noise=rsbounds.Gaussian(sigmas), **arguments)
+    assert model.noise == LAW
+    for i, sigma in enumerate(sigmas):
+        own = SmoothedClassifier(
+            half_space, num_classes=2, noise=rsbounds.Gaussian(sigma), batch_size=500
+        )
+        assert own.certify(x[i : i + 1], index=i, **arguments).radius[0] == found.radius[i]
+    soft = model.under(rsbounds.Gaussian(sigmas)).certify_soft(x, **arguments)
+    assert soft.noise == found.noise == str(rsbounds.Gaussian(sigmas))
+    assert soft.radius[0] != soft.radius[1]
+    other = model.under(rsbounds.Gaussian(sigmas))
+    for call in (other.certify, other.certify_soft, other.sample_counts):
+        with pytest.raises(ValueError, match="parameters for 3 inputs; allowed: one set, or one"):
+            call(x[:2], **arguments)
+    with pytest.raises(ValueError, match=r"noise is 0\.5; allowed: a noise law"):
+        model.certify(x, noise=0.5)
+    test = model.under(rsbounds.Gaussian(sigmas)).decide(x, radius=[0.2, 0.5, 0.15], seed=1)
+    assert test.status.tolist() == ["yes", "yes", "yes"]
+
+
 def test_a_device_has_a_stream_of_its_own(monkeypatch):
     made = []
     monkeypatch.setattr("rsbounds_torch.streams.DeviceStream", lambda *a, **k: made.append(k))

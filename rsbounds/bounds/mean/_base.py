@@ -65,8 +65,8 @@ class MeanMethod(abc.ABC):
 
     @property
     def guarantee(self) -> Guarantee:
-        """Whether the returned bound is proven with these options."""
-        return "proven"
+        """Whether the returned bound is proven with these options; every method declares it."""
+        return "none"
 
     @abc.abstractmethod
     def lower(self, y: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
@@ -84,6 +84,9 @@ class MeanMethod(abc.ABC):
         (b,) float64
             Bounds in [0, 1], rounded down.
         """
+
+
+MEAN_METHODS.require(MeanMethod, "name", "source", "cost", "choose", "guarantee")
 
 
 def mean_method(method: str | MeanMethod, options: Mapping[str, Any]) -> MeanMethod:
@@ -134,13 +137,14 @@ def checked_support(support: Any) -> tuple[float, float]:
 
 def checked_samples(
     samples: ArrayLike, support: tuple[float, float], name: str = "samples"
-) -> NDArray[np.float64]:
-    """(B, n) float64 samples inside the support; a single row comes back as (1, n)."""
-    _validate.unmasked(name, samples)
-    try:
-        table = np.asarray(samples)
-    except ValueError:
-        raise ValueError(f"{name} has rows of different lengths; allowed: a (B, n) table") from None
+) -> tuple[NDArray[np.float64], float]:
+    """(B, n) float64 samples inside the support, and how far some may have been moved.
+
+    A single row comes back as (1, n). Samples of a smaller floating-point type are compared
+    in that type, in which the ends of the support are other numbers: whatever equals one
+    becomes that end exactly. The second value is the largest such move; 0 for float64.
+    """
+    table = _validate.array(name, samples)
     if table.dtype.kind not in "biuf":
         raise ValueError(f"{name} has type {table.dtype}; allowed: real numbers")
     if table.ndim not in (1, 2):
@@ -148,15 +152,23 @@ def checked_samples(
     shape = table.shape
     if 0 in shape:
         raise ValueError(f"{name} is empty (shape {shape}); allowed: at least one sample per row")
-    a, b = support
-    outside = ~((table >= a) & (table <= b))
+    low, high = support
+    if table.dtype.kind == "f" and table.dtype.itemsize < 8:
+        with np.errstate(over="ignore"):
+            low, high = (float(table.dtype.type(v)) for v in support)
+    rows = np.atleast_2d(np.ascontiguousarray(table, dtype=np.float64))
+    outside = ~((rows >= low) & (rows <= high)).reshape(shape)
     if outside.any():
         where = tuple(int(i) for i in np.argwhere(outside)[0])
         value = table[where]
         raise ValueError(
-            f"{name}[{', '.join(map(str, where))}] is {value}; allowed: numbers in [{a:g}, {b:g}]"
+            f"{name}[{', '.join(map(str, where))}] is {value}; allowed: numbers in "
+            f"[{support[0]:g}, {support[1]:g}]"
         )
-    return np.atleast_2d(np.ascontiguousarray(table, dtype=np.float64))
+    if (low, high) == support:
+        return rows, 0.0
+    moved = np.where(rows == low, support[0], np.where(rows == high, support[1], rows))
+    return moved, max(abs(low - support[0]), abs(high - support[1]))
 
 
 def _draws_last(
@@ -187,18 +199,19 @@ def to_unit(table: NDArray[np.float64], support: tuple[float, float]) -> NDArray
 
 
 def from_unit(
-    value: NDArray[np.float64], support: tuple[float, float], reflected: bool
+    value: NDArray[np.float64], support: tuple[float, float], reflected: bool, gap: float = 0.0
 ) -> NDArray[np.float64]:
     """A lower bound on the unit scale, back on the support and rounded outward.
 
-    ``reflected`` says that it bounds the mean of 1 - y, so that an upper bound comes back.
+    ``reflected`` says that it bounds the mean of 1 - y, so that an upper bound comes back;
+    ``gap`` is how far a sample may have been moved on the support.
     """
     a, b = support
     if (a, b) == (0.0, 1.0) and not reflected:
         return value
     # 1 - y and the map to [0, 1] moved each sample, and so the mean, by at most 4 EPS.
     safe = np.maximum(value - 4.0 * _EPS, 0.0)
-    slack = 4.0 * _EPS * (abs(a) + abs(b))
+    slack = 4.0 * _EPS * (abs(a) + abs(b)) + gap
     if reflected:
         upper = np.minimum(b - (b - a) * safe + slack, b)
         return np.asarray(np.where(value > 4.0 * _EPS, upper, b))
@@ -271,7 +284,7 @@ def mean_bound(
     _validate.choice("side", side, SIDES)
     ends = checked_support(support)
     chosen = mean_method(method, options)
-    table = checked_samples(samples, ends)
+    table, gap = checked_samples(samples, ends)
     single = np.ndim(samples) == 1
     if chosen.two_point:
         inside = (table > ends[0]) & (table < ends[1])
@@ -294,9 +307,9 @@ def mean_bound(
         lower = np.full(stop - start, ends[0])
         upper = np.full(stop - start, ends[1])
         if side != "upper":
-            lower = from_unit(chosen.lower(y, share), ends, False)
+            lower = from_unit(chosen.lower(y, share), ends, False, gap)
         if side != "lower":
-            upper = from_unit(chosen.lower(1.0 - y, share), ends, True)
+            upper = from_unit(chosen.lower(1.0 - y, share), ends, True, gap)
         if np.isnan(lower).any() or np.isnan(upper).any():
             raise ArithmeticError(f"method {chosen.name} returned NaN; please report this")
         two_point = ((part == ends[0]) | (part == ends[1])).all(axis=1)

@@ -165,7 +165,7 @@ def test_hard_rows(scale, alpha):
     counts = np.array(rows)
     result = bound(counts, scale, alpha)
     plug_in = (counts[:, 0] - counts[:, 1:].max(axis=1)) / counts.sum(axis=1)
-    assert result.certified.all()
+    assert result.solved.all()
     assert not np.isnan(result.lower).any()
     assert (result.details["p_value"] <= alpha * (1 + 1e-9)).sum() >= len(rows) // 2
     if scale == "linear":
@@ -193,7 +193,7 @@ def test_a_thousand_classes_and_a_small_budget():
     short = bound(counts, "probit", budget=3)
     assert short.details["exhausted"][0]
     assert short.lower[0] < full
-    assert short.certified[0]
+    assert short.solved[0]
 
 
 def limits_of_all_outcomes(n, z, probit, statistic):
