@@ -8,9 +8,11 @@ through an entry point of the registry's group, in the same form.
 from __future__ import annotations
 
 import importlib
+import inspect
+import warnings
 from collections.abc import Iterator
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -32,6 +34,34 @@ class Registry(Generic[T]):
         self._targets: dict[str, str] = {}
         self._loaded: dict[str, T] = {}
         self._found = False
+        self._base: type[Any] | None = None
+        self._needed: tuple[str, ...] = ()
+
+    def require(self, base: type[Any], *needed: str) -> None:
+        """Entries must be classes below ``base`` that declare ``needed`` themselves."""
+        self._base, self._needed = base, needed
+
+    def _check(self, name: str, entry: Any) -> None:
+        if self._base is None:
+            return
+        if not (inspect.isclass(entry) and issubclass(entry, self._base)):
+            raise ValueError(
+                f"{self.kind} {name!r} is {entry!r}; allowed: a class below {self._base.__name__}"
+            )
+        missing = [
+            needed
+            for needed in self._needed
+            if getattr(entry, needed, None) is getattr(self._base, needed, None)
+        ]
+        if missing or inspect.isabstract(entry):
+            missing += sorted(getattr(entry, "__abstractmethods__", ()))
+            raise ValueError(
+                f"{self.kind} {name!r} ({entry.__name__}) does not declare {', '.join(missing)}; "
+                f"allowed: a class with {', '.join(self._needed)}"
+            )
+        own = getattr(entry, "name", None)
+        if own != name:
+            raise ValueError(f"{self.kind} {name!r} has the name {own!r}; allowed: one name")
 
     def register(self, name: str, target: str | T) -> None:
         """Add ``name``: an object, or ``"module:attribute"`` to be imported on first use."""
@@ -42,6 +72,7 @@ class Registry(Generic[T]):
                 raise ValueError(f"target is {target!r}; allowed: 'module:attribute'")
             self._targets[name] = target
         else:
+            self._check(name, target)
             self._loaded[name] = target
 
     def _discover(self) -> None:
@@ -66,6 +97,27 @@ class Registry(Generic[T]):
         if not isinstance(name, str) or name not in self.names():
             raise ValueError(f"{self.kind} is {name!r}; known: {', '.join(self.names())}")
         if name not in self._loaded:
-            module, attribute = self._targets[name].split(":")
-            self._loaded[name] = getattr(importlib.import_module(module), attribute)
+            target = self._targets[name]
+            try:
+                module, _, attribute = target.partition(":")
+                entry = getattr(importlib.import_module(module), attribute)
+            except Exception as error:
+                raise ValueError(
+                    f"{self.kind} {name!r} cannot be loaded from {target} "
+                    f"({type(error).__name__}: {error})"
+                ) from error
+            self._check(name, entry)
+            self._loaded[name] = entry
         return self._loaded[name]
+
+    def working(self) -> list[str]:
+        """The names whose entries load; each of the others is left out with a warning."""
+        good = []
+        for name in self.names():
+            try:
+                self[name]
+            except ValueError as error:
+                warnings.warn(f"left out: {error}", RuntimeWarning, stacklevel=2)
+            else:
+                good.append(name)
+        return good

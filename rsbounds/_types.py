@@ -134,10 +134,14 @@ class Selection:
     counts : (B, K) array
         The selection counts. They must not be the estimation counts: a bound computed from
         the counts that chose its class is not covered by any theorem here.
+    independent : bool
+        True where the caller vouches that the estimation counts are of another sample, even
+        if they should be equal.
     """
 
     top: NDArray[np.int64]
     counts: NDArray[Any]
+    independent: bool = False
 
     def __len__(self) -> int:
         return len(self.top)

@@ -446,7 +446,7 @@ class SmoothedClassifier(NoisyModel):
             :, :-1
         ].copy()
         table[table.sum(axis=1) == 0, 0] = 1
-        return rsbounds.select_top(table)
+        return rsbounds.select_top(table, independent=True)
 
     def _further(
         self,

@@ -12,17 +12,21 @@ from rsbounds._parallel import map_rows
 from rsbounds._types import Predictions, Selection
 
 
-def select_top(counts: ArrayLike) -> Selection:
+def select_top(counts: ArrayLike, *, independent: bool = False) -> Selection:
     """The class with most votes in a selection sample (the lowest index on a tie).
 
     Pass the result as ``top`` of `certify`: the class is then fixed before the estimation
     counts are seen, which every bound here needs. The selection counts are remembered, and
-    `certify` refuses to bound those same counts.
+    `certify` refuses to bound those same counts, or equal ones where independent samples are
+    equal with a chance of 1 % at most. An estimation sample that contains the selection
+    sample cannot be told from an independent one: that they are apart is up to the caller.
 
     Parameters
     ----------
     counts : (B, K) or (K,) integers
         Votes of a small sample (n0 = 100 is usual) that serves no other purpose.
+    independent : bool
+        The estimation counts are known to be of another sample; do not compare their values.
 
     Returns
     -------
@@ -46,7 +50,7 @@ def select_top(counts: ArrayLike) -> Selection:
         rows, _ = _validate.count_rows(table[start:stop], start)
         return {"top": rows.argmax(axis=1)}
 
-    return Selection(map_rows(work, len(table), chunk=65536)["top"], table)
+    return Selection(map_rows(work, len(table), chunk=65536)["top"], table, independent)
 
 
 def predict(counts: ArrayLike, *, alpha: float = 0.001) -> Predictions:

@@ -55,8 +55,10 @@ def certify_votes(
     # What a law without a margin scale takes its radius from; nothing is known of a bad row.
     details = {"p_a_lower": np.zeros(len(good)), "p_b_upper": np.ones(len(good))}
     if good.any():
+        # The two samples come from streams of their own: equal values are chance.
+        top_good = select_top(select[good], independent=True)
         bound = margin_lower_bound(
-            estimate[good], select_top(select[good]), alpha=level, scale=noise.scale, method=chosen
+            estimate[good], top_good, alpha=level, scale=noise.scale, method=chosen
         )
         lower[good], solved[good] = bound.lower, bound.solved
         details = {key: values for key, values in details.items() if key in bound.details}

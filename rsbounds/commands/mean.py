@@ -63,7 +63,7 @@ def _comparison(given: argparse.Namespace, samples: NDArray[Any], names: Sequenc
     two_point = bool(np.isin(samples, ends).all())
     usable = [
         name
-        for name in MEAN_METHODS
+        for name in MEAN_METHODS.working()
         if MEAN_METHODS[name].usable() and (two_point or not MEAN_METHODS[name].two_point)
     ]
     rows: list[dict[str, Any]] = []

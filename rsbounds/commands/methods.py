@@ -20,9 +20,9 @@ def _rows() -> list[dict[str, Any]]:
     from rsbounds.sequential import SEQUENCES
 
     listed: list[tuple[str, str, Any]] = [
-        ("margin", name, MARGIN_METHODS[name]) for name in MARGIN_METHODS
+        ("margin", name, MARGIN_METHODS[name]) for name in MARGIN_METHODS.working()
     ]
-    listed += [("mean", name, MEAN_METHODS[name]) for name in MEAN_METHODS]
+    listed += [("mean", name, MEAN_METHODS[name]) for name in MEAN_METHODS.working()]
     rows = [
         {
             "name": name,

@@ -542,6 +542,9 @@ def _from_plain(key: str, value: Any) -> Any:
         ) from None
 
 
+NOISES.require(Noise, "name", "norm")
+
+
 def noise_from_dict(values: Mapping[str, Any]) -> Noise:
     """The law that `Noise.to_dict` wrote down.
 

@@ -113,7 +113,7 @@ def report_runs(
         already; nothing is written then.
     """
     figures = report_files(stores, folder, force=force)
-    fast = [name for name in MARGIN_METHODS if not MARGIN_METHODS[name].seconds_per_row]
+    fast = [name for name in MARGIN_METHODS.working() if not MARGIN_METHODS[name].seconds_per_row]
     kinds = {name: MARGIN_METHODS[name] for name in (fast if methods is None else methods)}
     runs = {Path(path).stem: _read(path, kinds) for path in stores}
     if radii is None:

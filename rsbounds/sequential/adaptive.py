@@ -172,7 +172,7 @@ class Adaptive:
     def _bound(self, counts: NDArray[np.int64], rows: NDArray[np.int64], look: int) -> MarginBound:
         top: Any = self.top[rows]
         if self._selection is not None:
-            top = Selection(self.top[rows], np.asarray(self._selection.counts)[rows])
+            top = Selection(self.top[rows], np.asarray(self._selection.counts)[rows], True)
         return margin_lower_bound(
             counts,
             top,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rsbounds import _validate
 from rsbounds._numerics import kernel, margin_down, proportion_lower
+from rsbounds._types import Guarantee
 from rsbounds.bounds.margin._base import MarginMethod, Problem
 from rsbounds.bounds.margin._rows import largest_other
 
@@ -53,6 +54,7 @@ class Bonferroni(MarginMethod):
     over: Literal["pair", "classes"] = "pair"
 
     name: ClassVar[str] = "bonferroni"
+    guarantee: ClassVar[Guarantee] = "proven"
     source: ClassVar[str] = "Optimal certified radius estimation, eq. 4-6"
     cost: ClassVar[str] = "two tail inversions per row"
     choose: ClassVar[str] = "as the textbook baseline; runner-up with a fixed split is tighter"

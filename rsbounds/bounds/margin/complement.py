@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._numerics import kernel, margin_down, proportion_lower
+from rsbounds._types import Guarantee
 from rsbounds.bounds.margin._base import MarginMethod, Problem
 
 
@@ -39,6 +40,7 @@ class Complement(MarginMethod):
     """
 
     name: ClassVar[str] = "complement"
+    guarantee: ClassVar[Guarantee] = "proven"
     source: ClassVar[str] = "Cohen et al. 2019, CERTIFY"
     cost: ClassVar[str] = "one tail inversion per row"
     choose: ClassVar[str] = "to reproduce published radii; loose once a third class gets votes"

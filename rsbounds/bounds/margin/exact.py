@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rsbounds import _validate
 from rsbounds._numerics import kernel, margin_down, proportion_lower
+from rsbounds._types import Guarantee
 from rsbounds.bounds.margin._base import MarginMethod, Problem
 from rsbounds.bounds.margin._rows import largest_other
 from rsbounds.bounds.margin._search import (
@@ -110,6 +111,7 @@ class Exact(MarginMethod):
     budget: int = 5000
 
     name: ClassVar[str] = "exact"
+    guarantee: ClassVar[Guarantee] = "proven"
     source: ClassVar[str] = "Buehler 1957, Berger and Boos 1994; optimal-certified-radius, (7)-(11)"
     cost: ClassVar[str] = "about 1 ms per row at n = 100,000, certificate included"
     choose: ClassVar[str] = "when draws are dear: the efficiency limit at every n, proven"

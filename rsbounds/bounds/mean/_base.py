@@ -65,8 +65,8 @@ class MeanMethod(abc.ABC):
 
     @property
     def guarantee(self) -> Guarantee:
-        """Whether the returned bound is proven with these options."""
-        return "proven"
+        """Whether the returned bound is proven with these options; every method declares it."""
+        return "none"
 
     @abc.abstractmethod
     def lower(self, y: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
@@ -84,6 +84,9 @@ class MeanMethod(abc.ABC):
         (b,) float64
             Bounds in [0, 1], rounded down.
         """
+
+
+MEAN_METHODS.require(MeanMethod, "name", "source", "cost", "choose", "guarantee")
 
 
 def mean_method(method: str | MeanMethod, options: Mapping[str, Any]) -> MeanMethod:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rsbounds._types import Guarantee
 from rsbounds.bounds.mean._base import MeanMethod, checked_cap
 from rsbounds.bounds.mean._capital import plug_in_rows
 
@@ -32,6 +33,7 @@ class Betting(MeanMethod):
     cap: float = 0.75
 
     name: ClassVar[str] = "betting"
+    guarantee: ClassVar[Guarantee] = "proven"
     source: ClassVar[str] = "Waudby-Smith and Ramdas 2023, section 4 (hedged capital, one side)"
     cost: ClassVar[str] = "about a hundred multiplications per sample"
     choose: ClassVar[str] = "to compare with the literature; goal is tighter at a fixed n"

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rsbounds._types import Guarantee
 from rsbounds.bounds.mean._base import MeanMethod
 
 
@@ -21,6 +22,7 @@ class ClopperPearson(MeanMethod):
     """
 
     name: ClassVar[str] = "clopper-pearson"
+    guarantee: ClassVar[Guarantee] = "proven"
     source: ClassVar[str] = "Clopper and Pearson 1934"
     cost: ClassVar[str] = "one tail inversion per row"
     choose: ClassVar[str] = "when every sample is known to be one of the two ends of the support"

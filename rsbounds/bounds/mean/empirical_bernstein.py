@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._numerics import EPS
+from rsbounds._types import Guarantee
 from rsbounds.bounds.mean._base import MeanMethod
 
 
@@ -23,6 +24,7 @@ class EmpiricalBernstein(MeanMethod):
     """
 
     name: ClassVar[str] = "empirical-bernstein"
+    guarantee: ClassVar[Guarantee] = "proven"
     source: ClassVar[str] = "Maurer and Pontil 2009, Theorem 4"
     cost: ClassVar[str] = "two passes per row"
     choose: ClassVar[str] = "as the paper's baseline, and where speed is all that matters"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri_exp
 
 from rsbounds._numerics import EPS, kernel
+from rsbounds._types import Guarantee
 from rsbounds.bounds.mean._base import MeanMethod, checked_caps
 from rsbounds.bounds.mean._capital import threshold
 
@@ -211,6 +212,7 @@ class Goal(MeanMethod):
     weights: tuple[float, ...] = (0.35, 0.65)
 
     name: ClassVar[str] = "goal"
+    guarantee: ClassVar[Guarantee] = "proven"
     source: ClassVar[str] = "Ville's inequality with the bets of Kulldorff 1993, Browne 1999"
     cost: ClassVar[str] = "a few hundred multiplications per sample"
     # A grid of levels that moves with alpha, by at most 0.3 % of the width.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._numerics import EPS
+from rsbounds._types import Guarantee
 from rsbounds.bounds.mean._base import MeanMethod
 
 
@@ -22,6 +23,7 @@ class Hoeffding(MeanMethod):
     """
 
     name: ClassVar[str] = "hoeffding"
+    guarantee: ClassVar[Guarantee] = "proven"
     source: ClassVar[str] = "Hoeffding 1963, Theorem 2"
     cost: ClassVar[str] = "one pass per row"
     choose: ClassVar[str] = "as a yardstick: every other method here adapts to the variance"

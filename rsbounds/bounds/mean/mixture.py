@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rsbounds._types import Guarantee
 from rsbounds.bounds.mean._base import MeanMethod, checked_caps
 from rsbounds.bounds.mean._capital import constant_rows
 
@@ -45,6 +46,7 @@ class Mixture(MeanMethod):
     weights: tuple[float, ...] = WEIGHTS
 
     name: ClassVar[str] = "mixture"
+    guarantee: ClassVar[Guarantee] = "proven"
     source: ClassVar[str] = "Ville's inequality for an average of capitals (method of mixtures)"
     cost: ClassVar[str] = "about two thousand multiplications per sample"
     choose: ClassVar[str] = "when one setting must serve every sample size, or at every time"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._numerics import EPS, kernel
+from rsbounds._types import Guarantee
 from rsbounds.bounds.mean._base import MeanMethod, checked_cap
 
 #: Numbers that a stream has to remember: samples seen, 1/2 + sum y, 1/4 + sum (y - mu_i)^2,
@@ -124,6 +125,7 @@ class PrPlEB(MeanMethod):
     running: bool = True
 
     name: ClassVar[str] = "prpl-eb"
+    guarantee: ClassVar[Guarantee] = "proven"
     source: ClassVar[str] = "Waudby-Smith and Ramdas 2023, Theorem 2 and Remark 1"
     cost: ClassVar[str] = "one pass per row, constant memory"
     choose: ClassVar[str] = "when a stream must be bounded in constant memory"
