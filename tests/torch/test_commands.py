@@ -51,7 +51,7 @@ X = np.array([[1.0, 0.0], [0.0, 0.7], [0.2, 0.1], [0.0, 0.9]], dtype=np.float32)
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     (tmp_path / "own_commands_module.py").write_text(MODULE)
-    np.savez(tmp_path / "data.npz", inputs=X, labels=[0, 1, 0, 1])
+    np.savez(tmp_path / "data.npz", inputs=X, label=[0, 1, 0, 1])
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     sys.modules.pop("own_commands_module", None)
