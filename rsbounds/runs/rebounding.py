@@ -108,7 +108,7 @@ def _joined(
     """One table of the certificates of several laws, in the order of the inputs."""
     first = parts[0][1]
     arrays: dict[str, Any] = {}
-    for name in ("candidate", "radius", "margin_lower", "n", "solved"):
+    for name in (name for name in Certificates._ROWS if name != "index"):
         values = np.empty(len(index), dtype=getattr(first, name).dtype)
         for where, part in parts:
             if (part.norm, part.scale) != (first.norm, first.scale):
