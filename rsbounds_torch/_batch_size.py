@@ -31,7 +31,7 @@ def tuned_size(evaluation: Evaluation, noise: Noise, x: torch.Tensor) -> int:
     start = time.perf_counter()
     best: dict[int, float] = {}
     size, idle, slow, wall = 1, 0, 0, 0.0
-    # On a busy machine a pass may take several times as long as the last one did.
+    # On a busy machine a pass may take several times as long as another: hence the fours.
     while size <= largest and idle < 3 and slow < 2:
         left = start + _GROWING_SECONDS - time.perf_counter()
         if best and 4 * wall > left:
@@ -76,7 +76,7 @@ def _timed(
     # of this thread, which works or spins throughout, ranks sizes as a quiet machine does.
     clock = time.thread_time if device.type == "cpu" else time.perf_counter
     begin = time.perf_counter()
-    wall = 0.0
+    wall = float("inf")
     try:
         tally = Tally(1, evaluation.num_classes, KEPT_VOTES + size, device)
         batch = x.new_zeros((size, *x.shape[1:]))
@@ -90,9 +90,9 @@ def _timed(
                 evaluation.wait()
                 taken.append(clock() - before)
                 end = time.perf_counter()
-                wall, spent = max(wall, end - now), end - begin
+                wall, spent = min(wall, end - now), end - begin
                 enough = spent >= _LOOK_SECONDS and len(taken) >= 3
-                if enough or spent > 10 * _LOOK_SECONDS or spent + 2 * wall > left:
+                if enough or spent > 10 * _LOOK_SECONDS or spent + 4 * wall > left:
                     break
     except RuntimeError as error:
         if "out of memory" not in str(error).lower() and "allocate" not in str(error).lower():
