@@ -6,7 +6,8 @@ here (or an entry point of the group ``rsbounds.noises``).
 
 from __future__ import annotations
 
-from rsbounds.noises._base import NOISES, Noise, like, namespace, noise_from_dict
+from rsbounds.noises._base import NOISES, Noise, noise_from_dict
+from rsbounds.noises._parameters import like, namespace
 from rsbounds.noises.diagonal import DiagonalGaussian, DiagonalUniform
 from rsbounds.noises.gaussian import Gaussian
 from rsbounds.noises.lipschitz import Lipschitz, lipschitz_radius

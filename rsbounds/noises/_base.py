@@ -27,10 +27,8 @@ share has moved by so much. It has four parts, each with a default that follows 
 from __future__ import annotations
 
 import abc
-import base64
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -38,9 +36,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
-from rsbounds import _validate
 from rsbounds._registry import Registry
 from rsbounds._types import MarginBound, Scale
+from rsbounds.noises._curve import inverse, radius_of_pair
+from rsbounds.noises._parameters import decoded, encoded, like, words
 from rsbounds.regions import Ball, Region
 
 NOISES: Registry[type[Noise]] = Registry("noise", "rsbounds.noises")
@@ -172,7 +171,7 @@ class Noise(abc.ABC):
         return hash(self._identity())
 
     def __str__(self) -> str:
-        given = (f"{key}={_words(value)}" for key, value in self._values().items())
+        given = (f"{key}={words(value)}" for key, value in self._values().items())
         return f"{self.name}({', '.join(given)})"
 
     # -- draws ---------------------------------------------------------------------------
@@ -308,15 +307,7 @@ class Noise(abc.ABC):
         -------
         ndarray
         """
-        distance, level = np.broadcast_arrays(
-            np.asarray(r, dtype=np.float64), np.asarray(c, dtype=np.float64)
-        )
-
-        def inside(b: NDArray[np.float64]) -> NDArray[np.bool_]:
-            return self.roc(distance, b) <= level - _ROC_ERROR
-
-        shape = np.shape(self.roc(distance, level))
-        return _bisected(inside, np.zeros(shape), np.ones(shape))
+        return inverse(self.roc, r, c)
 
     def radius(self, margin: ArrayLike) -> NDArray[np.float64]:
         """Certified radius for lower bounds on the margin; 0 where the margin is not above 0.
@@ -384,19 +375,7 @@ class Noise(abc.ABC):
         if low.ndim:
             self.check_rows(low.shape[0])
 
-        def inside(r: NDArray[np.float64]) -> NDArray[np.bool_]:
-            return self.roc(r, 1.0 - low) + self.roc(r, high) < 1.0 - _ROC_ERROR
-
-        start = np.zeros(np.broadcast_shapes(low.shape, self.batch_shape))
-        far = np.ones_like(start)
-        # Radii beyond 2^60 units are cut there.
-        for _ in range(60):
-            further = inside(far)
-            if not further.any():
-                break
-            far = np.where(further, 2.0 * far, far)
-        near = _bisected(inside, start, far)
-        return np.where(inside(near), near, 0.0)
+        return radius_of_pair(self.roc, low, high, self.batch_shape)
 
     def certified_radius(self, bound: MarginBound) -> NDArray[np.float64]:
         """(B,) radii that a margin bound on ``scale`` certifies, rounded down.
@@ -457,75 +436,12 @@ class Noise(abc.ABC):
         return self.radius(np.atleast_1d(np.asarray(bound, dtype=np.float64)))
 
 
-#: Error allowed for in what `Noise.roc` returns.
-_ROC_ERROR = 1e-14
-
-
-def _bisected(
-    inside: Any, low: NDArray[np.float64], high: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The end of where ``inside`` holds, from below: it holds at the result, or at ``low``."""
-    for _ in range(200):
-        middle = 0.5 * (low + high)
-        if ((middle <= low) | (middle >= high)).all():
-            break
-        holds = inside(middle)
-        low, high = np.where(holds, middle, low), np.where(holds, high, middle)
-    return low
-
-
-def like(values: Any, base: Any) -> Any:
-    """Numbers of a law as an array or tensor of ``base``'s library, type and device."""
-    if hasattr(base, "new_tensor"):
-        return base.new_tensor(np.asarray(values).tolist())
-    return np.asarray(values, dtype=base.dtype)
-
-
-def namespace(base: Any) -> Any:
-    """The library of a base draw: numpy or torch, for the functions that they share."""
-    return sys.modules[type(base).__module__.partition(".")[0]]
-
-
-def parameter(name: str, value: Any) -> float | NDArray[np.float64]:
-    """A number above zero, or a (B,) read-only array of them: one for each input."""
-    if np.ndim(value) == 0:
-        return _validate.positive(name, value)
-    return positive_array(name, value, 1)
-
-
-def positive_array(name: str, value: Any, ndim: int | None = None) -> NDArray[np.float64]:
-    """A read-only array of finite numbers above zero."""
-    allowed = "finite numbers > 0"
-    if ndim == 1:
-        allowed = "a finite number > 0, or one for each input in a flat list"
-    _validate.unmasked(name, value)
-    array = np.asarray(value)
-    if array.dtype.kind not in "iuf" or array.size == 0 or ndim not in (None, array.ndim):
-        raise ValueError(f"{name} is {value!r}; allowed: {allowed}")
-    numbers = np.array(array, dtype=np.float64)
-    bad = ~((numbers > 0) & np.isfinite(numbers))
-    if bad.any():
-        where = [int(i) for i in np.argwhere(bad)[0]]
-        raise ValueError(f"{name}{where} is {numbers[tuple(where)]}; allowed: {allowed}")
-    numbers.flags.writeable = False
-    return numbers
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, Noise):
         return value.to_dict()
     if isinstance(value, np.ndarray):
-        raw = np.ascontiguousarray(value, dtype="<f8").tobytes()
-        return {"float64": base64.b64encode(raw).decode("ascii"), "shape": list(value.shape)}
+        return encoded(value)
     return value
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        low, high = float(value.min()), float(value.max())
-        return f"{low:g}..{high:g} of shape {value.shape}"
-    # All digits: the text names the law in certificates and files.
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _from_plain(key: str, value: Any) -> Any:
@@ -534,8 +450,7 @@ def _from_plain(key: str, value: Any) -> Any:
     if "name" in value:
         return noise_from_dict(value)
     try:
-        raw = base64.b64decode(value["float64"], validate=True)
-        return np.frombuffer(raw, dtype="<f8").reshape(value["shape"]).astype(np.float64)
+        return decoded(value)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"noise has {key} that is no array ({error}); allowed: a law's dictionary"

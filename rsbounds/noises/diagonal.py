@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rsbounds._types import MarginBound, Scale
-from rsbounds.noises._base import Noise, positive_array
+from rsbounds.noises._base import Noise
+from rsbounds.noises._parameters import positive_array
 from rsbounds.regions import CrossPolytope, Ellipsoid, Region
 
 #: Numbers of the input's shape: too many to be spelled on a command line.

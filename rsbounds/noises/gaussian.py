@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._types import Scale
-from rsbounds.noises._base import Noise, parameter
+from rsbounds.noises._base import Noise
+from rsbounds.noises._parameters import parameter
 
 
 @dataclass(frozen=True, eq=False)

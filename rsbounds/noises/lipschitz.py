@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rsbounds._types import Scale
-from rsbounds.noises._base import Noise, parameter
+from rsbounds.noises._base import Noise
+from rsbounds.noises._parameters import parameter
 from rsbounds.noises.gaussian import Gaussian
 from rsbounds.noises.uniform import Uniform
 

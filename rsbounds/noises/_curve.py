@@ -1,0 +1,65 @@
+"""What follows from a law's curve by bisection, rounded to the safe side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+#: Error allowed for in what a curve returns.
+_ERROR = 1e-14
+
+Curve = Callable[[Any, Any], NDArray[np.float64]]
+
+
+def inverse(roc: Curve, r: ArrayLike, c: ArrayLike) -> NDArray[np.float64]:
+    """Largest b with roc(r, b) <= c, rounded down; 0 where there is none."""
+    distance, level = np.broadcast_arrays(
+        np.asarray(r, dtype=np.float64), np.asarray(c, dtype=np.float64)
+    )
+    shape = np.shape(roc(distance, level))
+
+    def inside(b: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return roc(distance, b) <= level - _ERROR
+
+    return _bisected(inside, np.zeros(shape), np.ones(shape))
+
+
+def radius_of_pair(
+    roc: Curve,
+    p_a: NDArray[np.float64],
+    p_b: NDArray[np.float64],
+    batch_shape: tuple[int, ...],
+) -> NDArray[np.float64]:
+    """Largest r with roc(r, 1 - p_a) + roc(r, p_b) < 1, rounded down; 0 where there is none."""
+
+    def inside(r: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return roc(r, 1.0 - p_a) + roc(r, p_b) < 1.0 - _ERROR
+
+    start = np.zeros(np.broadcast_shapes(p_a.shape, batch_shape))
+    far = np.ones_like(start)
+    # Radii beyond 2^60 units are cut there.
+    for _ in range(60):
+        further = inside(far)
+        if not further.any():
+            break
+        far = np.where(further, 2.0 * far, far)
+    near = _bisected(inside, start, far)
+    return np.where(inside(near), near, 0.0)
+
+
+def _bisected(
+    inside: Callable[[NDArray[np.float64]], NDArray[np.bool_]],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The end of where ``inside`` holds, from below: it holds at the result, or at ``low``."""
+    for _ in range(200):
+        middle = 0.5 * (low + high)
+        if ((middle <= low) | (middle >= high)).all():
+            break
+        holds = inside(middle)
+        low, high = np.where(holds, middle, low), np.where(holds, high, middle)
+    return low
