@@ -295,6 +295,28 @@ class RunStore:
             own |= {name: json.loads(text[name]) for name in ("options", "law")}
             self._rows[int(row.index)] = dataclasses.replace(row, **own)
 
+    def forget(self, indices: Iterable[int]) -> None:
+        """Take inputs out again, in one transaction; those that are not there are no error.
+
+        Raises
+        ------
+        ValueError
+            The store is open for reading.
+        OSError
+            The disk is full or fails; the store holds what it held before.
+        """
+        gone = [index for index in indices if index in self._rows]
+        if not gone:
+            return
+        classes = self.config.get("num_classes")
+        with self._transaction(f"the removal of {len(gone)} inputs") as database:
+            database.executemany("DELETE FROM inputs WHERE idx = ?", [(index,) for index in gone])
+            count, total, rest = _seal(database)
+            total -= sum(int(encode(self._rows[index], classes)[-1], 16) for index in gone)
+            _set_seal(database, count - len(gone), total, rest)
+        for index in gone:
+            del self._rows[index]
+
     def _writer(self) -> sqlite3.Connection:
         if self._database is None:
             raise ValueError(
