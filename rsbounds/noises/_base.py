@@ -338,7 +338,7 @@ class Noise(abc.ABC):
     @property
     def radius_per_margin(self) -> float | NDArray[np.float64]:
         """Radius for a margin of one: a number, or one for each input."""
-        raise ValueError(f"noise is {self.name}; allowed: a law with a margin scale")
+        raise ValueError(f"noise is {self}; allowed: laws with a margin scale")
 
     def roc(self, r: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
         """Largest probability at distance ``r`` of a set that has probability ``b`` at x.

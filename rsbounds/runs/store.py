@@ -18,6 +18,7 @@ import platform
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -354,11 +355,11 @@ class RunStore:
         """
         if self._database is not None:
             if self._ready:
-                # Where a reader is just there, or the disk is full, the next writer tidies up.
+                # Where the disk is full, the next writer tidies up.
                 with contextlib.suppress(sqlite3.Error):
                     count = self._database.execute("SELECT count(*) FROM inputs").fetchone()[0]
                     self._made = self._made and count == 0
-                    self._database.execute("PRAGMA journal_mode = DELETE")
+                    _tidy(self._database)
             self._database.close()
             self._database = None
             if self._made and not self.keep_empty:
@@ -539,6 +540,18 @@ def _release(path: Path, lock: sqlite3.Connection) -> None:
     with contextlib.suppress(OSError):
         if os.name == "nt":
             name.unlink()
+
+
+def _tidy(database: sqlite3.Connection) -> None:
+    """Make the store one file again, between two readers (each is there for a moment)."""
+    for _ in range(100):
+        try:
+            database.execute("PRAGMA journal_mode = DELETE")
+            return
+        except sqlite3.OperationalError as error:
+            if _kind(error) not in ("BUSY", "LOCKED"):
+                raise
+        time.sleep(0.02)
 
 
 def _kind(error: sqlite3.Error) -> str:

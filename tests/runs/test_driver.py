@@ -9,6 +9,7 @@ import pytest
 import rsbounds
 from rsbounds.runs import Answers, RunPlan, RunStore, driver, run_inputs
 from rsbounds.runs.probes import digest
+from rsbounds.runs.rebounding import stored_labels
 
 LAW = rsbounds.Gaussian(0.5)
 X = np.random.default_rng(0).uniform(-0.8, 0.8, (12, 3))
@@ -188,6 +189,10 @@ def test_failing_inputs_are_recorded_and_tried_again(tmp_path):
         assert rows[i]["radius"] == 0.0
         assert rows[i]["invalid"] == 250
     assert rows[3]["label"] == 1
+    # One unread label does not take the accuracy of the run away.
+    with RunStore(path) as store:
+        labels = stored_labels(store)
+    assert labels[[3, 5, 8]].tolist() == [1, 0, 0]
     # Mended, they are certified, and the rows are those of a run without a fault.
     drive(path, Counting())
     drive(tmp_path / "whole.sqlite", Counting())
