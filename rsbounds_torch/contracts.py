@@ -17,6 +17,7 @@ from rsbounds.noises import Gaussian, Noise
 from rsbounds.testing.contracts import check_texts
 from rsbounds_torch.model import SmoothedClassifier
 from rsbounds_torch.optimizers import NoiseOptimizer, NoiseProblem, optimize_noise
+from rsbounds_torch.optimizers._ascent import noise_problem
 from rsbounds_torch.training import TrainingLoss, TrainingNoise
 
 _X = torch.tensor([[2.0, 0.3], [0.1, -0.4], [-1.5, 0.2]])
@@ -37,6 +38,13 @@ def _found(optimizer: NoiseOptimizer[Any], **changes: Any) -> Noise:
     classifier = changes.pop("classifier", None) or _classifier()
     return optimize_noise(
         classifier, changes.pop("inputs", _X), method=optimizer, **{**given, **changes}
+    )
+
+
+def _problem() -> NoiseProblem:
+    start = Gaussian(0.25).scaled(np.ones(3))
+    return noise_problem(
+        _classifier(), _X, start, n=1000, alpha=0.001, seed=1, streams=[0, 1, 2], draws=100
     )
 
 
@@ -74,8 +82,7 @@ def inputs_do_not_matter_to_each_other(optimizer: NoiseOptimizer[Any]) -> None:
 
 def a_step_leaves_the_state_it_was_given(optimizer: NoiseOptimizer[Any]) -> None:
     """Two steps from one state are the same step."""
-    start = Gaussian(0.25).scaled(np.ones(3))
-    problem = NoiseProblem(_classifier(), _X, start, 1000, 0.001, 1, [0, 1, 2])
+    problem = _problem()
     state = optimizer.init(problem)
     before = optimizer.law(problem, state)
     first, second = optimizer.step(problem, state), optimizer.step(problem, state)
@@ -86,9 +93,8 @@ def a_step_leaves_the_state_it_was_given(optimizer: NoiseOptimizer[Any]) -> None
 def never_worse_than_its_start(optimizer: NoiseOptimizer[Any]) -> None:
     """On the draws that judge, no input's law is worth less than the one it started from."""
     law = _found(optimizer)
-    start = Gaussian(0.25).scaled(np.ones(3))
-    problem = NoiseProblem(_classifier(), _X, start, 1000, 0.001, 1, [0, 1, 2])
-    worth, was = (problem.value(one, 100, "judge") for one in (law, start))
+    problem = _problem()
+    worth, was = (problem.value(one, 100, "judge") for one in (law, problem.start))
     assert (worth >= was).all(), f"{worth} against {was}"
 
 

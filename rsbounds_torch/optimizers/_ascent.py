@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
+import torch
 
 from rsbounds import _validate
 from rsbounds._parallel import Progress
@@ -41,6 +42,15 @@ def ascend(
             if stop is not None and stop(step):
                 break
     return state
+
+
+def noise_problem(
+    classifier: NoisyModel, x: torch.Tensor, start: Noise, *, n: int, alpha: float, seed: int,
+    streams: list[int], draws: int,
+) -> NoiseProblem:  # fmt: skip
+    """The problem of growing the region of what the classifier answers under the start's law."""
+    votes = classifier.under(start).votes_on(x, draws, seed=seed, role="optimize", streams=streams)
+    return NoiseProblem(classifier, x, start, votes.argmax(axis=1), n, alpha, seed, streams)
 
 
 def better_of(problem: NoiseProblem, found: Noise, draws: int) -> Noise:
@@ -84,7 +94,8 @@ def optimize_noise(
     n, alpha : int, float
         Draws and error probability of the certificates to come.
     judge_draws : int
-        Draws that decide between the start and the end, for each input.
+        Draws that tell the classifier's answer under the start's law, whose region is to grow,
+        and as many others that decide between the start and the end, for each input.
     seed : int, optional
         Seed of the streams; a fresh one by default. The seed of the certificates may be the
         same: the draws are others.
@@ -129,9 +140,10 @@ def optimize_noise(
     if not isinstance(start, Noise):
         raise ValueError(f"noise0 is {start!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
     start.check_rows(len(x))
-    problem = NoiseProblem(
-        classifier, x, start.scaled(np.ones(len(x))), n, level, _inputs.chosen_seed(seed),
-        _inputs.stream_numbers(index, len(x)),
+    problem = noise_problem(
+        classifier, x, start.scaled(np.ones(len(x))), n=n, alpha=level,
+        seed=_inputs.chosen_seed(seed), streams=_inputs.stream_numbers(index, len(x)),
+        draws=judge_draws,
     )  # fmt: skip
     state = ascend(optimizer, problem, progress=progress, stop=stop)
     return better_of(problem, optimizer.law(problem, state), judge_draws)

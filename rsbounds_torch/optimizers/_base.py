@@ -44,6 +44,9 @@ class NoiseProblem:
         The inputs, on the model's device.
     start : Noise
         Where the search starts: a law with the batch shape (B,).
+    top : (B,) int64
+        The classifier's answer at each input under the start's law: the class whose region is
+        to grow. Another class may well have a large region under more noise.
     n : int
         Draws of the certificate.
     alpha : float
@@ -57,6 +60,7 @@ class NoiseProblem:
     model: NoisyModel
     x: torch.Tensor
     start: Noise
+    top: NDArray[np.int64]
     n: int
     alpha: float
     seed: int
@@ -81,10 +85,10 @@ class NoiseProblem:
         counts = self.votes(law, draws, role)
         shares = (counts + 0.5) / (draws + 0.5 * counts.shape[1])
         foretold = np.floor(shares * self.n).astype(np.int64)
-        foretold[:, 0] += self.n - foretold.sum(axis=1)
+        # What rounding left over goes to the first class that is not the top one.
+        foretold[np.arange(len(self)), (self.top == 0).astype(int)] += self.n - foretold.sum(axis=1)
         bound = margin_lower_bound(
-            foretold, foretold.argmax(axis=1), alpha=self.alpha, scale=law.scale,
-            method="runner-up",
+            foretold, self.top, alpha=self.alpha, scale=law.scale, method="runner-up",
         )  # fmt: skip
         worth = law.region(bound).proxy_radius()
         return np.where(counts.sum(axis=1) == draws, worth, 0.0)

@@ -95,7 +95,7 @@ def test_search_finds_the_best_sigma_of_a_slab():
         assert best > 1.2 * expected_radius(0.1, at) or at == 0.8
 
 
-@pytest.mark.parametrize("law", [rsbounds.Gaussian(0.02), rsbounds.Uniform(4.0)], ids=str)
+@pytest.mark.parametrize("law", [rsbounds.Gaussian(0.02), rsbounds.Uniform(0.05)], ids=str)
 def test_the_result_is_a_law_like_any_other(law):
     classifier = SmoothedClassifier(shell, num_classes=2, noise=law)
     x = torch.tensor([[0.0], [0.3]])
@@ -107,6 +107,17 @@ def test_the_result_is_a_law_like_any_other(law):
     assert (larger.radius > fixed.radius).all()
     # The true distance to the slab's edge.
     assert (larger.radius < [1.0, 0.7]).all()
+
+
+def test_the_class_that_grows_is_the_answer_at_the_start():
+    # Under much noise the slab's outside wins, with a large radius: that is another answer.
+    classifier = SmoothedClassifier(shell, num_classes=2, noise=rsbounds.Uniform(0.8))
+    x = torch.tensor([[0.3]])
+    law = optimize_noise(classifier, x, n=10_000, seed=1, width=3.0)
+    assert classifier.certify(x, noise=law, n=10_000, seed=2).top.tolist() == [1]
+    outside = classifier.certify(x, noise=rsbounds.Uniform(16.0), n=10_000, seed=2)
+    assert outside.top.tolist() == [0]
+    assert outside.radius[0] > 5
 
 
 def test_draws_that_certify_are_not_those_that_search():
