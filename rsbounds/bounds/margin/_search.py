@@ -25,6 +25,7 @@ from rsbounds.bounds.margin._orderings import (
     wald_limit,
 )
 from rsbounds.bounds.margin.runner_up import separate_bound
+from rsbounds.solvers._large import largest_level, least_second
 from rsbounds.solvers._sup import (
     Problem,
     certified_sup,
@@ -38,10 +39,15 @@ from rsbounds.solvers._trinomial import chord_dip, chord_upper, curve_point, mid
 LIKELIHOOD, SCORE, WALD, RUNNER_UP = 0, 1, 2, 3
 #: Added to each cell by the orderings by likelihood and score, which rank zero counts too.
 PSEUDO = 0.5
+#: Margins below this are tested by the runner-up bound where there are many draws.
+LOSING = -0.1
 
 
 class Settings(NamedTuple):
-    """Options of the exact bound; ``beta`` is the part of alpha spent on the confidence set."""
+    """Options of the exact bound; ``beta`` is the part of alpha spent on the confidence set.
+
+    With more than ``many`` draws, points q with n q2 >= ``few`` are tested by half-planes.
+    """
 
     alpha: float
     beta: float
@@ -49,6 +55,8 @@ class Settings(NamedTuple):
     split: float
     slack: float
     budget: int
+    many: int
+    few: float
 
 
 class Proof(NamedTuple):
@@ -415,6 +423,58 @@ def _bisect(
 
 
 @kernel
+def _many_draws(
+    x1: int,
+    x2: int,
+    n: int,
+    probit: bool,
+    settings: Settings,
+    a1: float,
+    a1_rest: float,
+    b2: float,
+    b2_rest: float,
+    out: NDArray[np.float64],
+) -> tuple[bool, float, float]:
+    """(whether points with n q2 <= few are left, least and largest result that those can give).
+
+    Each q is tested by a rule that q alone chooses: margins below ``LOSING``, and below zero
+    where n q2 <= few, by the runner-up bound; else half-planes where n q2 >= few; else the
+    ordering. The result is the smallest margin in the confidence set that is not rejected;
+    where no q is left, it is in ``out``.
+    """
+    level = settings.alpha - settings.beta
+    simple, _, _ = separate_bound(float(x1), float(x2), float(n), level, settings.split, probit)
+    base = max(out[0], simple)
+    if simple < LOSING:
+        out[0], out[1] = base, math.log(settings.alpha)
+        return False, base, base
+    base = max(out[0], LOSING)
+    share = settings.few / n
+    most = math.inf
+    if b2 > share:
+        if probit:
+            high = normal_quantile(x1 / n) if x1 < 0.5 * n else -normal_quantile(1.0 - x1 / n)
+            high -= normal_quantile(max(x2, 1) / n)
+            high = min(high, 40.0)
+        else:
+            high = (x1 - x2) / n
+        target = math.log(level) - 1e-12
+        most, cells, used = largest_level(
+            n, x1, x2, base, max(high, base), settings.few, a1, a1_rest, b2, b2_rest, target, probit
+        )
+        out[2] += cells
+        out[3] += used
+        most -= 1e-14 * (1.0 + abs(most))
+        if least_second(a1, a1_rest, most, probit) > share:
+            out[0], out[1] = max(out[0], most), math.log(settings.alpha)
+            return False, most, most
+    if simple < 0.0:
+        out[0], out[1] = max(out[0], min(simple, most)), math.log(settings.alpha)
+        return False, simple, most
+    return True, 0.0, most
+
+
+@kernel
 def exact_row(
     x1: int, x2: int, n: int, probit: bool, settings: Settings, out: NDArray[np.float64]
 ) -> None:
@@ -432,11 +492,21 @@ def exact_row(
         # Already valid at beta, whatever happens below.
         out[0] = margin_down(a1, a1_rest, b2, b2_rest, probit)
         out[1] = math.log(beta)
+    least, most = -math.inf, math.inf
+    if n > settings.many and beta > 0.0:
+        left, least, most = _many_draws(x1, x2, n, probit, settings, a1, a1_rest, b2, b2_rest, out)
+        if not left:
+            return
+        if settings.few / n < b2:
+            b2, b2_rest = settings.few / n, 1.0 - settings.few / n
     target = math.log(alpha - beta) - 1e-12
     z = max(-normal_quantile(alpha), 0.3)
     pearson = settings.ordering == SCORE
     y1, y2, y3 = ranked_as(x1, x2, n - x1 - x2, PSEUDO)
     tested, at, slope = divergence_limit(y1, y2, y3, z, probit, pearson)
+    if least > tested:
+        out[0], out[1] = min(max(out[0], least), most), math.log(alpha)
+        return
     rate = (z + 1.0 / (z + 0.5)) * abs(slope)
     share = edge_share(n, alpha)
     nothing = np.empty(0, dtype=np.int64)
@@ -464,3 +534,6 @@ def exact_row(
     # What ran out of evaluations on the way and got there all the same has lost nothing.
     if short and out[1] < target - 2.0 * settings.slack:
         out[4] = 0.0
+    if least > -math.inf:
+        out[0] = min(max(out[0], least), most)
+        out[1] = math.log(alpha)
