@@ -25,7 +25,7 @@ ORDER = {
     "rsbounds_torch": [
         "_device", "sampling", "streams", "maps", "_modules", "_random", "_inputs", "_loop",
         "_probe", "_batch_size", "data", "_sampler", "model", "lipschitz", "optimizers", "training",
-        "_subject", "distributed", "_demo", "commands", "__main__",
+        "contracts", "_subject", "distributed", "_demo", "commands", "__main__",
     ],
 }  # fmt: skip
 PUBLIC = """
