@@ -11,9 +11,9 @@ so that it may be looked at, and stopped, whenever one likes. Its numbers depend
 samples and their order, not on how they were cut into chunks; a refused chunk leaves it as it
 was; it can be pickled and resumed. Where it is ``nested`` a bound never gets worse with time.
 
-A member writes `_take`, which is given validated samples, and `_bound`, lower bounds on the
-unit scale; validation, supports, upper bounds and rounding are done here. Its own options are
-further parameters of ``__init__``, with defaults.
+A member writes `_take`, which is given samples in [0, 1], and `_bound`, lower bounds there;
+validation, other supports, upper bounds and rounding are done here. Its own options are
+further parameters of ``__init__``, with defaults that treat both sides alike.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class ConfidenceSequence(abc.ABC):
             raise ValueError(
                 f"chunk has {len(table)} row(s); allowed: {self._width}, as in the first chunk"
             )
-        self._take(table)
+        self._take(to_unit(table, self.support))
         self._gap = max(self._gap, gap)
         self._width = len(table)
         self.n += table.shape[1]
@@ -141,8 +141,8 @@ class ConfidenceSequence(abc.ABC):
         return from_unit(bound, self.support, reflected, self._gap)
 
     @abc.abstractmethod
-    def _take(self, table: NDArray[np.float64]) -> None:
-        """Take validated samples."""
+    def _take(self, y: NDArray[np.float64]) -> None:
+        """Take (B, m) validated samples in [0, 1]; ``n`` is still their number before."""
 
     @abc.abstractmethod
     def _bound(self, reflected: bool) -> NDArray[np.float64]:
@@ -157,8 +157,7 @@ class Remembering(ConfidenceSequence):
         self._store: NDArray[np.float64] = np.empty((1, 0))
         self._known: dict[bool, tuple[int, NDArray[np.float64]]] = {}
 
-    def _take(self, table: NDArray[np.float64]) -> None:
-        y = to_unit(table, self.support)
+    def _take(self, y: NDArray[np.float64]) -> None:
         needed = self.n + y.shape[1]
         if self.n == 0 or needed > self._store.shape[1]:
             grown = np.empty((len(y), max(needed, 2 * self._store.shape[1])))

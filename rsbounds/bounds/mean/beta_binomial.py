@@ -45,7 +45,8 @@ class BetaBinomialSequence(ConfidenceSequence):
     1/alpha) <= alpha (Ville; the mixture of likelihood ratios over a Beta(a, b) prior is a
     martingale under p). One side spends all of alpha on that side: the prior is cut to what
     lies beyond p, over its mass there. The prior (1/2, 1/2) is Krichevsky and Trofimov's. The
-    bounds are those of the counts at the time, with no running intersection, because counts do not remember their order.
+    bounds are those of the counts at the time, with no running intersection, because counts do
+    not remember their order.
     """
 
     name = "beta-binomial"
@@ -67,8 +68,8 @@ class BetaBinomialSequence(ConfidenceSequence):
         self.prior = checked_prior(prior)
         self._successes: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
 
-    def _take(self, table: NDArray[np.float64]) -> None:
-        self._successes = self._successes + (table == self.support[1]).sum(axis=1)
+    def _take(self, y: NDArray[np.float64]) -> None:
+        self._successes = self._successes + (y == 1.0).sum(axis=1)
 
     def _bound(self, reflected: bool) -> NDArray[np.float64]:
         successes = self.n - self._successes if reflected else self._successes

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rsbounds._numerics import EPS, kernel
 from rsbounds._types import Guarantee
 from rsbounds.bounds.mean._base import MeanMethod
-from rsbounds.bounds.mean._samples import Side, checked_cap, to_unit
+from rsbounds.bounds.mean._samples import Side, checked_cap
 from rsbounds.bounds.mean._sequence import ConfidenceSequence
 
 #: Numbers that a stream has to remember: samples seen, 1/2 + sum y, 1/4 + sum (y - mu_i)^2,
@@ -126,8 +126,7 @@ class PrPlEBSequence(ConfidenceSequence):
         self.cap = checked_cap("cap", cap)
         self._states: dict[bool, NDArray[np.float64]] = {}
 
-    def _take(self, table: NDArray[np.float64]) -> None:
-        y = to_unit(table, self.support)
+    def _take(self, y: NDArray[np.float64]) -> None:
         for reflected in (False, True):
             if self.side == ("lower" if reflected else "upper"):
                 continue

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 
-def check_declaration(member: Any) -> None:
-    """Name, source, cost, advice and guarantee are there, and the docstring says what holds."""
+def check_declaration(member: Any, cost: str = "cost") -> None:
+    """Name, source, cost, advice and guarantee are there, and the docstring says what holds.
+
+    ``cost`` is the attribute that says what the member costs.
+    """
     kind = type(member)
-    for text in ("name", "source", "cost", "choose", "__doc__"):
+    for text in ("name", "source", cost, "choose", "__doc__"):
         said = getattr(member, text, None)
         assert isinstance(said, str), f"{kind.__name__}.{text} is {said!r}; it must be a text"
         least = 1 if text == "name" else 11
