@@ -138,10 +138,8 @@ def last_only(self, y):
 
 
 def hasty(self, chunk):
-    # Looks at the samples before they are checked.
-    if np.ndim(chunk) == 2:
-        self.seen = getattr(self, "seen", 0) + np.shape(chunk)[1]
-        self.best[False] = np.minimum(self.best[False], self.n / self.seen)
+    # Changes something before the samples are checked.
+    self.best[False] = self.best[False] / 2
     ConfidenceSequence.update(self, chunk)
 
 
