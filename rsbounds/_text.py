@@ -6,10 +6,11 @@ import contextlib
 import math
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import ROUND_FLOOR, Decimal
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 
 def down(value: float, digits: int = 4) -> str:
@@ -132,3 +133,16 @@ def complete_file(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def warn_invalid(who: str, bad: Iterable[Any], stacklevel: int = 3) -> None:
+    """Warn of the inputs, true in ``bad``, on which a model answered NaN."""
+    flags = [bool(flag) for flag in bad]
+    rows = [row for row, flag in enumerate(flags) if flag]
+    if rows:
+        shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+        warnings.warn(
+            f"{who} answered NaN on {len(rows)} of {len(flags)} inputs ({shown}); they abstain",
+            RuntimeWarning,
+            stacklevel=stacklevel,
+        )

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rsbounds import _validate
+from rsbounds import _text, _validate
 from rsbounds._parallel import Progress
 from rsbounds._types import BoundedSamples, Counts
 from rsbounds.noises import Noise
@@ -77,6 +77,10 @@ def _source(
     return _Source(array, stream, index, batch_size), chosen
 
 
+class _InvalidScores(ValueError):
+    """Scores that are no vote."""
+
+
 def _labels(
     answer: Any, size: int, num_classes: int | None, index: int
 ) -> tuple[NDArray[Any], int]:
@@ -89,7 +93,9 @@ def _labels(
                 f"num_classes = {num_classes}"
             )
         if values.dtype.kind not in "iuf" or np.isnan(values).any():
-            raise ValueError(f"classifier returned NaN scores at input {index}; allowed: numbers")
+            raise _InvalidScores(
+                f"classifier returned NaN scores at input {index}; allowed: numbers"
+            )
         return values.argmax(axis=1), values.shape[1]
     if values.shape != (size,):
         raise ValueError(
@@ -234,12 +240,18 @@ def sample_until(
     Returns
     -------
     Decide or Adaptive
-        ``test``, finished: ``test.n`` says how many draws each input took.
+        ``test``, finished: ``test.n`` says how many draws each input took. Inputs with NaN
+        scores abstain.
 
     Raises
     ------
     ValueError
         Bad arguments, or answers of the classifier that are not votes.
+
+    Warns
+    -----
+    RuntimeWarning
+        The classifier's scores held NaN on some inputs.
 
     Examples
     --------
@@ -262,15 +274,24 @@ def sample_until(
         )
     source, _ = _source(inputs, test.noise, "estimate", seed, index, batch_size)
     classes = _validate.integer("num_classes", num_classes, low=2)
+    bad = np.zeros(len(test), dtype=bool)
     with Progress(len(test), "inputs decided", progress) as bar, Progress(1, "", False) as quiet:
         while test.active.any():
             before = int(test.active.sum())
             counts = np.zeros((len(test), classes), dtype=np.int64)
+            invalid = np.zeros(len(test), dtype=bool)
             for i in np.flatnonzero(test.active).tolist():
                 span = int(test.n[i]), int(test.n[i] + test.wanted[i])
-                counts[i], _ = _tally(classifier, source.batches(i, span), classes, i, quiet)
-            test.update(counts)
+                try:
+                    counts[i], _ = _tally(classifier, source.batches(i, span), classes, i, quiet)
+                except _InvalidScores:
+                    invalid[i] = True
+            test.abstain(invalid, test.wanted)
+            bad |= invalid
+            if test.active.any():
+                test.update(counts)
             bar.advance(before - int(test.active.sum()))
+    _text.warn_invalid("the classifier", bad)
     return test
 
 

@@ -24,13 +24,21 @@ def as_tensor(
     device: torch.device,
 ) -> torch.Tensor:
     """Checked numbers on the device, float64 where ``kind`` or a tensor says so, else float32."""
+    held: Any
+    if type(inputs).__module__.startswith("PIL."):
+        raise ValueError(
+            f"inputs is a picture ({type(inputs).__name__}), whose scale and axes nothing says; "
+            "allowed: a tensor or array of numbers"
+        )
     if isinstance(inputs, torch.Tensor):
-        given = inputs.detach()
+        given, held = inputs.detach(), inputs.dtype
+        integers = not (held.is_floating_point or held.is_complex or held == torch.bool)
     else:
         try:
             array = np.asarray(inputs)
             if array.dtype.kind not in "iubf" or array.dtype.itemsize > 8:
                 raise TypeError
+            held, integers = array.dtype, array.dtype.kind in "iu"
             # A copy where torch would warn that it cannot write; torch knows few unsigned
             # types.
             if array.dtype.kind == "u" and array.dtype.itemsize > 1:
@@ -42,6 +50,14 @@ def as_tensor(
             ) from None
     if given.is_complex() or given.is_quantized:
         raise ValueError(f"inputs have type {given.dtype}; allowed: real numbers")
+    if given.layout != torch.strided:
+        raise ValueError(f"inputs have layout {given.layout}; allowed: dense tensors")
+    if bounds is None and integers:
+        raise ValueError(
+            f"inputs have type {held} and nothing says their scale, which is that of the "
+            "noise and of the radii; allowed: floating-point numbers, or integers with "
+            "input_bounds, such as (0, 255)"
+        )
     if given.numel() == 0:
         raise ValueError(f"inputs have shape {tuple(given.shape)}; allowed: at least one")
     _check_values(given, bounds)

@@ -271,7 +271,7 @@ def load_data(spec: str, labels: str | None = None) -> InputSet:
     Parameters
     ----------
     spec : str
-        An ``.npz`` file with arrays ``inputs`` and optionally ``labels``, kept in their type
+        An ``.npz`` file with arrays ``inputs`` and perhaps ``label`` (or ``labels``), in their type
         (integers need a classifier with ``input_bounds``); an IDX file of images (MNIST format,
         ``.gz`` or not; pixels become [0, 1] with one channel); a folder with one folder of
         pictures per class, in alphabetical order (pixels become [0, 1], channels first); or
@@ -329,7 +329,9 @@ def _npz(path: Path) -> InputSet:
             f"data {str(path)!r} holds arrays {sorted(held)}; allowed: 'inputs', and "
             "optionally 'labels'"
         )
-    inputs, labels = held["inputs"], held.get("labels")
+    if "label" in held and "labels" in held:
+        raise ValueError(f"data {str(path)!r} has 'label' and 'labels'; allowed: one of them")
+    inputs, labels = held["inputs"], held.get("labels", held.get("label"))
     if labels is not None and labels.shape != (len(inputs),):
         raise ValueError(
             f"data {str(path)!r} has labels of shape {labels.shape}; allowed: ({len(inputs)},)"

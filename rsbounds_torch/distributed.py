@@ -4,19 +4,18 @@ Inputs are dealt to the ranks; where there are fewer inputs than ranks, the draw
 are. Each rank keeps its finished inputs in a shard of the store beside it, and the shards are
 merged at the end (or by the next call, after a crash), so a run can be resumed with another
 number of ranks. Noise is keyed by input and block of draws: the counts are the same however
-they were dealt.
+they were dealt. A rank that fails says so to the others, and all end with the same sentence.
 """
 
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -24,9 +23,12 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from rsbounds import Certificates, RunStore, rebound
-from rsbounds.runs import merge_stores, run_inputs
-from rsbounds.runs.dataset import resumed_seed, run_config
+from rsbounds.runs import RunPlan, merge_stores, remove_store, run_inputs
+from rsbounds.runs import probes as _probes
+from rsbounds.runs.driver import begin, failed, failures_note, refuse_hopeless, resumable
+from rsbounds.runs.plan import resumed_seed
 from rsbounds_torch._device import local_processes, own_device
+from rsbounds_torch._subject import ModelSubject, fingerprint
 from rsbounds_torch.data import items_of
 from rsbounds_torch.model import SmoothedClassifier
 
@@ -58,38 +60,6 @@ def process_group(device: torch.device | None = None) -> Iterator[tuple[int, int
             dist.destroy_process_group()
 
 
-def _on_first(work: Callable[[], T]) -> T:
-    """Run on rank 0 and hand the result, or the refusal, to every rank."""
-    rank, size = _ranks()
-    if size == 1:
-        return work()
-    box: list[Any] = [None, None]
-    if rank == 0:
-        try:
-            box[0] = work()
-        except (ValueError, OSError) as error:
-            box[1] = error
-    dist.broadcast_object_list(box)
-    if box[1] is not None:
-        raise box[1]
-    return box[0]  # type: ignore[no-any-return]
-
-
-def fingerprint(model: Any) -> str:
-    """Name of a model, and the start of the SHA-256 of its weights and buffers."""
-    name = type(model).__name__ if isinstance(model, torch.nn.Module) else repr(model)
-    if not isinstance(model, torch.nn.Module):
-        return name.split(" at 0x")[0]
-    digest = hashlib.sha256()
-    for key, value in model.state_dict().items():
-        digest.update(key.encode())
-        if isinstance(value, torch.Tensor):
-            digest.update(
-                value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-            )
-    return f"{name} {digest.hexdigest()[:16]}"
-
-
 def certify_dataset(
     classifier: SmoothedClassifier,
     dataset: Any,
@@ -101,6 +71,8 @@ def certify_dataset(
     method: str = "exact",
     indices: Sequence[int] | None = None,
     seed: int | None = None,
+    model_id: str | None = None,
+    on_error: Literal["record", "stop"] = "record",
     progress: bool | None = None,
     **options: Any,
 ) -> Certificates:
@@ -110,7 +82,9 @@ def certify_dataset(
     than its radius changes the smoothed classifier's answer (the margin method's theorem
     together with the noise law's, as in `rsbounds.certify`). The rows of a run that was
     stopped and resumed, with any batch size and any number of ranks, are those of one that
-    was not (up to floating-point ties of the model).
+    was not (up to floating-point ties of the model): the store keeps digests of the inputs and
+    what the model answers on a few of them, raw and noisy, and a call with another model, data
+    set or labels is refused.
 
     Parameters
     ----------
@@ -129,6 +103,12 @@ def certify_dataset(
         Inputs to certify; all by default. An input's index is its noise stream.
     seed : int, optional
         Seed of the streams; that of the store where it exists, else a fresh one.
+    model_id : str, optional
+        A name for the model, such as that of a checkpoint; a store made with another is refused.
+    on_error : {"record", "stop"}
+        What to do with an input that cannot be read, has NaN or that the model fails on: keep it
+        as invalid with the reason (it abstains, and the next call tries it again), or stop.
+        Either way a run stops where none of the first inputs, or 100 in a row, can be certified.
     progress : bool, optional
         Show a progress line; None shows it where stderr is a terminal (on rank 0).
 
@@ -141,12 +121,14 @@ def certify_dataset(
     ------
     ValueError
         Bad arguments, a store of another run (the first difference is named), or one that
-        another process writes to.
+        another process writes to; under torchrun on every rank, whichever of them failed.
+    KeyboardInterrupt
+        On Ctrl-C, with a sentence on how to resume; finished inputs are stored.
 
     Warns
     -----
     RuntimeWarning
-        Inputs on which the model answered NaN: they abstain.
+        Inputs that failed, or on which the model answered NaN: they abstain.
 
     Examples
     --------
@@ -162,134 +144,301 @@ def certify_dataset(
     >>> certificates.top
     array([0, 1])
     """
-    dataset = items_of(dataset)
-    rank, size = _ranks()
-    wanted = list(range(len(dataset))) if indices is None else [int(i) for i in indices]
+    data = items_of(dataset)
+    wanted = _indices(indices, len(data))
+    path = os.fspath(store)
+    with resumable(path):
+        chosen = _on_first(lambda: resumed_seed([path, *_shards(path)], seed))
+        plan = _everywhere(
+            lambda: RunPlan(
+                noise=classifier.noise, n0=n0, n=n, alpha=alpha, method=method, options=options,
+                seed=chosen, num_classes=classifier.num_classes, inputs=len(data),
+                model=fingerprint(classifier.model), model_id=model_id,
+            )
+        )  # fmt: skip
+        _same_plan(plan)
+        _run(ModelSubject(classifier, data, chosen), plan, wanted, path, on_error, progress)
+        with RunStore(path) as finished:
+            return rebound(finished)
+
+
+def _indices(given: Sequence[int] | None, inputs: int) -> list[int]:
+    if given is None:
+        return list(range(inputs))
+    wanted = list(given)
     for i in wanted:
-        if not 0 <= i < len(dataset):
-            raise ValueError(f"indices contains {i}; allowed: 0 to {len(dataset) - 1}")
-    chosen = _on_first(lambda: resumed_seed(store, seed))
-    config = run_config(
-        noise=classifier.noise, n0=n0, n=n, alpha=alpha, method=method, options=options,
-        seed=chosen, num_classes=classifier.num_classes, inputs=len(dataset),
-        model=fingerprint(classifier.model),
-    )  # fmt: skip
+        if isinstance(i, bool) or not isinstance(i, (int, np.integer)) or not 0 <= i < inputs:
+            raise ValueError(f"indices contains {i!r}; allowed: 0 to {inputs - 1}")
+    if len(set(wanted)) != len(wanted):
+        twice = next(i for i in wanted if wanted.count(i) > 1)
+        raise ValueError(f"indices contains {twice} twice; allowed: each input once")
+    if not wanted:
+        raise ValueError("indices is empty; allowed: at least one input")
+    return [int(i) for i in wanted]
 
-    def items(i: int) -> tuple[NDArray[Any], int | None]:
-        pair = dataset[i]
-        x, label = pair if isinstance(pair, (tuple, list)) else (pair, None)
-        array = x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
-        return array, None if label is None else int(label)
 
-    def sampler(
-        inputs: NDArray[Any], streams: Sequence[int], role: Any, draws: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        counts = classifier.sample_counts(
-            inputs, n=draws, role=role, seed=chosen, index=streams, progress=False
-        )
-        return counts.values, counts.invalid
-
-    arguments: dict[str, Any] = {
-        "noise": classifier.noise, "n0": n0, "n": n, "alpha": alpha, "method": method,
-        "options": options, "seed": chosen,
-    }  # fmt: skip
-    pattern = f"{glob.escape(os.fspath(store))}.rank*[0-9]"
+def _run(
+    subject: ModelSubject,
+    plan: RunPlan,
+    wanted: list[int],
+    path: str,
+    on_error: str,
+    progress: bool | None,
+) -> None:
+    """Every wanted input into the store."""
+    rank, size = _ranks()
     held: list[RunStore] = []
+    shown = progress if rank == 0 else False
 
-    def begin() -> set[int]:
+    def opened() -> dict[str, Any]:
         # Held open to the end: a second run on this store is refused.
-        held.append(RunStore(store, config))
-        _absorb(pattern, held[0])
-        return held[0].done()
+        store = RunStore(path, plan.config())
+        held.append(store)
+        _flag(path).unlink(missing_ok=True)
+        _absorb(path, store)
+        fresh = _probes.held_probes(store) is None
+        if size == 1 or fresh:
+            begin(subject, plan, wanted, store=store, on_error=on_error, progress=shown)
+        met = [] if size == 1 else _probes.finished(r for r in store.rows() if not failed(r))
+        return {"facts": store.facts(), "met": met}
 
     try:
-        done = _on_first(begin)
-        todo = [i for i in wanted if i not in done]
+        shared = _on_first(opened)
         if size == 1:
-            run_inputs(sampler, items, wanted, store=held[0], progress=progress, **arguments)
-        elif len(todo) >= size:
-            with RunStore(f"{os.fspath(store)}.rank{rank}", config) as shard:
-                run_inputs(
-                    sampler, items, todo[rank::size], store=shard,
-                    progress=progress if rank == 0 else False, **arguments,
-                )  # fmt: skip
+            run_inputs(subject, plan, wanted, store=held[0], on_error=on_error, progress=progress)
         else:
-            _deal_draws(classifier, items, todo, held, chosen, arguments, progress)
-        if size > 1:
-            dist.barrier()
-        _on_first(lambda: _absorb(pattern, held[0]))
-        if rank == 0:
-            _warn_invalid(held[0])
+            _everywhere(lambda: _check(subject, plan, path, shared, shown))
+            done = _on_first(lambda: _retry(held[0]))
+            todo = [i for i in wanted if i not in done]
+            deal = _deal_inputs if len(todo) >= size else _deal_draws
+            deal(subject, plan, todo, path, held, shared["facts"], on_error, shown)
+        note = _on_first(lambda: _finish(path, held[0]))
+        if note is not None and rank == 0:
+            warnings.warn(note, RuntimeWarning, stacklevel=3)
     finally:
-        for opened in held:
-            opened.close()
-    if size > 1:
-        dist.barrier()
-    with RunStore(store) as finished:
-        return rebound(finished)
+        for store in held:
+            # A seed that nobody gave must be there for the next call.
+            store.keep_empty = store.keep_empty or bool(_shards(path))
+            store.close()
+    _everywhere(lambda: None)
 
 
-def _absorb(pattern: str, store: RunStore) -> int:
-    """Merge the shards that are there, and remove them."""
-    shards = sorted(glob.glob(pattern))
-    added = merge_stores(shards, store)
-    for shard in shards:
-        for leftover in (shard, f"{shard}-wal", f"{shard}-shm", f"{shard}.lock"):
-            Path(leftover).unlink(missing_ok=True)
-    return added
+def _check(
+    subject: ModelSubject, plan: RunPlan, path: str, shared: dict[str, Any], shown: bool | None
+) -> None:
+    """The model of this rank, and its share of the finished inputs."""
+    rank, size = _ranks()
+    _probes.check_model(subject, plan, path, shared["facts"]["probes"])
+    _probes.check_rows(subject, plan, path, shared["met"][rank::size], shown)
+
+
+def _retry(store: RunStore) -> set[int]:
+    """Take failed inputs out; the inputs that remain."""
+    store.forget([row.index for row in store.rows() if failed(row)])
+    return store.done()
+
+
+def _finish(path: str, store: RunStore) -> str | None:
+    _absorb(path, store)
+    for leftover in glob.glob(f"{glob.escape(path)}.rank*"):
+        # Locks of ranks that were killed; those that live have closed their shards.
+        Path(leftover).unlink(missing_ok=True)
+    refuse_hopeless(store)
+    return failures_note(store)
+
+
+def _deal_inputs(
+    subject: ModelSubject,
+    plan: RunPlan,
+    todo: Sequence[int],
+    path: str,
+    held: Sequence[RunStore],
+    facts: dict[str, Any],
+    on_error: str,
+    shown: bool | None,
+) -> None:
+    """Every rank takes a share of the inputs into a shard of its own."""
+    rank, size = _ranks()
+    flag = _flag(path)
+
+    def watch() -> None:
+        if flag.exists():
+            raise _Elsewhere
+
+    def share() -> None:
+        try:
+            with RunStore(f"{path}.rank{rank}", plan.config()) as shard:
+                for key, value in facts.items():
+                    shard.set_fact(key, value)
+                run_inputs(
+                    subject, plan, todo[rank::size], store=shard, on_error=on_error,
+                    progress=shown, watch=watch,
+                )  # fmt: skip
+        except Exception:
+            # Where even this fails, the others go on to their end first.
+            with suppress(OSError):
+                flag.touch()
+            raise
+
+    try:
+        _everywhere(share)
+    except Exception:
+        if rank == 0:
+            # What was finished belongs in one file; what cannot be merged now is by the next call.
+            with suppress(ValueError, OSError):
+                _absorb(path, held[0])
+            flag.unlink(missing_ok=True)
+        raise
 
 
 def _deal_draws(
-    classifier: SmoothedClassifier,
-    items: Callable[[int], tuple[NDArray[Any], int | None]],
+    subject: ModelSubject,
+    plan: RunPlan,
     todo: Sequence[int],
+    path: str,
     held: Sequence[RunStore],
-    seed: int,
-    arguments: dict[str, Any],
-    progress: bool | None,
+    facts: dict[str, Any],
+    on_error: str,
+    shown: bool | None,
 ) -> None:
     """Fewer inputs than ranks: every rank takes a share of each input's draws."""
-    rank, _ = _ranks()
-    votes: dict[tuple[int, str], tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
     for i in todo:
-        x, _ = items(i)
-        for role, n in (("select", arguments["n0"]), ("estimate", arguments["n"])):
-            votes[i, role] = _shared_votes(classifier, x[None], i, role, n, seed)
-    if rank == 0:
-
-        def stored(
-            inputs: NDArray[Any], streams: Sequence[int], role: Any, draws: int
-        ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-            return votes[streams[0], role]
-
-        run_inputs(stored, items, todo, store=held[0], progress=progress, **arguments)
+        votes = {
+            role: _shared_votes(subject, i, role, n)
+            for role, n in (("select", plan.n0), ("estimate", plan.n))
+        }
+        _on_first(
+            lambda votes=votes, i=i: run_inputs(  # type: ignore[misc]
+                _Dealt(subject, votes), plan, [i], store=held[0], on_error=on_error, progress=False
+            )
+        )
 
 
-def _shared_votes(
-    classifier: SmoothedClassifier, x: NDArray[Any], index: int, role: Any, n: int, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _shared_votes(subject: ModelSubject, index: int, role: Any, n: int) -> Any:
+    """(counts, invalid) of all ranks together, or the exception of one of them."""
     rank, size = _ranks()
-    share = classifier.share_of_draws(n, rank, size)
-    total = torch.zeros(classifier.num_classes + 1, dtype=torch.int64)
-    if share[1] > share[0]:
-        counts = classifier.sample_counts(
-            x, n=n, role=role, seed=seed, index=[index], draws=share, progress=False
-        )
-        total[:-1] = torch.from_numpy(counts.values[0].copy())
-        total[-1] = int(counts.invalid[0])
-    if dist.get_backend() == "nccl":
-        total = total.cuda()
-    dist.all_reduce(total)
-    summed = total.cpu().numpy()
-    return summed[None, :-1], summed[-1:]
+    share = subject.classifier.share_of_draws(n, rank, size)
+    nothing = np.zeros((1, subject.classifier.num_classes), np.int64), np.zeros(1, np.int64)
+
+    def sampled() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if share[0] == share[1]:
+            return nothing
+        x = np.asarray(subject.item(index)[0])
+        return subject.votes(x[None], [index], role, n, share)
+
+    outcomes = _gather(_outcome(sampled))
+    for _, error in outcomes:
+        if error is not None:
+            return error
+    parts = [part for part, _ in outcomes if part is not None]
+    return sum(counts for counts, _ in parts), sum(invalid for _, invalid in parts)
 
 
-def _warn_invalid(store: RunStore) -> None:
-    bad = [row.index for row in store.rows() if row.invalid > 0]
-    if bad:
-        shown = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
-        warnings.warn(
-            f"the model answered NaN on {len(bad)} of {len(store)} inputs ({shown}); they abstain",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+class _Dealt:
+    """A subject whose votes on one input are there already."""
+
+    def __init__(self, subject: ModelSubject, votes: dict[str, Any]) -> None:
+        self._votes = votes
+        self.item, self.answers = subject.item, subject.answers
+
+    def votes(
+        self, inputs: NDArray[Any], indices: Sequence[int], role: Any, n: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        votes = self._votes[role]
+        if isinstance(votes, Exception):
+            raise votes
+        return votes  # type: ignore[no-any-return]
+
+
+# -- shards --------------------------------------------------------------------------------
+
+
+def _shards(path: str) -> list[str]:
+    return sorted(glob.glob(f"{glob.escape(path)}.rank*[0-9]"))
+
+
+def _flag(path: str) -> Path:
+    """A file that is there while a rank has failed and others still work."""
+    return Path(f"{path}.stop")
+
+
+def _absorb(path: str, store: RunStore) -> None:
+    """Merge the shards that are there, and remove them."""
+    shards = _shards(path)
+    for shard in shards:
+        with RunStore(shard) as part:
+            held, given = _probes.held_probes(store), _probes.held_probes(part)
+        if given is not None and held is None:
+            _probes.keep_probes(store, given)
+        elif given is not None and held != given:
+            raise ValueError(
+                f"stores {shard!r} and {path!r} were made by different models; allowed: shards of "
+                "one run"
+            )
+    merge_stores(shards, store)
+    for shard in shards:
+        remove_store(shard)
+
+
+# -- ranks that agree ----------------------------------------------------------------------
+
+
+class _Elsewhere(Exception):
+    """Another rank has failed."""
+
+
+def _outcome(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    """Result and error, of which one is None; the error can be sent to other ranks."""
+    try:
+        return work(), None
+    except Exception as error:
+        for kind in (_Elsewhere, ValueError, OSError, ImportError, MemoryError):
+            if isinstance(error, kind):
+                return None, kind(str(error))
+        return None, RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _gather(value: T) -> list[T]:
+    """The values of all ranks, on every rank."""
+    _, size = _ranks()
+    values: list[Any] = [None] * size
+    dist.all_gather_object(values, value)
+    return values
+
+
+def _everywhere(work: Callable[[], T]) -> T:
+    """Run on every rank; where any fails, all raise the same error."""
+    if _ranks()[1] == 1:
+        return work()
+    mine = _outcome(work)
+    errors = [error for error in _gather(mine[1]) if error is not None]
+    for error in sorted(errors, key=lambda e: isinstance(e, _Elsewhere)):
+        raise error
+    return mine[0]  # type: ignore[return-value]
+
+
+def _on_first(work: Callable[[], T]) -> T:
+    """Run on rank 0; every rank has the result, or raises the same error."""
+    rank, size = _ranks()
+    if size == 1:
+        return work()
+    box: list[Any] = [_outcome(work) if rank == 0 else None]
+    dist.broadcast_object_list(box)
+    value, error = box[0]
+    if error is not None:
+        raise error
+    return value  # type: ignore[no-any-return]
+
+
+def _same_plan(plan: RunPlan) -> None:
+    """Refuse ranks that were given different models or settings."""
+    if _ranks()[1] == 1:
+        return
+    first, *others = _gather(plan.config())
+    for rank, other in enumerate(others, start=1):
+        for key, value in first.items():
+            if other.get(key) != value:
+                raise ValueError(
+                    f"rank {rank} has {key} = {other.get(key)!r} where rank 0 has {value!r}; "
+                    "allowed: the same on every rank"
+                )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 import rsbounds
-from rsbounds import _validate
+from rsbounds import _text, _validate
 from rsbounds._parallel import Progress
 from rsbounds._types import content_hash
 from rsbounds.bounds.margin import MarginMethod, margin_method
@@ -49,7 +48,8 @@ class SmoothedClassifier(NoisyModel):
     noise : Noise
         Law of the noise, such as ``rsbounds.Gaussian(sigma=0.25)``, in raw input units.
     input_bounds : (float, float), optional
-        Range of raw inputs. An input outside is refused; noisy copies may leave it.
+        Range of raw inputs. An input outside is refused; noisy copies may leave it. Integers,
+        such as pixels, are refused without it: it says in what units the noise is.
     preprocess : callable, optional
         Applied to each noisy batch, such as a normalisation.
     input_shape : tuple of int, optional
@@ -141,7 +141,7 @@ class SmoothedClassifier(NoisyModel):
         bad = counts.invalid > 0
         votes = np.where(bad[:, None], 1, counts.values)
         answers = rsbounds.predict(votes, alpha=alpha)
-        _warn_invalid(bad, "they abstain")
+        _text.warn_invalid("the model", bad)
         return dataclasses.replace(
             answers,
             abstained=answers.abstained | bad,
@@ -218,7 +218,7 @@ class SmoothedClassifier(NoisyModel):
         result = certify_votes(
             select.values, estimate.values, invalid, noise=source.noise, alpha=level, method=chosen
         )
-        _warn_invalid(invalid > 0, "they abstain")
+        _text.warn_invalid("the model", invalid > 0)
         return dataclasses.replace(
             result, n=estimate.n, index=np.array(stream_numbers(index, len(estimate)))
         )
@@ -305,7 +305,7 @@ class SmoothedClassifier(NoisyModel):
                     rsbounds.certify_soft(scores[0], top, noise=law, alpha=alpha, **options)
                 )
                 bar.advance(1)
-        _warn_invalid(bad, "they abstain")
+        _text.warn_invalid("the model", bad)
         joined: dict[str, Any] = {
             f.name: np.concatenate([getattr(r, f.name) for r in rows])
             for f in dataclasses.fields(rows[0])
@@ -331,8 +331,8 @@ class SmoothedClassifier(NoisyModel):
         """Is the certified radius at least ``radius``? Draws until either answer is proven.
 
         The probability of ever giving a wrong answer is at most alpha, for each input on its
-        own (`rsbounds.Decide`, which names the theorem). A NaN answer counts as a vote against
-        the class, which keeps the guarantee.
+        own (`rsbounds.Decide`, which names the theorem). An input with a NaN answer stays
+        undecided.
 
         Parameters
         ----------
@@ -357,6 +357,11 @@ class SmoothedClassifier(NoisyModel):
         ValueError
             As in `sample_counts` and `rsbounds.Decide`.
 
+        Warns
+        -----
+        RuntimeWarning
+            The model answered NaN on some inputs.
+
         Examples
         --------
         >>> import torch, rsbounds, rsbounds_torch
@@ -369,14 +374,9 @@ class SmoothedClassifier(NoisyModel):
         key = chosen_seed(seed)
         x, _ = self._batch_of(inputs)
         streams = stream_numbers(index, len(x))
-        top = self._select(x, n0, key, streams)
+        top, bad = self._select(x, n0, key, streams)
         test = rsbounds.Decide(radius, top, noise=self.noise, limit=limit, **options)
-        invalid = np.zeros(len(x), dtype=np.int64)
-        while test.active.any():
-            counts, nan = self._further(x, test.n, test.wanted, top.top, key, streams)
-            invalid += nan
-            test.update(counts)
-        _warn_invalid(invalid > 0, "those draws count against the class")
+        self._sample_until(test, x, bad, key, streams)
         return test
 
     def adaptive(
@@ -391,8 +391,8 @@ class SmoothedClassifier(NoisyModel):
         """Certified radii with as many draws as each input is worth.
 
         With probability at least ``1 - alpha``, for each input on its own, its radius is valid
-        (`rsbounds.Adaptive`: a union bound over its looks). A NaN answer counts as a vote for
-        another class, which keeps the guarantee.
+        (`rsbounds.Adaptive`: a union bound over its looks). An input with a NaN answer
+        abstains.
 
         Parameters
         ----------
@@ -413,6 +413,11 @@ class SmoothedClassifier(NoisyModel):
         ValueError
             As in `sample_counts` and `rsbounds.Adaptive`.
 
+        Warns
+        -----
+        RuntimeWarning
+            The model answered NaN on some inputs.
+
         Examples
         --------
         >>> import torch, rsbounds, rsbounds_torch
@@ -426,56 +431,44 @@ class SmoothedClassifier(NoisyModel):
         key = chosen_seed(seed)
         x, _ = self._batch_of(inputs)
         streams = stream_numbers(index, len(x))
-        top = self._select(x, n0, key, streams)
+        top, bad = self._select(x, n0, key, streams)
         run = rsbounds.Adaptive(top, noise=self.noise, **options)
-        invalid = np.zeros(len(x), dtype=np.int64)
-        while run.active.any():
-            counts, nan = self._further(x, run.n, run.wanted, top.top, key, streams)
-            invalid += nan
-            run.update(counts)
-        _warn_invalid(invalid > 0, "those draws count against the class")
+        self._sample_until(run, x, bad, key, streams)
         return run
 
     def _select(
         self, x: torch.Tensor, n0: int, seed: int, streams: list[int]
-    ) -> rsbounds.Selection:
-        """Top classes from a selection sample; a NaN is a vote for nothing."""
+    ) -> tuple[rsbounds.Selection, NDArray[np.bool_]]:
+        """Top classes from a selection sample, and which inputs had a NaN answer."""
         _validate.integer("n0", n0, low=1, high=_validate.MAX_N)
         pieces = [Piece(row, 0, n0) for row in range(len(x))]
-        table = self._votes(x, pieces, Draws(self.noise, seed, "select", streams), False)[
-            :, :-1
-        ].copy()
+        votes = self._votes(x, pieces, Draws(self.noise, seed, "select", streams), False)
+        table = votes[:, :-1].copy()
+        # An input without a vote gets a row; it abstains whatever is put here.
         table[table.sum(axis=1) == 0, 0] = 1
-        return rsbounds.select_top(table, independent=True)
+        return rsbounds.select_top(table, independent=True), votes[:, -1] > 0
 
-    def _further(
+    def _sample_until(
         self,
+        test: Decide | Adaptive,
         x: torch.Tensor,
-        first: NDArray[np.int64],
-        more: NDArray[np.int64],
-        top: NDArray[np.int64],
+        bad: NDArray[np.bool_],
         seed: int,
         streams: list[int],
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Votes of draws ``first`` to ``first + more``; NaN goes to a class that is not top."""
-        rows = np.flatnonzero(more).tolist()
-        pieces = [Piece(row, int(first[row]), int(more[row])) for row in rows]
-        table = self._votes(x, pieces, Draws(self.noise, seed, "estimate", streams), False)
-        votes, invalid = table[:, :-1].copy(), table[:, -1]
-        # Of the classifier that answers that class instead of NaN this is an honest count, and
-        # its margin is no larger.
-        votes[np.arange(len(x)), (top + 1) % self.num_classes] += invalid
-        return votes, invalid
-
-    # -- the loop ------------------------------------------------------------------------
-
-
-def _warn_invalid(bad: NDArray[np.bool_], what: str) -> None:
-    if bad.any():
-        rows = np.flatnonzero(bad)
-        shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
-        warnings.warn(
-            f"the model answered NaN on {len(rows)} of {len(bad)} inputs ({shown}); {what}",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+    ) -> None:
+        """Feed a stopping rule; inputs that are ``bad``, or get a NaN answer, abstain."""
+        source = Draws(self.noise, seed, "estimate", streams)
+        test.abstain(bad)
+        while test.active.any():
+            first, wanted = test.n, test.wanted
+            pieces = [
+                Piece(row, int(first[row]), int(wanted[row]))
+                for row in np.flatnonzero(wanted).tolist()
+            ]
+            table = self._votes(x, pieces, source, False)
+            invalid = table[:, -1] > 0
+            test.abstain(invalid, wanted)
+            bad = bad | invalid
+            if test.active.any():
+                test.update(np.where(invalid[:, None], 0, table[:, :-1]))
+        _text.warn_invalid("the model", bad, stacklevel=4)

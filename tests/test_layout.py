@@ -25,7 +25,7 @@ ORDER = {
     "rsbounds_torch": [
         "_device", "sampling", "streams", "maps", "_modules", "_random", "_inputs", "_loop",
         "_probe", "_batch_size", "data", "_sampler", "model", "lipschitz", "optimizers", "training",
-        "distributed", "_demo", "commands", "__main__",
+        "contracts", "_subject", "distributed", "_demo", "commands", "__main__",
     ],
 }  # fmt: skip
 PUBLIC = """
@@ -211,3 +211,25 @@ def test_kernels_give_the_same_without_compilation():
     finite = np.isfinite(plain)
     assert (np.isfinite(compiled) == finite).all()
     np.testing.assert_allclose(compiled[finite], plain[finite], rtol=1e-12, atol=1e-14)
+
+
+# Folders of tests that belong to no one package, and files about the whole repository.
+GENERAL_FOLDERS = {"benchmarks", "contracts", "coverage", "known", "properties", "torch"}
+GENERAL_FILES = {"test_layout", "test_paper_checks"}
+
+
+def test_the_tests_mirror_the_packages():
+    astray = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        folder, name = path.relative_to(ROOT / "tests").parent, path.stem
+        if folder.parts[:1] == ("torch",):
+            there = (ROOT / "rsbounds_torch").joinpath(*folder.parts[1:]).is_dir()
+        elif folder.parts:
+            there = folder.parts[0] in GENERAL_FOLDERS or (ROOT / "rsbounds" / folder).is_dir()
+        else:
+            module = name.removeprefix("test_")
+            own = [ROOT / "rsbounds" / f"{start}{module}.py" for start in ("", "_")]
+            there = name in GENERAL_FILES or any(file.exists() for file in own)
+        if not there:
+            astray.append(str(path.relative_to(ROOT)))
+    assert astray == []

@@ -188,3 +188,22 @@ def test_adaptive_sampling_reports_its_draws():
         rsbounds.sample_until(
             rsbounds.Adaptive(select, noise=LAW), vote, X[:1], num_classes=2, seed=7
         )
+
+
+def test_nan_scores_abstain_in_a_sequential_run():
+    # Item 10: one input with NaN ended the run of all others with an error.
+    def classifier(batch):
+        scores = np.column_stack([-batch[:, 0], batch[:, 0]])
+        return np.where(batch[:, :1] > 1.5, np.nan, scores)
+
+    x = np.array([[0.9, 0.0], [-0.9, 0.0], [9.0, 0.0]])
+    law = rsbounds.Gaussian(0.5)
+    test = rsbounds.Decide(0.5, [1, 0, 1], noise=law)
+    with pytest.warns(RuntimeWarning, match=r"NaN on 2 of 3 inputs \(0, 2\); they abstain"):
+        rsbounds.sample_until(test, classifier, x, num_classes=2, seed=1)
+    assert test.status.tolist() == ["undecided", "yes", "undecided"]
+    assert test.certificates().abstained.tolist() == [True, False, True]
+    run = rsbounds.Adaptive([1, 0, 1], noise=law, looks=(100, 300))
+    with pytest.warns(RuntimeWarning, match="they abstain"):
+        rsbounds.sample_until(run, classifier, x, num_classes=2, seed=1)
+    assert run.certificates().abstained.tolist() == [True, False, True]

@@ -1,22 +1,30 @@
 """Resumable runs over data sets: a store that survives crashes, and what can be made of it.
 
-A store is one SQLite file. Every finished input is one transaction with its selection and
-estimation counts, so a run can be stopped anywhere, resumed by the same call, and bounded again
-later with another method or alpha, without sampling.
+A `RunPlan` says what is done with each input, a `Subject` what the inputs and the model's votes
+are, and `run_inputs` does it, whatever the model runs on. A store is one SQLite file. Finished
+inputs are kept with their selection and estimation counts, a group in one transaction, so a run
+can be stopped anywhere, resumed by the same call, and bounded again later with another method or
+alpha, without sampling.
 """
 
 from __future__ import annotations
 
 from rsbounds.runs.dataset import certify_dataset
-from rsbounds.runs.driver import run_inputs
+from rsbounds.runs.driver import RunSummary, run_inputs
 from rsbounds.runs.export import export_rows
+from rsbounds.runs.plan import RunPlan
 from rsbounds.runs.rebounding import rebound
 from rsbounds.runs.row import RunRow
 from rsbounds.runs.store import RunStore, merge_stores, remove_store
+from rsbounds.runs.subject import Answers, Subject
 
 __all__ = [
+    "Answers",
+    "RunPlan",
     "RunRow",
     "RunStore",
+    "RunSummary",
+    "Subject",
     "certify_dataset",
     "export_rows",
     "merge_stores",

@@ -3,54 +3,71 @@
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Sequence
-from typing import Any
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
 from rsbounds._types import Certificates
-from rsbounds.bounds.margin import margin_method
 from rsbounds.noises import Noise
-from rsbounds.runs.driver import run_inputs
+from rsbounds.runs.driver import begin, failures_note, refuse_hopeless, resumable, run_inputs
+from rsbounds.runs.plan import RunPlan, resumed_seed
 from rsbounds.runs.rebounding import rebound
 from rsbounds.runs.store import RunStore
+from rsbounds.runs.subject import Answers
 from rsbounds.sampling import Classifier, sample_counts
 
 
-def run_config(
-    *, noise: Noise, n0: int, n: int, alpha: float, method: str, options: dict[str, Any],
-    seed: int, num_classes: int, inputs: int, model: str,
-) -> dict[str, Any]:  # fmt: skip
-    """What two calls must share to be the same run; validated, so that no bad store is made."""
-    _validate.integer("n0", n0, low=1, high=_validate.MAX_N)
-    _validate.integer("n", n, low=1, high=_validate.MAX_N)
-    _validate.integer("num_classes", num_classes, low=2)
-    margin_method(method, options)
-    return {
-        "model": model,
-        "inputs": inputs,
-        "num_classes": num_classes,
-        "noise": noise.to_dict(),
-        "n0": n0,
-        "n": n,
-        "alpha": _validate.alpha(alpha),
-        "method": method,
-        "options": options,
-        "seed": seed,
-    }
+class _ArraySubject:
+    """Rows of an array, and a callable on numpy batches."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        inputs: NDArray[Any],
+        labels: NDArray[np.int64] | None,
+        plan: RunPlan,
+        batch_size: int,
+    ) -> None:
+        self._classifier, self._inputs, self._labels = classifier, inputs, labels
+        self._plan, self._batch_size = plan, batch_size
+
+    def item(self, index: int) -> tuple[NDArray[Any], int | None]:
+        return self._inputs[index], None if self._labels is None else int(self._labels[index])
+
+    def votes(
+        self, inputs: NDArray[Any], indices: Sequence[int], role: Any, n: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        parts = [
+            sample_counts(
+                self._classifier, inputs[start:stop], n=n, role=role, seed=self._plan.seed,
+                noise=self._plan.noise.at(list(indices[start:stop])), index=indices[start],
+                num_classes=self._plan.num_classes, batch_size=self._batch_size, progress=False,
+            ).values
+            for start, stop in _consecutive(indices)
+        ]  # fmt: skip
+        return np.concatenate(parts), np.zeros(len(inputs), dtype=np.int64)
+
+    def answers(self, batch: NDArray[Any]) -> Answers:
+        parts = [
+            np.asarray(self._classifier(batch[start : start + self._batch_size]))
+            for start in range(0, len(batch), self._batch_size)
+        ]
+        values = np.concatenate(parts)
+        kind = "classes" if values.ndim == 1 else str(values.dtype)
+        return Answers(values, kind)
 
 
-def resumed_seed(store: str | os.PathLike[str], seed: int | None) -> int:
-    """The seed given, else that of the store, else a fresh one."""
-    if seed is not None:
-        return _validate.integer("seed", seed, low=0)
-    if os.path.exists(store):
-        with RunStore(store) as held:
-            return int(held.config["seed"])
-    return secrets.randbits(63)
+def _consecutive(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Spans of positions whose indices follow one another."""
+    start = 0
+    for stop in range(1, len(indices) + 1):
+        if stop == len(indices) or indices[stop] != indices[stop - 1] + 1:
+            yield start, stop
+            start = stop
 
 
 def certify_dataset(
@@ -67,7 +84,8 @@ def certify_dataset(
     method: str = "exact",
     seed: int | None = None,
     batch_size: int = 1024,
-    model: str = "",
+    model_id: str | None = None,
+    on_error: Literal["record", "stop"] = "record",
     progress: bool | None = None,
     **options: Any,
 ) -> Certificates:
@@ -75,7 +93,9 @@ def certify_dataset(
 
     With probability at least ``1 - alpha``, for each input on its own, no perturbation
     smaller than its radius changes the smoothed classifier's answer (as in `certify`). The
-    rows of a run that was stopped and resumed are those of one that was not.
+    rows of a run that was stopped and resumed are those of one that was not: the store keeps
+    digests of the inputs and what the classifier answers on a few of them, raw and noisy, and a
+    call with other inputs, labels or another classifier is refused.
 
     Parameters
     ----------
@@ -99,8 +119,11 @@ def certify_dataset(
         Seed of the streams; that of the store where it exists, else a fresh one.
     batch_size : int
         Copies per call of the classifier.
-    model : str
+    model_id : str, optional
         A name for the model; a store made with another name is refused.
+    on_error : {"record", "stop"}
+        What to do with an input that has NaN or that the classifier fails on: keep it as
+        invalid with the reason (it abstains, and the next call tries it again), or stop.
     progress : bool, optional
         Show a progress line; None shows it where stderr is a terminal.
 
@@ -112,7 +135,15 @@ def certify_dataset(
     Raises
     ------
     ValueError
-        Bad arguments, or a store of another run (the first difference is named).
+        Bad arguments, a store of another run (the first difference is named), or a classifier
+        that fails on every input.
+    KeyboardInterrupt
+        On Ctrl-C, with a sentence on how to resume; finished inputs are stored.
+
+    Warns
+    -----
+    RuntimeWarning
+        Inputs that failed.
 
     Examples
     --------
@@ -132,27 +163,20 @@ def certify_dataset(
     known = None
     if labels is not None:
         known = _validate.class_indices(labels, len(array), num_classes, "labels")
-    chosen = resumed_seed(store, seed)
-    config = run_config(
-        noise=noise, n0=n0, n=n, alpha=alpha, method=method, options=options, seed=chosen,
-        num_classes=num_classes, inputs=len(array), model=model,
+    # A name, where there is no hash of weights, is all that tells the model.
+    plan = RunPlan(
+        noise=noise, n0=n0, n=n, alpha=alpha, method=method, options=options,
+        seed=resumed_seed([store], seed), num_classes=num_classes, inputs=len(array),
+        model="" if model_id is None else model_id,
     )  # fmt: skip
-
-    def items(i: int) -> tuple[NDArray[Any], int | None]:
-        return array[i], None if known is None else int(known[i])
-
-    def sampler(
-        chunk: NDArray[Any], indices: Sequence[int], role: Any, draws: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        counts = sample_counts(
-            classifier, chunk, noise=noise, n=draws, num_classes=num_classes, role=role,
-            seed=chosen, index=indices[0], batch_size=batch_size, progress=False,
-        )  # fmt: skip
-        return counts.values, np.zeros(len(chunk), dtype=np.int64)
-
-    with RunStore(store, config) as run:
-        run_inputs(
-            sampler, items, range(len(array)), store=run, noise=noise, n0=n0, n=n, alpha=alpha,
-            method=method, options=options, seed=chosen, progress=progress,
-        )  # fmt: skip
+    _validate.integer("batch_size", batch_size, low=1)
+    subject = _ArraySubject(classifier, array, known, plan, batch_size)
+    indices = range(len(array))
+    with resumable(store), RunStore(store, plan.config()) as run:
+        begin(subject, plan, indices, store=run, on_error=on_error, progress=progress)
+        run_inputs(subject, plan, indices, store=run, on_error=on_error, progress=progress)
+        refuse_hopeless(run)
+        note = failures_note(run)
+        if note is not None:
+            warnings.warn(note, RuntimeWarning, stacklevel=2)
         return rebound(run)

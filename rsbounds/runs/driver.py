@@ -1,34 +1,41 @@
-"""The loop of a run: sample, bound, store, show progress."""
+"""The loop of a run: read, sample, bound, store, show progress.
+
+Inputs are taken in groups: sampled together, bounded in one call, stored in one transaction. A
+group takes about a quarter of a second, which is what a crash can lose; no row depends on how
+inputs were grouped.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds import _validate
 from rsbounds._parallel import Progress
-from rsbounds.bounds.margin import margin_method
 from rsbounds.certificates import certify_votes
-from rsbounds.noises import Noise
+from rsbounds.runs import probes
+from rsbounds.runs.plan import RunPlan
 from rsbounds.runs.row import RunRow
 from rsbounds.runs.store import RunStore
+from rsbounds.runs.subject import Failure, Item, Subject, attempt, read
 
-
-class Sampler(Protocol):
-    """Votes of the model: ``(inputs, indices, role, n) -> (counts, invalid)``.
-
-    ``counts`` is (b, K) and ``invalid`` (b,): how many of the n draws had no valid answer.
-    """
-
-    def __call__(
-        self, inputs: NDArray[Any], indices: Sequence[int], role: Any, n: int, /
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]: ...
+#: Seconds that a group should take, and the most inputs and bytes that it may have.
+_GROUP_SECONDS = 0.25
+_GROUP_INPUTS = 4096
+_GROUP_BYTES = 1 << 26
+#: A group is at most so many times as large as the one before.
+_GROWTH = 8
+#: Failing inputs in a row after which something else than the inputs is to blame.
+IN_A_ROW = 100
+ON_ERROR = ("record", "stop")
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class RunSummary:
     total : int
         Inputs in the store.
     invalid : tuple of int
-        Indices of inputs on which the model gave invalid answers; they abstained.
+        Indices of inputs with invalid answers, or that failed; they abstained.
     """
 
     finished: int
@@ -50,49 +57,69 @@ class RunSummary:
     invalid: tuple[int, ...]
 
 
-def digest(x: NDArray[Any]) -> str:
-    """Start of the SHA-256 of an input's bytes."""
-    return hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()[:16]
+def begin(subject: Subject, plan: RunPlan, indices: Sequence[int], *, store: RunStore,
+          on_error: str = "record", progress: bool | None = None) -> None:  # fmt: skip
+    """Make sure that a store holds this run, and take failed inputs out of it again.
+
+    The model is asked about a few inputs; a store that was begun before must hold the same
+    answers, and every finished input must be the one that the data set returns now. Inputs
+    that failed are no longer finished after it: the run tries them again.
+
+    Raises
+    ------
+    ValueError
+        Another model, data set or labels (the first difference is named), or no input of the
+        first few can be certified.
+    """
+    _validate.choice("on_error", on_error, ON_ERROR)
+    held = probes.held_probes(store)
+    met = [row for row in store.rows() if not failed(row)]
+    if held is None:
+        stop = on_error == "stop"
+        probes.keep_probes(store, probes.probe_model(subject, plan, indices, stop))
+    else:
+        probes.check_model(subject, plan, store.path, held)
+    probes.check_rows(subject, plan, store.path, probes.finished(met), progress)
+    store.forget([row.index for row in store.rows() if failed(row)])
+
+
+def failed(row: RunRow) -> bool:
+    """Whether an input could not be read or answered at all; the next call tries it again."""
+    return bool(row.error) and not row.digest
 
 
 def run_inputs(
-    sampler: Sampler,
-    items: Callable[[int], tuple[NDArray[Any], int | None]],
+    subject: Subject,
+    plan: RunPlan,
     indices: Iterable[int],
     *,
     store: RunStore,
-    noise: Noise,
-    n0: int,
-    n: int,
-    alpha: float,
-    method: str,
-    options: Mapping[str, Any],
-    seed: int,
-    group: int = 1,
+    on_error: str = "record",
+    group: int | None = None,
     progress: bool | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> RunSummary:
     """Sample, certify and store every input that the store does not hold yet.
 
     Parameters
     ----------
-    sampler : Sampler
-        Votes of the model, for a group of inputs and their stream indices.
-    items : callable
-        Index to (input, label or None).
+    subject : Subject
+        The inputs, and the model's votes on them.
+    plan : RunPlan
+        What is to be done with each.
     indices : iterable of int
         Inputs of the run.
     store : RunStore
-        Open for writing.
-    noise, alpha, method, options
-        As in `certify`.
-    n0, n : int
-        Draws of the selection and of the estimation sample.
-    seed : int
-        Seed of the noise streams, kept with every row.
-    group : int
-        Inputs sampled together; each is stored on its own.
+        Open for writing; `begin` has checked that it holds this run.
+    on_error : {"record", "stop"}
+        What to do with an input that cannot be read or answered: keep it as invalid with the
+        reason and go on (until 100 in a row failed), or stop.
+    group : int, optional
+        Inputs sampled together; as many as take about a quarter of a second by default.
     progress : bool, optional
         Show a progress line; None shows it where stderr is a terminal.
+    watch : callable, optional
+        Called before each group; what it raises ends the run.
 
     Returns
     -------
@@ -102,60 +129,230 @@ def run_inputs(
     Raises
     ------
     ValueError
-        Bad arguments; nothing is stored for the inputs in flight.
+        Bad arguments, a label that is no class, an input that came out otherwise than before,
+        or a failing input with ``on_error="stop"``. The groups before it are stored.
     """
-    _validate.integer("group", group, low=1)
-    chosen = margin_method(method, options)
+    _validate.choice("on_error", on_error, ON_ERROR)
+    pace = _Pace(None if group is None else _validate.integer("group", group, low=1))
+    known = {p["index"]: p["digest"] for p in probes.held_probes(store) or []}
     done = store.done()
-    wanted = [int(i) for i in indices]
+    wanted = list(indices)
     todo = [i for i in wanted if i not in done]
-    invalid = [row.index for row in store.rows() if row.invalid > 0]
-    correct, seen, labelled = _tally(store)
-    law = noise.to_dict()
+    score = _Score(store.rows())
+    in_a_row = at = 0
     with Progress(len(wanted), "inputs", progress) as bar:
         bar.advance(len(wanted) - len(todo))
-        for chunk in _groups(todo, group):
+        while at < len(todo):
+            if watch is not None:
+                watch()
+            chunk = todo[at : at + pace.size]
             start = time.perf_counter()
-            pairs = [items(i) for i in chunk]
-            inputs = np.stack([np.asarray(x) for x, _ in pairs])
-            select, bad0 = sampler(inputs, chunk, "select", n0)
-            estimate, bad = sampler(inputs, chunk, "estimate", n)
-            bad = bad + bad0
-            result = certify_votes(select, estimate, bad, noise=noise, alpha=alpha, method=chosen)
-            took = (time.perf_counter() - start) / len(chunk)
-            rows = [
-                RunRow(
-                    index, None if label is None else int(label), digest(np.asarray(x)), select[j],
-                    estimate[j], n0, n, int(bad[j]), alpha, method, options, law, seed,
-                    # A store keeps -1 where there was no class to put to the test.
-                    max(-1, int(result.candidate[j])), float(result.radius[j]),
-                    bool(result.abstained[j]), took, "NaN" if bad[j] else "",
-                )
-                for j, (index, (x, label)) in enumerate(zip(chunk, pairs, strict=True))
-            ]  # fmt: skip
+            outcomes = _outcomes(subject, plan, chunk, known, store, on_error)
+            took = time.perf_counter() - start
+            rows = [_row(plan, outcome, took / len(chunk)) for outcome in outcomes]
             store.add_many(rows)
-            seen += len(rows)
-            for row in rows:
-                if row.invalid:
-                    invalid.append(row.index)
-                if row.label is not None:
-                    labelled += 1
-                    correct += int(not row.abstained and row.top == row.label)
-            bar.note = f"certified accuracy {correct / labelled:.3f}" if labelled else ""
+            score.add(rows)
+            for outcome in outcomes:
+                in_a_row = in_a_row + 1 if isinstance(outcome, Failure) else 0
+                if isinstance(outcome, Failure) and in_a_row == IN_A_ROW:
+                    raise ValueError(
+                        f"{IN_A_ROW} inputs in a row failed, the last: {outcome.sentence()}; the "
+                        "same call tries them again"
+                    ) from outcome.cause
+            if in_a_row >= probes.PATIENCE:
+                refuse_hopeless(store)
+            at += len(chunk)
+            pace.took(len(chunk), time.perf_counter() - start, outcomes)
+            bar.note = score.note()
             bar.advance(len(chunk))
-    return RunSummary(len(todo), seen, tuple(sorted(invalid)))
+    return RunSummary(len(todo), len(store), tuple(sorted(score.invalid)))
 
 
-def _tally(store: RunStore) -> tuple[int, int, int]:
-    correct = seen = labelled = 0
-    for row in store.rows():
-        seen += 1
-        if row.label is not None:
-            labelled += 1
-            correct += int(not row.abstained and row.top == row.label)
-    return correct, seen, labelled
+def refuse_hopeless(store: RunStore) -> None:
+    """Empty and refuse a store in which every input failed: no input is to blame for that.
+
+    Raises
+    ------
+    ValueError
+        The reason of the first.
+    """
+    rows = list(store.rows())
+    if rows and all(map(failed, rows)):
+        store.forget([row.index for row in rows])
+        raise ValueError(
+            f"no input could be certified ({len(rows)} tried); input {rows[0].index}: "
+            f"{rows[0].error}"
+        )
 
 
-def _groups(indices: Sequence[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(indices), size):
-        yield list(indices[start : start + size])
+@contextmanager
+def resumable(store: str | os.PathLike[str]) -> Iterator[None]:
+    """Ctrl-C says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"stopped; the finished inputs are in store {os.fspath(store)!r}, and the same call "
+            "resumes the run"
+        ) from None
+
+
+def failures_note(store: RunStore) -> str | None:
+    """A sentence on the inputs that abstain because of invalid answers; None if there are none."""
+    bad = [row for row in store.rows() if row.invalid > 0]
+    if not bad:
+        return None
+    shown = "; ".join(f"input {row.index}: {row.error}" for row in bad[:3])
+    again = "; the same call tries failed inputs again" if any(map(failed, bad)) else ""
+    return (
+        f"{len(bad)} of {len(store)} inputs have invalid answers and abstain ({shown}"
+        f"{'; ...' if len(bad) > 3 else ''}){again}"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Votes:
+    """Votes on an input and the certificate that follows."""
+
+    item: Item
+    select: NDArray[np.int64]
+    estimate: NDArray[np.int64]
+    invalid: int
+    top: int
+    radius: float
+    abstained: bool
+
+
+def _outcomes(
+    subject: Subject,
+    plan: RunPlan,
+    chunk: Sequence[int],
+    known: dict[int, str],
+    store: RunStore,
+    on_error: str,
+) -> list[_Votes | Failure]:
+    """What became of each input of a group, in its order."""
+    outcomes: dict[int, _Votes | Failure] = {}
+    alike: dict[Any, list[Item]] = {}
+    for i in chunk:
+        item = read(subject, plan, i)
+        if isinstance(item, Failure):
+            outcomes[i] = _refused(item, on_error)
+            continue
+        if i in known:
+            # Read once before, when the model was probed.
+            probes.check_digest(store.path, i, known[i], item.x)
+        alike.setdefault((item.x.shape, item.x.dtype), []).append(item)
+    for items in alike.values():
+        for outcome in _voted(subject, plan, items):
+            if isinstance(outcome, Failure):
+                outcome = _refused(outcome, on_error)
+            outcomes[_index(outcome)] = outcome
+    return [outcomes[i] for i in chunk]
+
+
+def _refused(failure: Failure, on_error: str) -> Failure:
+    if on_error == "stop":
+        raise ValueError(failure.sentence()) from failure.cause
+    return failure
+
+
+def _voted(subject: Subject, plan: RunPlan, items: list[Item]) -> list[_Votes | Failure]:
+    """Votes and certificates of inputs of one shape; one by one where they fail together."""
+    inputs, indices = np.stack([item.x for item in items]), [item.index for item in items]
+    sampled = attempt(
+        indices[0],
+        lambda: (
+            subject.votes(inputs, indices, "select", plan.n0),
+            subject.votes(inputs, indices, "estimate", plan.n),
+        ),
+    )
+    if isinstance(sampled, Failure):
+        if len(items) == 1:
+            return [dataclasses.replace(sampled, label=items[0].label)]
+        return [_voted(subject, plan, [item])[0] for item in items]
+    (select, none0), (estimate, none) = sampled
+    invalid = none0 + none
+    # No input is to blame for what goes wrong here.
+    result = certify_votes(
+        select,
+        estimate,
+        invalid,
+        noise=plan.noise.at(indices),
+        alpha=plan.alpha,
+        method=plan.bound(),
+    )
+    return [
+        _Votes(item, select[j], estimate[j], int(invalid[j]),
+               # A store keeps -1 where there was no class to put to the test.
+               max(-1, int(result.candidate[j])),
+               float(result.radius[j]), bool(result.abstained[j]))
+        for j, item in enumerate(items)
+    ]  # fmt: skip
+
+
+def _row(plan: RunPlan, outcome: _Votes | Failure, seconds: float) -> RunRow:
+    shared: dict[str, Any] = {
+        "n0": plan.n0, "n": plan.n, "alpha": plan.alpha, "method": plan.method,
+        "options": dict(plan.options), "law": plan.noise.at(_index(outcome)).to_dict(),
+        "seed": plan.seed, "seconds": seconds,
+    }  # fmt: skip
+    if isinstance(outcome, Failure):
+        nothing = np.zeros(plan.num_classes, dtype=np.int64)
+        return RunRow(
+            index=outcome.index, label=outcome.label, digest="", select=nothing, estimate=nothing,
+            invalid=plan.n0 + plan.n, top=-1, radius=0.0, abstained=True, error=outcome.reason,
+            **shared,
+        )  # fmt: skip
+    bad, item = outcome.invalid, outcome.item
+    return RunRow(
+        index=item.index, label=item.label, digest=probes.digest(item.x), select=outcome.select,
+        estimate=outcome.estimate, invalid=bad, top=outcome.top, radius=outcome.radius,
+        abstained=outcome.abstained,
+        error=f"the model answered NaN on {bad} of {plan.n0 + plan.n} draws" if bad else "",
+        **shared,
+    )  # fmt: skip
+
+
+def _index(outcome: _Votes | Failure) -> int:
+    return outcome.index if isinstance(outcome, Failure) else outcome.item.index
+
+
+class _Pace:
+    """How many inputs to take together."""
+
+    def __init__(self, fixed: int | None) -> None:
+        self._fixed = fixed
+        self.size = 1 if fixed is None else fixed
+
+    def took(self, inputs: int, seconds: float, outcomes: Sequence[_Votes | Failure]) -> None:
+        """Learn from a group."""
+        if self._fixed is not None:
+            return
+        room = int(_GROUP_SECONDS / max(seconds / inputs, 1e-9))
+        largest = max((o.item.x.nbytes for o in outcomes if isinstance(o, _Votes)), default=1)
+        self.size = max(
+            1, min(room, _GROWTH * self.size, _GROUP_INPUTS, _GROUP_BYTES // max(largest, 1))
+        )
+
+
+class _Score:
+    """Certified accuracy so far, and which inputs are invalid."""
+
+    def __init__(self, rows: Iterable[RunRow]) -> None:
+        self._correct = self._labelled = 0
+        self.invalid: list[int] = []
+        self.add(rows)
+
+    def add(self, rows: Iterable[RunRow]) -> None:
+        for row in rows:
+            if row.invalid:
+                self.invalid.append(row.index)
+            if row.label is not None:
+                self._labelled += 1
+                self._correct += int(not row.abstained and row.top == row.label)
+
+    def note(self) -> str:
+        if not self._labelled:
+            return ""
+        return f"certified accuracy {self._correct / self._labelled:.3f}"

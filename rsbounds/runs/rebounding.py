@@ -18,8 +18,12 @@ from rsbounds.runs.store import RunStore
 
 
 def stored_labels(store: RunStore) -> NDArray[np.int64] | None:
-    """Labels of the stored inputs, or None where any is missing."""
-    labels = [row.label for row in store.rows()]
+    """Labels of the stored inputs, or None where any is missing.
+
+    An input that failed before its label was read abstains, so it counts as wrong whatever its
+    class: 0 stands for it.
+    """
+    labels = [0 if row.label is None and row.error else row.label for row in store.rows()]
     if not labels or any(label is None for label in labels):
         return None
     return np.array(labels, dtype=np.int64)

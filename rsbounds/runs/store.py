@@ -18,6 +18,7 @@ import platform
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -295,6 +296,28 @@ class RunStore:
             own |= {name: json.loads(text[name]) for name in ("options", "law")}
             self._rows[int(row.index)] = dataclasses.replace(row, **own)
 
+    def forget(self, indices: Iterable[int]) -> None:
+        """Take inputs out again, in one transaction; those that are not there are no error.
+
+        Raises
+        ------
+        ValueError
+            The store is open for reading.
+        OSError
+            The disk is full or fails; the store holds what it held before.
+        """
+        gone = [index for index in indices if index in self._rows]
+        if not gone:
+            return
+        classes = self.config.get("num_classes")
+        with self._transaction(f"the removal of {len(gone)} inputs") as database:
+            database.executemany("DELETE FROM inputs WHERE idx = ?", [(index,) for index in gone])
+            count, total, rest = _seal(database)
+            total -= sum(int(encode(self._rows[index], classes)[-1], 16) for index in gone)
+            _set_seal(database, count - len(gone), total, rest)
+        for index in gone:
+            del self._rows[index]
+
     def _writer(self) -> sqlite3.Connection:
         if self._database is None:
             raise ValueError(
@@ -332,11 +355,11 @@ class RunStore:
         """
         if self._database is not None:
             if self._ready:
-                # Where a reader is just there, or the disk is full, the next writer tidies up.
+                # Where the disk is full, the next writer tidies up.
                 with contextlib.suppress(sqlite3.Error):
                     count = self._database.execute("SELECT count(*) FROM inputs").fetchone()[0]
                     self._made = self._made and count == 0
-                    self._database.execute("PRAGMA journal_mode = DELETE")
+                    _tidy(self._database)
             self._database.close()
             self._database = None
             if self._made and not self.keep_empty:
@@ -517,6 +540,18 @@ def _release(path: Path, lock: sqlite3.Connection) -> None:
     with contextlib.suppress(OSError):
         if os.name == "nt":
             name.unlink()
+
+
+def _tidy(database: sqlite3.Connection) -> None:
+    """Make the store one file again, between two readers (each is there for a moment)."""
+    for _ in range(100):
+        try:
+            database.execute("PRAGMA journal_mode = DELETE")
+            return
+        except sqlite3.OperationalError as error:
+            if _kind(error) not in ("BUSY", "LOCKED"):
+                raise
+        time.sleep(0.02)
 
 
 def _kind(error: sqlite3.Error) -> str:

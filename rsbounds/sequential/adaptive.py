@@ -169,6 +169,21 @@ class Adaptive:
         self._counts, self._look, self._stopped = sums, look, stopped
         self._best, self._proven = best, proven
 
+    def abstain(self, rows: NDArray[np.bool_], draws: ArrayLike = 0) -> None:
+        """Let rows abstain, such as those whose draws were no votes.
+
+        Parameters
+        ----------
+        rows : (B,) bool
+            Which; those that have stopped keep their bound.
+        draws : int or (B,) integers
+            Draws of those rows since the last update: 0, or those wanted.
+        """
+        stop = np.asarray(rows, dtype=bool) & self.active
+        self._look = self._look + np.where(stop & (np.asarray(draws) > 0), 1, 0)
+        self._best[stop] = -np.inf if self.noise.scale == "probit" else -1.0
+        self._stopped = self._stopped | stop
+
     def _bound(self, counts: NDArray[np.int64], rows: NDArray[np.int64], look: int) -> MarginBound:
         top: Any = self.top[rows]
         if self._selection is not None:

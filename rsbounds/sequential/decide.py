@@ -180,6 +180,20 @@ class Decide:
         answer[(answer == 0) & (self._n[rows] >= self.limit)] = -2
         self._answer[rows] = answer
 
+    def abstain(self, rows: NDArray[np.bool_], draws: ArrayLike = 0) -> None:
+        """Leave rows undecided, such as those whose draws were no votes.
+
+        Parameters
+        ----------
+        rows : (B,) bool
+            Which; those that have their answer keep it.
+        draws : int or (B,) integers
+            Draws of those rows since the last update, to be added to ``n``.
+        """
+        stop = np.asarray(rows, dtype=bool) & self.active
+        self._n = self._n + np.where(stop, draws, 0)
+        self._answer[stop] = -2
+
     def certificates(self) -> Certificates:
         """Balls of radius r where the answer is yes; the other rows abstain."""
         unknown = -math.inf if self.noise.scale == "probit" else -1.0

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from rsbounds._numerics import kernel, normal_quantile
 from rsbounds.solvers._trinomial import (
+    ROOT_HALF,
+    ROOT_TWO_PI,
     chord_dip,
     chord_upper,
     curve_point,
@@ -80,8 +82,9 @@ def curve_window(problem: Problem, level: float) -> tuple[float, float, bool, bo
             half = problem.b2 <= 0.5
             end = normal_quantile(problem.b2) if half else -normal_quantile(problem.b2_rest)
         if end >= most:
-            density = 0.3989422804014327 * math.exp(-0.5 * most * most)
-            end, end_edge = most - 0.5 * share / density, True
+            # Where q1 and q3 are smaller than the share there is nothing to tell apart.
+            density = math.exp(-0.5 * most * most) / ROOT_TWO_PI
+            end, end_edge = most - min(0.5 * share / density, 1e-3), True
             if end >= most:
                 end = most - 1e-15 * (1.0 + abs(most))
     else:
@@ -102,10 +105,18 @@ def edge_value(problem: Problem, param: float, level: float, at_end: bool) -> fl
     n, boundary, first, probit = problem.n, problem.boundary, problem.first, problem.probit
     q1, q2, _q3 = curve_point(param, level, probit)
     if at_end:
-        top = 0.5 * math.erfc(-0.5 * level * 0.7071067811865476) if probit else 0.5 * (1.0 + level)
-        rest = max(1.0 - top - q2, 0.0)
-        q1 = min(top, 1.0 - q2 - rest) if rest > 0.0 else 1.0 - q2
-        return log_tail_upper(n, q1, q2, rest, boundary, first)
+        if not probit:
+            q1 = 0.5 * (1.0 + level)
+            rest = 0.5 * (1.0 - level) - q2
+        else:
+            # q2 or q1 is close to one where the level is far from zero: only what is small
+            # is subtracted.
+            q1 = 0.5 * math.erfc(-0.5 * level * ROOT_HALF)
+            if param <= 0.0:
+                rest = 0.5 * math.erfc(0.5 * level * ROOT_HALF) - q2
+            else:
+                rest = 0.5 * math.erfc(param * ROOT_HALF) - q1
+        return log_tail_upper(n, q1, q2, max(rest, 0.0), boundary, first)
     low = 0.0 if probit else max(0.0, -level)
     return log_tail_upper(n, q1, low, max(1.0 - q1 - low, 0.0), boundary, first)
 

@@ -88,6 +88,29 @@ def _two_cells(
 
 
 @kernel
+def _none_of_the_first(
+    n: int, q2: float, q3: float, boundary: NDArray[np.int64], first: int
+) -> float:
+    # q1 = 0: x1 is 0, and the region is {x2 <= last_inside}.
+    inside, outside = first - 1, first + boundary.size
+    while outside - inside > 1:
+        middle = (inside + outside) // 2
+        if boundary[middle - first] <= 0:
+            inside = middle
+        else:
+            outside = middle
+    if inside < 0:
+        return FLOOR
+    if inside >= n or outside == first + boundary.size or q2 <= 0.0:
+        # Nothing is known above the boundary's last entry.
+        return 0.0
+    if q3 <= 0.0:
+        return FLOOR
+    value, _, error = upper_tail(float(n - inside), float(n), q3, q2)
+    return float(max(min(value + error + 8.0 * n * EPS, 0.0), FLOOR))
+
+
+@kernel
 def log_tail_upper(
     n: int,
     q1: float,
@@ -108,7 +131,7 @@ def log_tail_upper(
     """
     last = first + boundary.size - 1
     if q1 <= 0.0:
-        return 0.0 if boundary[0] <= 0 else FLOOR
+        return _none_of_the_first(n, q2, q3, boundary, first)
     if q2 <= 0.0 or q3 <= 0.0:
         return _two_cells(n, q1, q2, q3, boundary, first)
     p_rest = q1 + q3
@@ -183,7 +206,7 @@ def log_tail_upper(
         size = float(n - hi)
         steps = 0
         while x2 > first:
-            if (steps & 15) == 15 and x2 < mean:
+            if (x2 & 15) == 15 and x2 < mean:
                 ratio = x2 * back / (n - x2 + 1.0)
                 if ratio < 1.0 and weight * ratio <= 1e-7 * total * (1.0 - ratio):
                     break
@@ -303,31 +326,42 @@ def chord_dip(
     # end), and no point is further than 1/2 from an end.
     grow = math.exp(0.5 * (max(d1, d2, 0.0) - min(d1, d2, 0.0)))
     low1, low2, low3 = min(a1, b1), min(a2, b2), min(a3, b3)
-    high1 = min(max(a1, b1) * grow, 1.0 - low2 - low3)
-    high2 = min(max(a2, b2) * grow, 1.0 - low1 - low3)
+    # What the other two cells leave; as 1 - low2 from the small cells, because q2 (or q1) can
+    # be one to within rounding.
+    fuzz = 1.0 + 8.0 * EPS
+    rest1, rest2 = max(a2 + a3, b2 + b3) * fuzz, max(a1 + a3, b1 + b3) * fuzz
+    high1 = min(max(a1, b1) * grow, max(rest2 - low3, max(a1, b1)))
+    high2 = min(max(a2, b2) * grow, max(rest1 - low3, max(a2, b2)))
     high3 = max(a3, b3)
     s1, s2 = d1, d2
     d1, d2, between = abs(s1), abs(s2), abs(s1 - s2)
     if between > max(d1, d2):
-        high3 = min(high3 * grow, 1.0 - low1 - low2)
+        high3 = min(high3 * grow, max(rest1 - low2, high3))
         c1 = d1 * (high2 + high3) + d2 * high2
         c2 = d2 * (high1 + high3) + d1 * high1
     else:
         c1 = max(d1 * (high2 + high3), d2 * high2)
         c2 = max(d2 * (high1 + high3), d1 * high1)
     variance = high1 * high2 * between * between + high3 * (high1 * d1 * d1 + high2 * d2 * d2)
+    if min(low1, low2) < 1e-300 and probit:
+        # Below that Phi^-1 is not computed.
+        return math.inf
     if not probit:
         bend, sag = high1 * c1 * c1, high2 * variance
     else:
         # The density phi(Phi^-1(q)) is concave in q: smallest at an end of the range.
-        x_low, x_high = normal_quantile(low1), -normal_quantile(low2 + low3)
+        x_low = normal_quantile(low1) if low1 < 0.5 else -normal_quantile(rest1)
+        x_high = normal_quantile(high1) if high1 < 0.5 else -normal_quantile(low2 + low3)
         move = high1 * c1 * ROOT_TWO_PI * math.exp(0.5 * max(x_low * x_low, x_high * x_high))
         bend = move * c1 + max(x_high, 0.0) * move * move
-        x_low, x_high = normal_quantile(low2), -normal_quantile(low1 + low3)
+        x_low = normal_quantile(low2) if low2 < 0.5 else -normal_quantile(rest2)
+        x_high = normal_quantile(high2) if high2 < 0.5 else -normal_quantile(low1 + low3)
         inverse = ROOT_TWO_PI * math.exp(0.5 * max(x_low * x_low, x_high * x_high))
         move = high2 * c2 * inverse
         sag = high2 * variance * inverse + max(-x_low, 0.0) * move * move
     crude = 0.125 * (bend + sag) * (1.0 + 1e-9)
+    if not crude < math.inf:
+        return math.inf
     if crude <= fine:
         return crude
     if crude > 1024.0 * fine:

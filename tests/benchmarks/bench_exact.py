@@ -100,7 +100,7 @@ def ratios(counts: np.ndarray, labels: np.ndarray, seeds: int) -> None:
                     (margin - bounds(table, top, scale, m).lower).mean() / width
                     for m in ("exact", "runner-up", "complement")
                 ]
-                root = likelihood_limit(table, top, alpha=ALPHA, scale=scale).lower
+                root = likelihood_limit(table, top, alpha=ALPHA, scale=scale).level
                 rooted = cells[0] * width / (margin - root).mean()
                 skewed = second_order(p1, p2, n) if scale == "linear" else float("nan")
                 times = []
@@ -180,6 +180,22 @@ def table_time(counts: np.ndarray) -> None:
     print(f"10,000 rows, ten classes, n = 100,000, probit: {time.perf_counter() - start:.1f} s")
 
 
+def hard_rows() -> None:
+    """CPU time of the rows that cost the most: few votes outside two classes, or for the top."""
+    print("n         row                  scale   CPU ms   evaluations  exhausted")
+    for n in (10**5, 10**7):
+        rows = [[n, 0, 0], [0, n, 0], [0, n - 1, 1], [1, n - 1, 0], [n // 2, n - n // 2, 0]]
+        rows += [[n // 2, 1, n - n // 2 - 1], [5, n // 2, n - n // 2 - 5]]
+        rows += [[6 * n // 10, 3 * n // 10, n // 10]]
+        for row in rows:
+            for scale in ("linear", "probit"):
+                start = time.process_time()
+                found = bounds(np.array([row]), np.array([0]), scale, "exact")
+                spent = 1e3 * (time.process_time() - start)
+                used, short = found.details["evaluations"][0], found.details["exhausted"][0]
+                print(f"{n:<9} {row!s:28} {scale:7} {spent:<8.2f} {used:<8} {short}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed, no long table")
@@ -191,6 +207,7 @@ def main() -> int:
     data = np.loadtxt(path, skiprows=1, dtype=np.int64)
     counts, labels = data[:, :10], data[:, 10]
     bounds(counts[:2], labels[:2], "probit", "exact")
+    hard_rows()
     radii(counts, labels)
     ratios(counts, labels, 1 if options.quick else 3)
     statistics(counts)

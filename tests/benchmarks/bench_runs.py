@@ -1,4 +1,4 @@
-"""Runs over data sets: overhead per input, 20 kill -9, ranks and batch sizes.
+"""Runs over data sets: overhead per input, 20 kill -9, ranks and batch sizes, the fault table.
 
 Run this file, or `make bench`. Needs torch.
 """
@@ -107,44 +107,286 @@ def dealt(folder):
     print(f"  one input on 4 ranks, draws dealt: rows identical {few == many}")
 
 
-def overhead(folder):
+def statistics(folder):
     """Statistics and storage of one input at n = 100,000, sampling excluded."""
     import rsbounds
-    from rsbounds.bounds.margin import MARGIN_METHODS
-    from rsbounds.runs import RunStore, run_inputs
-    from rsbounds.runs.dataset import run_config
+    from rsbounds.runs import Answers, RunPlan, RunStore, run_inputs
 
     rng = np.random.default_rng(0)
     inputs = 300
     p = rng.dirichlet([0.3] * 10, inputs)
     p.sort(axis=1)
-    law = rsbounds.Gaussian(0.25)
     votes = {
         "select": np.array([rng.multinomial(100, q) for q in p]),
         "estimate": np.array([rng.multinomial(100_000, q) for q in p]),
     }
     x = np.zeros((3, 32, 32), dtype=np.float32)
-    for method in ("runner-up", "exact"):
-        if method not in MARGIN_METHODS:
-            continue
-        config = run_config(
-            noise=law, n0=100, n=100_000, alpha=0.001, method=method, options={}, seed=0,
-            num_classes=10, inputs=inputs, model="",
-        )  # fmt: skip
-        arguments = {
-            "noise": law, "n0": 100, "n": 100_000, "alpha": 0.001, "method": method,
-            "options": {}, "seed": 0, "progress": False,
-        }  # fmt: skip
 
-        def sampler(batch, indices, role, n):
+    class Counted:
+        def item(self, index):
+            return x, 0
+
+        def votes(self, batch, indices, role, n):
             return votes[role][list(indices)], np.zeros(len(indices), dtype=np.int64)
 
-        rsbounds.certify([2, 1, 1], 0, noise=law, method=method)
-        with RunStore(folder / f"{method}.sqlite", config) as store:
-            start = time.perf_counter()
-            run_inputs(sampler, lambda i: (x, 0), range(inputs), store=store, **arguments)
-            took = (time.perf_counter() - start) / inputs
-        print(f"  {method:10} {took * 1e3:.2f} ms per input at n = 1e5 (statistics and storage)")
+        def answers(self, batch):
+            return Answers(np.zeros(len(batch), dtype=np.int64), "classes")
+
+    for method in ("runner-up", "exact"):
+        plan = RunPlan(
+            noise=rsbounds.Gaussian(0.25), num_classes=10, inputs=inputs, n=100_000, seed=0,
+            method=method,
+        )  # fmt: skip
+        rsbounds.certify([2, 1, 1], 0, noise=plan.noise, method=method)
+        with RunStore(folder / f"{method}.sqlite", plan.config()) as store:
+            start = time.process_time()
+            run_inputs(Counted(), plan, range(inputs), store=store, progress=False)
+            took = (time.process_time() - start) / inputs
+        print(
+            f"  {method:10} {took * 1e3:.2f} ms of CPU per input at n = 1e5, statistics and storage"
+        )
+
+
+def small_inputs(folder):
+    """CPU time per input of a tiny model at n = 100, and of the model alone on as many copies."""
+    import rsbounds
+
+    rng = np.random.default_rng(0)
+    inputs, n = 1000, 100
+    weights = rng.normal(size=(64, 10))
+    x = rng.uniform(0, 1, (inputs, 64)).astype(np.float32)
+    law = rsbounds.Gaussian(0.5)
+
+    def report(name, certify, model):
+        certify(folder / f"{name}_warm.sqlite", 30)
+        start = time.process_time()
+        certify(folder / f"{name}.sqlite", inputs)
+        total = time.process_time() - start
+        start = time.process_time()
+        for _ in range(inputs):
+            model()
+        alone = time.process_time() - start
+        print(
+            f"  {name:6} {total / inputs * 1e3:.2f} ms of CPU per input at n0 = n = {n}; the "
+            f"model alone {alone / inputs * 1e3:.2f}"
+        )
+
+    batch = x[:1].repeat(2 * n, axis=0)
+    report(
+        "numpy",
+        lambda store, count: rsbounds.certify_dataset(
+            lambda b: b @ weights, x[:count], store=store, noise=law, n=n, n0=n, num_classes=10,
+            seed=1, progress=False),
+        lambda: batch @ weights,
+    )  # fmt: skip
+    try:
+        import torch
+
+        import rsbounds_torch
+    except ImportError:
+        return
+    torch.set_num_threads(1)
+    model = torch.nn.Linear(64, 10)
+    with torch.no_grad():
+        model.weight.copy_(torch.from_numpy(weights.T))
+    classifier = rsbounds_torch.SmoothedClassifier(
+        model, num_classes=10, noise=law, batch_size=1024
+    )
+    whole = torch.from_numpy(batch)
+    with torch.no_grad():
+        report(
+            "torch",
+            lambda store, count: rsbounds_torch.certify_dataset(
+                classifier, list(x[:count]), store=store, n=n, n0=n, seed=1, progress=False),
+            lambda: model(whole),
+        )  # fmt: skip
+
+
+def checks(folder):
+    """What probes and digests add to a run of a LeNet at n = 10,000, in CPU time."""
+    import torch
+    from bench_torch import lenet
+
+    import rsbounds
+    import rsbounds_torch
+    from rsbounds.runs import RunPlan, RunStore, probes
+    from rsbounds_torch._subject import ModelSubject
+    from rsbounds_torch.data import items_of
+
+    torch.set_num_threads(1)
+    inputs = 20
+    x = torch.rand(inputs, 1, 28, 28)
+    classifier = rsbounds_torch.SmoothedClassifier(
+        lenet().eval(), num_classes=10, noise=rsbounds.Gaussian(0.5), batch_size=256
+    )
+    plan = RunPlan(noise=classifier.noise, num_classes=10, inputs=inputs, n=10_000, seed=1)
+    subject = ModelSubject(classifier, items_of([(row, 0) for row in x]), 1)
+    probes.probe_model(subject, plan, range(inputs), False)  # kernels compiled
+
+    def timed(work):
+        start = time.process_time()
+        result = work()
+        return time.process_time() - start, result
+
+    asked, held = timed(lambda: probes.probe_model(subject, plan, range(inputs), False))
+    path = folder / "lenet.sqlite"
+    run_time, _ = timed(
+        lambda: rsbounds_torch.certify_dataset(
+            classifier, [(row, 0) for row in x], store=path, n=10_000, seed=1, progress=False
+        )
+    )
+    with RunStore(path) as store:
+        met = probes.finished(store.rows())
+    compared, _ = timed(lambda: probes.check_rows(subject, plan, path, met, False))
+    again, _ = timed(lambda: probes.check_model(subject, plan, path, held))
+    print(
+        f"  LeNet, n = 10,000: {run_time / inputs * 1e3:.0f} ms of CPU per input; digests "
+        f"{compared / inputs * 1e3:.3f} ms per input ({100 * compared / run_time:.2f} %); probes "
+        f"{asked:.3f} s at the start of a run, {again:.3f} s at its resumption"
+    )
+
+
+# -- the fault table ---------------------------------------------------------------------------
+
+FAULTY = """
+import os, sys, time
+import numpy as np, torch, rsbounds, rsbounds_torch
+from rsbounds_torch.distributed import process_group
+store, fault = sys.argv[1], sys.argv[2]
+rank = int(os.environ.get("RANK", "0"))
+x = np.random.default_rng(0).uniform(-1, 1, (200, 64)).astype(np.float32)
+
+class Data:
+    def __len__(self):
+        return 200
+    def __getitem__(self, i):
+        if fault == f"fail{rank}" and i >= 100:
+            raise OSError(f"a bad sector on rank {rank}")
+        if fault == "slow":
+            time.sleep(0.02)
+        return x[i], int(x[i, 0] > 0)
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
+with process_group():
+    classifier = rsbounds_torch.SmoothedClassifier(
+        model, num_classes=10, noise=rsbounds.Gaussian(0.5), batch_size=256)
+    try:
+        rsbounds_torch.certify_dataset(
+            classifier, Data(), store=store, n=500, progress=False, on_error="stop",
+            seed=int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    except (ValueError, OSError) as error:
+        print("REFUSED", error, flush=True)
+        sys.exit(2)
+"""
+
+
+def started(folder, fault, ranks, *more):
+    script = folder / "faulty.py"
+    script.write_text(FAULTY)
+    command = [sys.executable]
+    if ranks > 1:
+        command += ["-m", "torch.distributed.run", "--nproc-per-node", str(ranks),
+                    "--master-port", "29519"]  # fmt: skip
+    command += [str(script), str(folder / "disk" / "run.sqlite"), fault, *more]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def ended(process):
+    """The sentences with which ranks ended."""
+    out, err = process.communicate()
+    said = {line for line in out.splitlines() if line.startswith("REFUSED")}
+    said |= {
+        line.split("KeyboardInterrupt: ")[1]
+        for line in err.splitlines()
+        if "KeyboardInterrupt: stopped" in line
+    }
+    return sorted(said)
+
+
+def signalled(folder, ranks, signal_number):
+    """Send a signal to every process once some inputs are stored."""
+    process = started(folder, "slow", ranks)
+    while process.poll() is None and not list((folder / "disk").glob("run.sqlite*")):
+        time.sleep(0.05)
+    time.sleep(1.0)
+    os.killpg(process.pid, signal_number)
+    return ended(process)
+
+
+def full_disk(folder, ranks):
+    filler = folder / "disk" / "filler"
+    # Room for the stores, but not for all their inputs.
+    filler.write_bytes(bytes((4 << 20) - (110_000 + 60_000 * ranks)))
+    said = ended(started(folder, "none", ranks))
+    filler.unlink()
+    return said
+
+
+def read_only(folder, ranks):
+    signalled(folder, ranks, signal.SIGKILL)
+    subprocess.run(["mount", "-o", "remount,ro", str(folder / "disk")], check=True)
+    said = ended(started(folder, "none", ranks))
+    subprocess.run(["mount", "-o", "remount,rw", str(folder / "disk")], check=True)
+    return said
+
+
+def stored(folder):
+    import rsbounds
+
+    indices = set()
+    for path in (folder / "disk").glob("run.sqlite*"):
+        if path.name == "run.sqlite" or path.name.split(".rank")[-1].isdigit():
+            with rsbounds.RunStore(path) as store:
+                indices |= store.done()
+    return len(indices)
+
+
+def faults(folder):
+    """Every fault on 1, 2 and 4 ranks; resumed on another number, no seed given."""
+    print("faults of a 200-input run; each resumed on another number of ranks, no seed given")
+    print(f"  {'fault':24} {'ranks':>5} {'kept':>5} {'resumed':>8}  {'rows':10} said")
+    cases = [
+        ("kill -9", (1, 2, 4), lambda ranks: signalled(folder, ranks, signal.SIGKILL)),
+        ("Ctrl-C", (1, 2, 4), lambda ranks: signalled(folder, ranks, signal.SIGINT)),
+        ("full disk", (1, 2, 4), lambda ranks: full_disk(folder, ranks)),
+        ("read-only folder", (1, 2, 4), lambda ranks: read_only(folder, ranks)),
+        *(
+            (f"failing input on rank {r}", [n for n in (1, 2, 4) if r < n],
+             lambda ranks, r=r: ended(started(folder, f"fail{r}", ranks)))
+            for r in range(4)
+        ),
+    ]  # fmt: skip
+    disk = folder / "disk"
+    disk.mkdir()
+    for name, counts, fault in cases:
+        for ranks in counts:
+            subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=True
+            )
+            try:
+                said = fault(ranks)
+                kept = stored(folder)
+                other = {1: 2, 2: 4, 4: 1}[ranks]
+                ended(started(folder, "none", other))
+                final = rows(disk / "run.sqlite")
+                import rsbounds
+
+                with rsbounds.RunStore(disk / "run.sqlite") as store:
+                    seed = store.config["seed"]
+                left = [p.name for p in disk.iterdir()]
+                (disk / "run.sqlite").unlink()
+                ended(started(folder, "none", 1, str(seed)))
+                same = final == rows(disk / "run.sqlite") and len(final) == 200
+                verdict = "identical" if same and left == ["run.sqlite"] else f"WRONG {left}"
+            finally:
+                subprocess.run(["umount", str(disk)], check=True)
+            sentence = "; ".join(said).replace(str(disk), "")[:150]
+            print(f"  {name:24} {ranks:5} {kept:5} {other:8}  {verdict:10} {sentence}", flush=True)
 
 
 def everything(path):
@@ -199,11 +441,17 @@ if __name__ == "__main__":
     print(machine())
     with tempfile.TemporaryDirectory() as name:
         fuzz(Path(name))
-        overhead(Path(name))
+        statistics(Path(name))
+        small_inputs(Path(name))
         try:
             import torch  # noqa: F401
         except ImportError:
-            print("torch is not installed: kills and ranks left out")
+            print("torch is not installed: checks, kills, ranks and faults left out")
         else:
+            checks(Path(name))
             kills(Path(name))
             dealt(Path(name))
+            if hasattr(os, "geteuid") and os.geteuid() == 0:
+                faults(Path(name))
+            else:
+                print("the fault table mounts a small disk: it needs to run as root")

@@ -101,7 +101,7 @@ def test_a_method_that_bounds_only_the_margin_is_refused(registered):
         rsbounds.certify([90, 5, 5], 0, noise=registered)
     with pytest.raises(ValueError, match="allowed: radius_of_pair"):
         registered.radius(0.5)
-    with pytest.raises(ValueError, match="allowed: a law with a margin scale"):
+    with pytest.raises(ValueError, match="allowed: laws with a margin scale"):
         rsbounds.Decide(0.1, 0, noise=registered)
 
 

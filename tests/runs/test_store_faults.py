@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,23 @@ def test_rows_that_are_being_read_do_not_block_a_writer(tmp_path):
         store.add(row(12))
     assert [p.name for p in tmp_path.iterdir()] == ["run.sqlite"]
     assert len(list(rows)) == 11
+
+
+def test_a_writer_that_ends_while_something_is_read_tidies_up_after_it(tmp_path):
+    # item 9: with a reader there, the log and its index stayed beside the store for good.
+    path = tmp_path / "run.sqlite"
+    store = RunStore(path, CONFIG)
+    store.add(row(0))
+    address = f"{path.as_uri()}?mode=ro"
+    reading = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+    reading.execute("BEGIN")
+    reading.execute("SELECT * FROM inputs").fetchall()
+    ends = threading.Timer(0.1, reading.close)
+    ends.start()
+    store.close()
+    ends.join()
+    assert [p.name for p in tmp_path.iterdir()] == ["run.sqlite"]
+    assert len(content(path)[3]) == 1
 
 
 def test_a_lock_on_a_removed_file_is_nobodys(tmp_path, monkeypatch):

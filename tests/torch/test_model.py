@@ -333,12 +333,29 @@ def test_decide_and_adaptive():
     found = run.certificates()
     assert found.top.tolist() == [1, 1, 0]
     assert (found.radius < np.abs(np.array(x)[:, 0])).all()
-    with pytest.warns(RuntimeWarning, match="count against the class"):
-        test = smoothed(brittle).decide([[0.9, 0.0]], 0.7, seed=1)
-    assert test.status.tolist() == ["no"]
-    with pytest.warns(RuntimeWarning, match="count against the class"):
-        run = smoothed(brittle).adaptive([[1.6, 0.0]], looks=(100, 1000), seed=1)
-    assert run.certificates().abstained.all()
+
+
+@SEQUENTIAL
+def test_nan_draws_of_decide_and_adaptive_abstain_as_in_certify():
+    # Item 10: they were counted against the class, and "no" was said of another classifier.
+    x = [[0.9, 0.0], [-0.9, 0.0], [9.0, 0.0]]
+    with pytest.warns(RuntimeWarning, match=r"NaN on 2 of 3 inputs \(0, 2\); they abstain"):
+        test = smoothed(brittle).decide(x, 0.7, seed=1)
+    assert test.status.tolist() == ["undecided", "yes", "undecided"]
+    assert test.n[2] == 0
+    assert test.certificates().abstained.tolist() == [True, False, True]
+    with pytest.warns(RuntimeWarning, match=r"NaN on 2 of 3 inputs \(0, 2\); they abstain"):
+        run = smoothed(brittle).adaptive(x, looks=(100, 1000), seed=1)
+    assert run.certificates().abstained.tolist() == [True, False, True]
+    # One that shows its NaN only after the selection sample: the draws taken are counted.
+    late = smoothed(lambda b: torch.where(b[:, :1] > 2.4, float("nan"), HALF(b)))
+    with pytest.warns(RuntimeWarning, match="NaN on 1 of 1 inputs"):
+        run = late.adaptive([[0.9, 0.0]], n0=5, looks=(3000, 6000), seed=1)
+    assert run.n.tolist() == [3000]
+    with pytest.warns(RuntimeWarning, match="NaN on 1 of 1 inputs"):
+        test = late.decide([[0.9, 0.0]], 0.88, n0=5, seed=1)
+    assert test.n[0] > 100
+    assert test.status.tolist() == ["undecided"]
 
 
 # -- one input or a batch, types, settings ------------------------------------------------
@@ -388,6 +405,57 @@ def test_autocast():
     plain = smoothed().sample_counts([[0.5, 0.0]], n=2000, seed=1)
     cast = smoothed(autocast=torch.bfloat16).sample_counts([[0.5, 0.0]], n=2000, seed=1)
     assert np.abs(plain.values - cast.values).max() < 40
+
+
+def test_integers_and_pictures_without_a_scale_are_refused():
+    # Item 4: 0..255 was certified with sigma 0.5 in silence.
+    pixels = torch.tensor([[200, 10]], dtype=torch.uint8)
+    for x in (pixels, pixels.numpy(), pixels.numpy().astype(np.uint16), pixels.long(), [[200, 10]]):
+        with pytest.raises(ValueError, match=r"int.* and nothing says their scale.*\(0, 255\)"):
+            smoothed().certify(x, n=10)
+        smoothed(input_bounds=(0, 255)).certify(x, n=10)
+    smoothed().certify(pixels > 100, n=10)
+    smoothed().certify(torch.tensor([[0.5, 0.25]], dtype=torch.bfloat16), n=10)
+    image = pytest.importorskip("PIL.Image")
+    with pytest.raises(ValueError, match="inputs is a picture"):
+        smoothed(input_bounds=(0, 255)).certify(image.new("L", (2, 1)), n=10)
+
+
+class Clock:
+    """Time that passes only where the model takes it."""
+
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+    thread_time = perf_counter
+
+
+@pytest.mark.parametrize("busy", [1.0, 10.0])
+@pytest.mark.parametrize("cost", [1e-5, 1e-3, 0.05, 0.4])
+def test_automatic_batch_size_keeps_to_its_time(monkeypatch, cost, busy):
+    # Three seconds on the clock, whatever else the machine does: it took 20.
+    from rsbounds_torch import _batch_size
+
+    clock = Clock()
+
+    def model(batch):
+        # Every fourth pass is interrupted.
+        clock.passes += 1
+        clock.now += (0.003 + cost * len(batch)) * (busy if clock.passes % 4 == 0 else 1.0)
+        return batch[:, :2]
+
+    clock.passes = 0
+    monkeypatch.setattr(_batch_size, "time", clock)
+    classifier = smoothed(model, batch_size="auto", input_shape=(2,))
+    classifier.sample_counts(np.zeros((1, 2)), n=1)
+    clock.now, first = 0.0, clock.passes
+    classifier._sizes.clear()
+    size = classifier._size(torch.zeros((1, 2)))
+    assert clock.now <= 3.0
+    assert clock.passes > first
+    assert 0.003 / size + cost < 1.2 * cost, "far from the best size"
 
 
 def test_padded_batches_give_the_same_counts():
@@ -452,6 +520,7 @@ def test_bad_settings_are_named(change, message):
         ({"inputs": [[np.nan, 0]]}, r"inputs\[0, 0\] is nan"),
         ({"inputs": [[1.5, 0]]}, r"inputs\[0, 0\] is 1.5; allowed: numbers from -1 to 1"),
         ({"inputs": np.zeros((0, 2))}, "inputs have shape"),
+        ({"inputs": torch.zeros(1, 2).to_sparse()}, "layout torch.sparse_coo; allowed: dense"),
         ({"inputs": [["a"]]}, "inputs has type list"),
         ({"inputs": [[1j, 0]]}, "inputs has type list"),
         ({"inputs": torch.zeros(1, 2, dtype=torch.complex64)}, "inputs have type torch.complex64"),

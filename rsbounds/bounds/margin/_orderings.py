@@ -10,8 +10,9 @@ it convenient, for both:
   (x_i/q_i - x_3/q_3)/N at the nearest point of the curve, where its sign is known);
 * the nearest point is the maximum of a concave function of one parameter on both scales, and
   *any* point of the curve proves that an outcome is outside R_L;
-* for L >= 0 the outcomes outside R_L form a convex set (the divergence is jointly convex and
-  {g <= L} is convex), so straight lines between proven points stay outside.
+* on the linear scale, and for L >= 0 on the probit scale, the outcomes outside R_L form a
+  convex set (the divergence is jointly convex and {g <= L} is convex), so straight lines
+  between proven points stay outside.
 
 The region that is summed may only be larger than R_L; every rounding goes that way.
 """
@@ -30,7 +31,7 @@ from rsbounds._numerics import (
     proportion_lower,
     upper_tail,
 )
-from rsbounds.solvers._trinomial import ROOT_TWO_PI, curve_point
+from rsbounds.solvers._trinomial import ROOT_HALF, ROOT_TWO_PI, curve_point
 
 
 @kernel
@@ -162,8 +163,9 @@ def divergence_limit(
         level = following
         if abs(step) <= 1e-12 * spread or high - low <= 1e-15:
             break
-    # A hair lower, so that x is inside its own region whatever the last rounding was.
-    level -= 1e-9 * spread
+    # A hair lower, so that x is inside its own region whatever the last rounding was: of the
+    # search, and of the points of the curve. Regions are then nested as the proof wants them.
+    level -= 1e-9 * spread + 1e-14 * (1.0 + abs(level))
     guess, _, _ = restricted(x1, x2, x3, level, probit, pearson, guess)
     return level, guess, slope
 
@@ -267,7 +269,7 @@ def fill_boundary(
 ) -> None:
     """Boundary of (a superset of) R_level for x2 = first, first + 1, ..."""
     size = n + 3.0 * pseudo
-    convex = level >= 0.0
+    convex = level >= 0.0 or not probit
     last = first + boundary.size - 1
     # Nodes from the observed x2 outwards; between nodes the boundary is a straight line.
     for side in range(2):
@@ -402,6 +404,22 @@ def close_boundary(seen1: int, seen2: int, first: int, boundary: NDArray[np.int6
 
 
 @kernel
+def _least_votes(n: int, p: float, rest: float, log_share: float, start: int, most: int) -> int:
+    # Smallest y1 with P(Bin(n, p) >= y1) <= exp(log_share), or most + 1: the Clopper-Pearson
+    # lower limit of y1 is at least p. From ``start``, one vote at a time.
+    if p >= 1.0 or rest <= 0.0:
+        return most + 1
+    if p <= 0.0:
+        return 0
+    y1 = min(max(start, 1), most + 1)
+    while y1 <= most and upper_tail(float(y1), float(n), p, rest)[0] > log_share + 1e-8:
+        y1 += 1
+    while y1 > 1 and upper_tail(float(y1 - 1), float(n), p, rest)[0] <= log_share + 1e-8:
+        y1 -= 1
+    return y1
+
+
+@kernel
 def fill_runner_up(
     n: int,
     seen1: int,
@@ -413,29 +431,27 @@ def fill_runner_up(
     first: int,
     boundary: NDArray[np.int64],
 ) -> None:
-    """Boundary of {g(Clopper-Pearson lower, upper) >= level} at the given split of alpha."""
+    """Boundary of {runner-up bound >= level} at the given split of alpha.
+
+    The bound is g(lower, min(upper, 1 - lower)), Clopper-Pearson limits both: an outcome
+    belongs to the region by its upper limit, or by ``enough`` votes for the top class.
+    """
     log_share = math.log(share * alpha)
+    if probit:
+        p, q = 0.5 * math.erfc(-0.5 * level * ROOT_HALF), 0.5 * math.erfc(0.5 * level * ROOT_HALF)
+    else:
+        p, q = 0.5 * (1.0 + level), 0.5 * (1.0 - level)
+    enough = _least_votes(n, p, q, log_share, seen1, n)
     y1 = seen1
     for j in range(boundary.size):
         y2 = first + j
         q, p = proportion_lower(float(n - y2), float(n), (1.0 - share) * alpha)
         if probit:
             x = (normal_quantile(p) if p <= 0.5 else -normal_quantile(q)) + level
-            need, rest = 0.5 * math.erfc(-x / math.sqrt(2.0)), 0.5 * math.erfc(x / math.sqrt(2.0))
+            need, rest = 0.5 * math.erfc(-x * ROOT_HALF), 0.5 * math.erfc(x * ROOT_HALF)
         else:
             need = p + level
             rest = 1.0 - need
-        if need >= 1.0 or rest <= 0.0:
-            boundary[j] = n + 1
-            continue
-        if need <= 0.0:
-            boundary[j] = 0
-            continue
-        y1 = max(y1, 1)
-        while y1 <= n - y2 and upper_tail(float(y1), float(n), need, rest)[0] > log_share + 1e-8:
-            y1 += 1
-        while y1 > 1 and upper_tail(float(y1 - 1), float(n), need, rest)[0] <= log_share + 1e-8:
-            y1 -= 1
+        y1 = min(_least_votes(n, need, rest, log_share, y1, n - y2), enough)
         boundary[j] = y1 if y1 <= n - y2 else n + 1
-        y1 = min(y1, n)
     close_boundary(seen1, seen2, first, boundary)

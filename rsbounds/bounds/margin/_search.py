@@ -24,6 +24,7 @@ from rsbounds.bounds.margin._orderings import (
     ranked_as,
     wald_limit,
 )
+from rsbounds.bounds.margin.runner_up import separate_bound
 from rsbounds.solvers._sup import (
     Problem,
     certified_sup,
@@ -69,35 +70,34 @@ class Proof(NamedTuple):
 
 @kernel
 def _prove_edges(
-    problem: Problem, level: float, aim: float, target: float, rate: float
-) -> tuple[float, float, int, int, bool]:
-    """Lower ``level`` until the edge cells are proved: (level, largest, cells, used, done)."""
-    start, end, start_edge, end_edge = curve_window(problem, level)
-    start = min(start, end)
+    problem: Problem, level: float, aim: float, target: float, rate: float, budget: int
+) -> tuple[float, float, float, int, int, bool]:
+    """Lower ``level`` until the edge cells are proved: (level, end, largest, cells, used, done).
+
+    ``end`` is the parameter that the curve must still be proved up to. Each trial takes the
+    edge of its own level: a start that was cut at a higher level has a smaller q1 on the lower
+    curve, and would leave a gap before the point where the lower curve is cut.
+    """
     largest, cells, used = -math.inf, 0, 0
     for edge in range(2):
-        if (edge == 0 and not start_edge) or (edge == 1 and not end_edge):
-            continue
-        value = math.inf
         for trial in range(60):
-            value = edge_value(problem, start if edge == 0 else end, level, edge == 1)
+            start, end, start_edge, end_edge = curve_window(problem, level)
+            if not (start_edge if edge == 0 else end_edge):
+                break
+            at = min(start, end) if edge == 0 else end
+            value = edge_value(problem, at, level, edge == 1)
             used += 1
             if value <= target:
+                largest = max(largest, value)
+                cells += 1
                 break
             level -= (value - aim) / rate * 1.2**trial
             if not problem.probit and level <= -1.0:
-                return -1.0, value, cells, used, False
-            if edge == 1:
-                # The curve is cut further out at a lower level.
-                _, end, _, end_edge = curve_window(problem, level)
-                if not end_edge:
-                    value = -math.inf
-                    break
-        if value > target:
-            return level, value, cells, used, False
-        largest = max(largest, value)
-        cells += 1
-    return level, largest, cells, used, True
+                return -1.0, end, value, cells, used, False
+            if trial == 59 or used >= budget:
+                return level, end, value, cells, used, False
+    _, end, _, _ = curve_window(problem, level)
+    return level, end, largest, cells, used, True
 
 
 @kernel
@@ -106,8 +106,22 @@ def prove(
 ) -> Proof:
     """Lower ``level`` as little as needed until sup log P <= target is proved.
 
-    Cells are proved one by one. What is proved at a level holds at every lower one, so a
-    cell that cannot be proved lowers the level for itself and for the cells still to come.
+    Cells are proved one by one; a cell that cannot be proved lowers the level for itself and
+    for the cells still to come. What is proved at one level holds at every lower one, because
+    each piece stands for a set of null points that a lower level only makes smaller:
+
+    * the start edge, proved at level E: every null point of a level <= E with q1 at most that
+      of the start of E's curve; on lower curves the start has no larger q1;
+    * a cell from u to v, proved at its floor F (what its segment stays above): every null point
+      of a level <= F with q2 between those of u and v, as the segment has a point with the
+      same q2 and at least the same q1;
+    * the end edge, proved at level E with its inner point at ``end``: every null point of a
+      level <= E with q2 at least that of ``end``, however far the curve of a lower level runs.
+
+    Parameters fix q2 and do not depend on the level, so cells from the start of the last level
+    to ``end``, the largest parameter that the end edge was not proved for, leave no gap. Cells
+    before the start of a later, lower level are dropped: their points lie in the start edge or
+    outside the confidence set. The level returned is at most every floor.
     """
     n, probit = problem.n, problem.probit
     start, end, start_edge, end_edge = curve_window(problem, level)
@@ -116,10 +130,12 @@ def prove(
     asked = level
     aim = target - 0.5 * slack
     tolerance = 0.25 * slack / rate
-    level, largest, proved, used, done = _prove_edges(problem, level, aim, target, rate)
+    level, end, largest, proved, used, done = _prove_edges(
+        problem, level, aim, target, rate, budget
+    )
     if not done:
         return Proof(level, largest, largest, proved, used, False)
-    start, end, _, _ = curve_window(problem, level)
+    start, _, _, _ = curve_window(problem, level)
     start = min(start, end)
     # A first look at the curve, and the level lowered until its peak is below the target.
     cells = 8
@@ -153,7 +169,7 @@ def prove(
         level_at[peak] = level
         used += 1
     # Depth first, the likeliest cells first: values and the levels that they were found at.
-    span = 2 * budget + 40
+    span = min(budget, 4000) + 40
     left, right = np.empty(span), np.empty(span)
     v_left, v_right = np.empty(span), np.empty(span)
     l_left, l_right = np.empty(span), np.empty(span)
@@ -174,7 +190,7 @@ def prove(
         log_u, log_v = v_left[stack], v_right[stack]
         level_u, level_v = l_left[stack], l_right[stack]
         while True:
-            if used >= budget:
+            if used >= budget or stack == span:
                 return Proof(level, largest, recent, proved, used, False)
             if not probit and level <= -1.0:
                 return Proof(-1.0, largest, recent, proved, used, False)
@@ -325,7 +341,10 @@ def _climb(
     known, known_value = -math.inf, 0.0
     failed, short = False, False
     for attempt in range(5):
-        proof = prove(problem, level, target, rate, slack, settings.budget)
+        left = settings.budget - int(out[3])
+        if left <= 0:
+            return False, True
+        proof = prove(problem, level, target, rate, slack, left)
         out[2] += proof.cells
         out[3] += proof.used
         if proof.done:
@@ -345,7 +364,7 @@ def _climb(
             level = known + min(max(aim - value, 0.5 * slack), 3.0) / rate
         else:
             failed = True
-            short = short or proof.used >= settings.budget
+            short = short or proof.used >= left
             level = min(proof.level, level) - (attempt + 1.0) / rate
             slack = min(2.0 * slack, 0.5)
             if problem.probit and level < -60.0:
@@ -374,9 +393,13 @@ def _bisect(
     for _ in range(60):
         if high - low <= 0.3 * slack / rate:
             break
+        # Each of its steps looks at all its cells: many in one go cost their square.
+        left = min(settings.budget - int(out[3]), 5000)
+        if left <= 0:
+            return True
         level = 0.5 * (low + high)
         upper, value, _, dip, used = certified_sup(
-            problem, level, 0.25 * slack, 0.1 * slack / rate, target, settings.budget
+            problem, level, 0.25 * slack, 0.1 * slack / rate, target, left
         )
         out[3] += used
         if upper <= target:
@@ -386,7 +409,7 @@ def _bisect(
                 break
         else:
             high = level
-            if value <= target and used >= settings.budget:
+            if value <= target and used >= left:
                 short = True
     return short
 
@@ -398,7 +421,8 @@ def exact_row(
     """Bound for one competitor; out = (lower, log p-value bound, cells, evaluations, status)."""
     out[0], out[1] = -math.inf if probit else -1.0, 0.0
     out[2], out[3], out[4] = 0.0, 0.0, 1.0
-    if x1 == 0 and probit:
+    if x1 == 0 and (probit or x2 == n):
+        # Nothing ranks lower: the region is everything, at every level.
         return
     alpha, beta = settings.alpha, settings.beta
     a1, a1_rest, b2, b2_rest = 0.0, 1.0, 1.0, 0.0
@@ -426,9 +450,7 @@ def exact_row(
         fill_wald(n, x1, x2, limit, z, probit, first, boundary)
     else:
         level, split = alpha - beta, settings.split
-        p, p_rest = proportion_lower(float(x1), float(n), split * level)
-        q_rest, q = proportion_lower(float(n - x2), float(n), (1.0 - split) * level)
-        base = margin_down(p, p_rest, q, q_rest, probit)
+        base, _, _ = separate_bound(float(x1), float(x2), float(n), level, split, probit)
         fill_runner_up(n, x1, base, level, split, probit, x2, first, boundary)
         # Valid at alpha - beta by itself, and its own p-value bound is alpha.
         if base > out[0]:

@@ -68,9 +68,11 @@ class Exact(MarginMethod):
     program of optimal-certified-radius, section 4, solved exactly.
 
     The confidence set is {p_A >= a, p_c <= b}, a and b Clopper-Pearson bounds at beta/2
-    each. Unlike an interval for p_A + p_c it only shrinks as X_A grows and as X_c falls,
-    so that (up to ``slack``) the bound is monotone in the counts, and the largest other
-    count is enough.
+    each. Unlike an interval for p_A + p_c it only shrinks as X_A grows and as X_c falls, and
+    so do the regions R(x): the p-value itself, and with it the largest margin that it allows,
+    is monotone in the counts. That is why the largest other count is enough: what is returned
+    is at most the exact limit there, which is at most that of the true runner-up's count.
+    (What is returned may lie below by what ``slack`` leaves, and need not be monotone.)
 
     Parameters
     ----------
@@ -81,9 +83,9 @@ class Exact(MarginMethod):
         makes it smallest (so that the ordering is monotone in the counts on both scales).
         ``wald``: normal (delta method) lower limits with max(1, 9 z^2/16) pseudo-counts per
         cell, z the normal quantile of alpha.
-        ``runner-up``: the runner-up bound at ``split`` and level alpha - beta, which the
-        result is never below (with ``beta=0``: the runner-up bound at alpha). ``auto``:
-        likelihood.
+        ``runner-up``: the runner-up bound at ``split`` and level alpha - beta, p_c <= 1 - p_A
+        included, which the result is never below (with ``beta=0``: the runner-up bound at
+        alpha). ``auto``: likelihood.
     beta : float
         Share of alpha spent on the confidence set, in [0, 1); 0 is Buehler's bound, slow for
         large n.
@@ -92,8 +94,8 @@ class Exact(MarginMethod):
     slack : float
         Gap in the log of the p-value that the certificate may leave unused, in (0, 0.5].
     budget : int
-        Evaluations of a tail probability per attempt at a proof. Where they run out the
-        bound is lower, still proven, and ``exhausted`` says so.
+        Evaluations of a tail probability for a row, after which no new search is begun. Where
+        they run out the bound is lower, still proven, and ``exhausted`` says so.
 
     Examples
     --------
@@ -108,7 +110,7 @@ class Exact(MarginMethod):
     beta: float = 1e-3
     split: float = 0.9
     slack: float = 2e-3
-    budget: int = 5000
+    budget: int = 20_000
 
     name: ClassVar[str] = "exact"
     guarantee: ClassVar[Guarantee] = "proven"

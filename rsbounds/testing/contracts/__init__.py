@@ -11,6 +11,7 @@ What the checks cannot see is whether a bound is valid: that takes its proof, an
 
 from __future__ import annotations
 
+from rsbounds.testing.contracts._declared import check_texts
 from rsbounds.testing.contracts.margin import MARGIN_CHECKS, check_margin_method
 from rsbounds.testing.contracts.mean import MEAN_CHECKS, check_mean_method
 from rsbounds.testing.contracts.noise import NOISE_CHECKS, check_noise_law
@@ -25,4 +26,5 @@ __all__ = [
     "check_mean_method",
     "check_noise_law",
     "check_sequence",
+    "check_texts",
 ]

@@ -102,10 +102,23 @@ def test_never_below_runner_up_with_that_ordering(scale):
             floor = rsbounds.margin_lower_bound(
                 counts, 0, alpha=0.001 * (1 - beta), scale=scale, method="runner-up", split=0.9
             )
-            p_a, p_b = floor.details["p_a_lower"], floor.details["p_b_upper"]
-            separate = p_a + p_b < 1 - 1e-12  # where its second bound is in use
-            keep = separate & np.isfinite(floor.lower)
-            assert (exact[keep] >= floor.lower[keep] - 1e-9).all()
+            # Item 21: also where p_c <= 1 - p_A is what the runner-up bound uses.
+            assert (exact >= floor.lower - 1e-12 * (1 + abs(floor.lower))).all()
+
+
+def test_never_below_runner_up_at_any_small_outcome():
+    # Item 21. Old: -0.0242 for [54, 46, 0] at alpha 0.3, where the runner-up bound is 0.0087.
+    for n, scale in itertools.product((9, 30), ("linear", "probit")):
+        table = outcomes(n, 3)
+        table = table[table[:, 0] > 0]
+        for alpha, split in ((0.3, 0.9), (0.001, 0.5)):
+            exact = bound(table, scale, alpha, statistic="runner-up", beta=0.0, split=split).lower
+            floor = rsbounds.margin_lower_bound(
+                table, 0, alpha=alpha, scale=scale, method="runner-up", split=split
+            ).lower
+            assert (exact >= floor - 1e-12 * (1 + abs(floor))).all()
+    exact = bound([54, 46, 0], "linear", 0.3, statistic="runner-up", beta=0.0).lower
+    assert exact[0] >= 0.0087
 
 
 @settings(max_examples=120, deadline=None)
@@ -120,7 +133,7 @@ def test_monotone_and_blind_to_the_order_of_classes(data):
     # The exact limit is monotone; what is returned lies below it by at most slack over the
     # slope of log p in the level, which is above 1/5 for counts like these.
     slack = 1e-5
-    options = {"slack": slack, "statistic": ordering}
+    options = {"slack": slack, "budget": 1_000_000, "statistic": ordering}
     fuzz = 5 * slack
     base = bound([counts], scale, alpha, **options).lower[0]
     others = counts[1:].copy()
@@ -167,7 +180,7 @@ def test_the_slack_costs_no_more_than_it_says(scale, alpha):
     # log p rises by more than 1 per unit of the level here, so the bound loses at most slack.
     table = outcomes(20, 3)
     table = table[(table[:, 0] > 0) & (table[:, 1] >= table[:, 2])]
-    fine = bound(table, scale, alpha, slack=1e-5, budget=20_000).lower
+    fine = bound(table, scale, alpha, slack=1e-5, budget=1_000_000).lower
     loss = fine - bound(table, scale, alpha).lower
     assert loss.max() <= 2.5e-3
     assert loss.min() >= -1e-5

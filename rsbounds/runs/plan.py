@@ -1,0 +1,115 @@
+"""What a run is: everything that two calls must share to be the same run."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rsbounds import _validate
+from rsbounds.bounds.margin import MarginMethod, margin_method
+from rsbounds.noises import Noise
+from rsbounds.runs.store import RunStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """A run over a data set, before its first draw.
+
+    Attributes
+    ----------
+    noise : Noise
+        Law of the noise.
+    num_classes : int
+        K.
+    inputs : int
+        Inputs of the data set.
+    n, n0 : int
+        Draws of the estimation and of the selection sample.
+    seed : int
+        Seed of the noise streams.
+    alpha, method, options
+        As in `rsbounds.certify`.
+    model : str
+        What tells the model from others: a hash of its weights, or a name.
+    model_id : str, optional
+        A further name, given by the user.
+
+    Raises
+    ------
+    ValueError
+        A value out of range.
+
+    Examples
+    --------
+    >>> import rsbounds
+    >>> from rsbounds.runs import RunPlan
+    >>> law = rsbounds.Gaussian(sigma=0.5)
+    >>> plan = RunPlan(noise=law, num_classes=10, inputs=500, n=1000, seed=1)
+    >>> plan.config()["method"]
+    'exact'
+    """
+
+    noise: Noise
+    num_classes: int
+    inputs: int
+    n: int
+    seed: int
+    n0: int = 100
+    alpha: float = 0.001
+    method: str = "exact"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
+    model_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.noise, Noise):
+            raise ValueError(
+                f"noise is {self.noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)"
+            )
+        _validate.integer("n0", self.n0, low=1, high=_validate.MAX_N)
+        _validate.integer("n", self.n, low=1, high=_validate.MAX_N)
+        _validate.integer("num_classes", self.num_classes, low=2)
+        _validate.integer("inputs", self.inputs, low=1)
+        _validate.integer("seed", self.seed, low=0)
+        object.__setattr__(self, "alpha", _validate.alpha(self.alpha))
+        for name in ("model", "model_id"):
+            value = getattr(self, name)
+            if not (isinstance(value, str) or (name == "model_id" and value is None)):
+                raise ValueError(f"{name} is {value!r}; allowed: a text")
+        self.noise.check_rows(self.inputs)
+        margin_method(self.method, self.options)
+
+    def bound(self) -> MarginMethod:
+        """The margin method with its options."""
+        return margin_method(self.method, self.options)
+
+    def config(self) -> dict[str, Any]:
+        """Plain values that a store keeps and compares."""
+        values = {
+            "model": self.model,
+            "inputs": self.inputs,
+            "num_classes": self.num_classes,
+            "noise": self.noise.to_dict(),
+            "n0": self.n0,
+            "n": self.n,
+            "alpha": self.alpha,
+            "method": self.method,
+            "options": dict(self.options),
+            "seed": self.seed,
+        }
+        # Stores of earlier versions have no such key, and a call without the name resumes them.
+        return values if self.model_id is None else {**values, "model_id": self.model_id}
+
+
+def resumed_seed(stores: Iterable[str | os.PathLike[str]], seed: int | None) -> int:
+    """The seed given, else that of the first store that is there, else a fresh one."""
+    if seed is not None:
+        return _validate.integer("seed", seed, low=0)
+    for path in stores:
+        if os.path.exists(path):
+            with RunStore(path) as held:
+                return int(held.config["seed"])
+    return secrets.randbits(63)

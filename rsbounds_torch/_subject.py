@@ -1,0 +1,99 @@
+"""A data set and a model as the driver of runs sees them, and the model's fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rsbounds.runs import Answers
+from rsbounds_torch._inputs import as_tensor
+from rsbounds_torch.data import InputSet
+from rsbounds_torch.model import SmoothedClassifier
+
+
+class ModelSubject:
+    """Inputs of a data set of (input, label), and the votes of a smoothed classifier."""
+
+    def __init__(self, classifier: SmoothedClassifier, data: InputSet, seed: int) -> None:
+        self.classifier, self._data, self._seed = classifier, data, seed
+        # A float64 tensor is meant as such; numpy makes float64 of any list.
+        self._tensors = False
+
+    def item(self, index: int) -> tuple[NDArray[Any], Any]:
+        x, label = self._data[index]
+        if not isinstance(x, torch.Tensor):
+            return x, label
+        self._tensors = True
+        return x.numpy(), label
+
+    def votes(
+        self,
+        inputs: NDArray[Any],
+        indices: Sequence[int],
+        role: Any,
+        n: int,
+        draws: tuple[int, int] | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        classifier = self.classifier
+        if classifier.noise.batch_shape:
+            classifier = classifier.under(classifier.noise.at(list(indices)))
+        counts = classifier.sample_counts(
+            self._given(inputs), n=n, role=role, seed=self._seed, index=list(indices), draws=draws,
+            progress=False,
+        )  # fmt: skip
+        return counts.values, counts.invalid
+
+    def answers(self, batch: NDArray[Any]) -> Answers:
+        classifier = self.classifier
+        evaluation = classifier._evaluation
+        x = as_tensor(
+            self._given(batch), bounds=None, kind=evaluation.kind, device=classifier.device
+        )
+        full = x
+        if evaluation.padded:
+            # Another size of batch would be compiled anew.
+            full = x.new_zeros((max(classifier._size(x), len(x)), *x.shape[1:]))
+            full[: len(x)] = x
+        with evaluation.active(self._seed):
+            scores = evaluation.answers(full, len(x))
+        kind = str(scores.dtype).removeprefix("torch.")
+        if classifier.autocast is not None:
+            kind += f" under autocast to {str(classifier.autocast).removeprefix('torch.')}"
+        return Answers(scores.double().cpu().numpy(), kind)
+
+    def _given(self, inputs: NDArray[Any]) -> Any:
+        return torch.from_numpy(inputs) if self._tensors else inputs
+
+
+def fingerprint(model: Any) -> str:
+    """Name of a model, and the start of the SHA-256 of its weights and buffers."""
+    name = type(model).__name__ if isinstance(model, torch.nn.Module) else repr(model)
+    if not isinstance(model, torch.nn.Module):
+        return name.split(" at 0x")[0]
+    digest = hashlib.sha256()
+    for key, value in model.state_dict().items():
+        digest.update(key.encode())
+        _update(digest, value)
+    return f"{name} {digest.hexdigest()[:16]}"
+
+
+def _update(digest: Any, value: Any) -> None:
+    if isinstance(value, torch.Tensor):
+        if value.is_quantized:
+            # The integers and what turns them into numbers.
+            digest.update(str((value.dtype, value.qscheme())).encode())
+            value = value.dequantize()
+        digest.update(
+            value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
+    elif isinstance(value, (tuple, list)):
+        # Quantised layers keep their weights packed.
+        for part in value:
+            _update(digest, part)
+    elif value is not None:
+        digest.update(repr(value).split(" at 0x")[0].encode())
