@@ -16,6 +16,7 @@ of Shevtsova (2011). The cost does not depend on n.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from rsbounds._numerics import EPS, kernel, normal_quantile
 from rsbounds.solvers._trinomial import ROOT_HALF, ROOT_TWO_PI, curve_point
@@ -23,6 +24,20 @@ from rsbounds.solvers._trinomial import ROOT_HALF, ROOT_TWO_PI, curve_point
 BERRY_ESSEEN = 0.4748
 #: Patches that one level may take: more are never needed where the top class wins.
 PATCHES = 2000
+
+
+class Window(NamedTuple):
+    """Counts, and the points that half-planes test: n q2 >= few, q1 >= a1, q2 <= b2."""
+
+    n: int
+    x1: int
+    x2: int
+    few: float
+    a1: float
+    a1_rest: float
+    b2: float
+    b2_rest: float
+    probit: bool
 
 
 @kernel
@@ -135,29 +150,16 @@ def _parameter(q: float, rest: float, probit: bool) -> float:
 
 
 @kernel
-def least_second(a1: float, a1_rest: float, level: float, probit: bool) -> float:
+def least_second(window: Window, level: float) -> float:
     """Smallest q2 with q1 >= a1 and g(q) <= level, rounded down."""
-    first = _parameter(a1, a1_rest, probit) - level
-    if probit:
+    first = _parameter(window.a1, window.a1_rest, window.probit) - level
+    if window.probit:
         return 0.5 * math.erfc(-first * ROOT_HALF) * (1.0 - 1e-9)
     return max(first - 1e-12, 0.0)
 
 
 @kernel
-def level_holds(
-    n: int,
-    x1: int,
-    x2: int,
-    level: float,
-    lowest: float,
-    few: float,
-    a1: float,
-    a1_rest: float,
-    b2: float,
-    b2_rest: float,
-    target: float,
-    probit: bool,
-) -> tuple[bool, int]:
+def level_holds(window: Window, level: float, lowest: float, target: float) -> tuple[bool, int]:
     """Whether every q with lowest <= g(q) <= level, n q2 >= few, q1 >= a1 and q2 <= b2 is
     proven rejected at exp(target); and the patches looked at.
 
@@ -169,9 +171,10 @@ def level_holds(
     ``lowest`` is at least -1/2, so that q2 > 3/4 need not be looked at.
     """
     used = 0
-    start1 = _parameter(a1, a1_rest, probit)
+    n, few, b2, probit = window.n, window.few, window.b2, window.probit
+    start1 = _parameter(window.a1, window.a1_rest, probit)
     hair = 1e-13 * (1.0 + abs(start1)) if probit else 1e-15
-    least = least_second(a1, a1_rest, level, probit)
+    least = least_second(window, level)
     i = math.floor(2.0 * math.sqrt(max(n * least, few)) * (1.0 - 1e-12))
     while 0.25 * i * i <= n * b2:
         bottom = max(0.25 * i * i, few) / n
@@ -183,7 +186,7 @@ def level_holds(
         if top < b2:
             v = _parameter(top, 1.0 - top, probit) + hair
         else:
-            v = _parameter(b2, b2_rest, probit) + hair
+            v = _parameter(b2, window.b2_rest, probit) + hair
         if not probit:
             u = max(u, 0.0)
         middle = 0.25 * (i + 0.5) * (i + 0.5) / n
@@ -205,8 +208,9 @@ def level_holds(
                 tilt = (j + 0.5) * width
                 rho = math.exp(-tilt * (y + 0.5 * tilt))
             used += 1
+            raised = reached + 2.0 * hair
             upper = half_plane_upper(
-                n, x1, x2, rho, reached + 2.0 * hair, begin, max(begin, end), probit, target
+                n, window.x1, window.x2, rho, raised, begin, max(begin, end), probit, target
             )
             if upper > target or used >= PATCHES:
                 return False, used
@@ -219,20 +223,7 @@ def level_holds(
 
 
 @kernel
-def largest_level(
-    n: int,
-    x1: int,
-    x2: int,
-    low: float,
-    high: float,
-    few: float,
-    a1: float,
-    a1_rest: float,
-    b2: float,
-    b2_rest: float,
-    target: float,
-    probit: bool,
-) -> tuple[float, int, int]:
+def largest_level(window: Window, low: float, high: float, target: float) -> tuple[float, int, int]:
     """Largest level found between low and high that holds (see `level_holds`) above ``low``,
     ``low`` where none does: (level, patches, levels tried).
     """
@@ -240,9 +231,7 @@ def largest_level(
     lowest = low
     for _ in range(15):
         level = 0.5 * (best + high)
-        holds, used = level_holds(
-            n, x1, x2, level, lowest, few, a1, a1_rest, b2, b2_rest, target, probit
-        )
+        holds, used = level_holds(window, level, lowest, target)
         total += used
         tried += 1
         if holds:

@@ -10,7 +10,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
 from rsbounds._numerics import proportion_lower
-from rsbounds.solvers._large import half_plane_upper, largest_level, least_second
+from rsbounds.solvers._large import Window, half_plane_upper, largest_level, least_second
 
 
 def tail(n: int, q1: float, q2: float, rho: float, d: float) -> float:
@@ -98,11 +98,12 @@ def test_every_point_below_the_level_is_rejected(row, probit, alpha):
     low = -0.4
     high = ndtri(x1 / n) - ndtri(x2 / n) if probit else (x1 - x2) / n
     target = math.log(alpha - beta)
-    level, _, _ = largest_level(n, x1, x2, low, high, few, a1, a1_rest, b2, b2_rest, target, probit)
+    window = Window(n, x1, x2, few, a1, a1_rest, b2, b2_rest, probit)
+    level, _, _ = largest_level(window, low, high, target)
     assert level > (ndtri(a1) - ndtri(b2) if probit else a1 - b2)
     rng = np.random.default_rng(x1)
     checked, worst = 0, 0.0
-    least = max(least_second(a1, a1_rest, level, probit), few / n)
+    least = max(least_second(window, level), few / n)
     for _ in range(400):
         q2 = rng.uniform(least, b2)
         most = min(ndtr(ndtri(q2) + level) if probit else q2 + level, 1 - q2)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._numerics import kernel, margin_down, normal_quantile, proportion_lower
+from rsbounds.bounds.margin._many import many_draws
 from rsbounds.bounds.margin._orderings import (
     divergence_limit,
     fill_boundary,
@@ -25,7 +26,7 @@ from rsbounds.bounds.margin._orderings import (
     wald_limit,
 )
 from rsbounds.bounds.margin.runner_up import separate_bound
-from rsbounds.solvers._large import largest_level, least_second
+from rsbounds.solvers._large import Window
 from rsbounds.solvers._sup import (
     Problem,
     certified_sup,
@@ -39,8 +40,6 @@ from rsbounds.solvers._trinomial import chord_dip, chord_upper, curve_point, mid
 LIKELIHOOD, SCORE, WALD, RUNNER_UP = 0, 1, 2, 3
 #: Added to each cell by the orderings by likelihood and score, which rank zero counts too.
 PSEUDO = 0.5
-#: Margins below this are tested by the runner-up bound where there are many draws.
-LOSING = -0.1
 
 
 class Settings(NamedTuple):
@@ -423,58 +422,6 @@ def _bisect(
 
 
 @kernel
-def _many_draws(
-    x1: int,
-    x2: int,
-    n: int,
-    probit: bool,
-    settings: Settings,
-    a1: float,
-    a1_rest: float,
-    b2: float,
-    b2_rest: float,
-    out: NDArray[np.float64],
-) -> tuple[bool, float, float]:
-    """(whether points with n q2 <= few are left, least and largest result that those can give).
-
-    Each q is tested by a rule that q alone chooses: margins below ``LOSING``, and below zero
-    where n q2 <= few, by the runner-up bound; else half-planes where n q2 >= few; else the
-    ordering. The result is the smallest margin in the confidence set that is not rejected;
-    where no q is left, it is in ``out``.
-    """
-    level = settings.alpha - settings.beta
-    simple, _, _ = separate_bound(float(x1), float(x2), float(n), level, settings.split, probit)
-    base = max(out[0], simple)
-    if simple < LOSING:
-        out[0], out[1] = base, math.log(settings.alpha)
-        return False, base, base
-    base = max(out[0], LOSING)
-    share = settings.few / n
-    most = math.inf
-    if b2 > share:
-        if probit:
-            high = normal_quantile(x1 / n) if x1 < 0.5 * n else -normal_quantile(1.0 - x1 / n)
-            high -= normal_quantile(max(x2, 1) / n)
-            high = min(high, 40.0)
-        else:
-            high = (x1 - x2) / n
-        target = math.log(level) - 1e-12
-        most, cells, used = largest_level(
-            n, x1, x2, base, max(high, base), settings.few, a1, a1_rest, b2, b2_rest, target, probit
-        )
-        out[2] += cells
-        out[3] += used
-        most -= 1e-14 * (1.0 + abs(most))
-        if least_second(a1, a1_rest, most, probit) > share:
-            out[0], out[1] = max(out[0], most), math.log(settings.alpha)
-            return False, most, most
-    if simple < 0.0:
-        out[0], out[1] = max(out[0], min(simple, most)), math.log(settings.alpha)
-        return False, simple, most
-    return True, 0.0, most
-
-
-@kernel
 def exact_row(
     x1: int, x2: int, n: int, probit: bool, settings: Settings, out: NDArray[np.float64]
 ) -> None:
@@ -494,10 +441,11 @@ def exact_row(
         out[1] = math.log(beta)
     least, most = -math.inf, math.inf
     if n > settings.many and beta > 0.0:
-        left, least, most = _many_draws(x1, x2, n, probit, settings, a1, a1_rest, b2, b2_rest, out)
+        window = Window(n, x1, x2, settings.few, a1, a1_rest, b2, b2_rest, probit)
+        left, least, most = many_draws(window, alpha, beta, settings.split, out)
         if not left:
             return
-        if settings.few / n < b2:
+        if b2 > settings.few / n:
             b2, b2_rest = settings.few / n, 1.0 - settings.few / n
     target = math.log(alpha - beta) - 1e-12
     z = max(-normal_quantile(alpha), 0.3)

@@ -125,7 +125,7 @@ class Exact(MarginMethod):
     name: ClassVar[str] = "exact"
     guarantee: ClassVar[Guarantee] = "proven"
     source: ClassVar[str] = "Buehler 1957, Berger and Boos 1994; optimal-certified-radius, (7)-(11)"
-    cost: ClassVar[str] = "about 1 ms per row from n = 100,000 to 1e9, certificate included"
+    cost: ClassVar[str] = "about 1 ms per row at n = 100,000, 0.5 beyond a million, proof included"
     choose: ClassVar[str] = "when draws are dear: the efficiency limit at every n, proven"
     chunk: ClassVar[int] = 64
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
