@@ -171,6 +171,12 @@ def sample_counts(
     ValueError
         Bad arguments, or answers of the classifier that are not votes.
 
+    See Also
+    --------
+    rsbounds.select_top : The class, from counts with the role "select".
+    rsbounds.certify : Radii, from counts with the role "estimate".
+    rsbounds.sample_until : As many draws as a stopping rule asks for.
+
     Examples
     --------
     >>> import numpy as np, rsbounds
@@ -258,6 +264,10 @@ def sample_until(
     RuntimeWarning
         The classifier's scores held NaN on some inputs.
 
+    See Also
+    --------
+    rsbounds.sample_counts : A number of draws fixed in advance.
+
     Examples
     --------
     >>> import numpy as np, rsbounds
@@ -335,6 +345,10 @@ def sample_scores(
     ------
     ValueError
         Bad arguments, or scores that are NaN or outside the support.
+
+    See Also
+    --------
+    rsbounds.certify_soft : Radii from scores.
 
     Examples
     --------

@@ -4,4 +4,5 @@
 from .distributed import certify_dataset as certify_dataset
 from .lipschitz import lipschitz_upper_bound as lipschitz_upper_bound
 from .model import SmoothedClassifier as SmoothedClassifier
+from .optimizers import optimize_noise as optimize_noise
 from .sampling import SampledCounts as SampledCounts

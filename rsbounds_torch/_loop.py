@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rsbounds._parallel import Progress
 from rsbounds.noises import Noise
-from rsbounds.streams import ROLES, Role
+from rsbounds.streams import Purpose, role_number
 from rsbounds_torch._modules import evaluating, find_modules
 from rsbounds_torch._random import (
     drawing_operations,
@@ -37,6 +37,9 @@ RANDOM = (
     "allowed: a model whose answers repeat, or stochastic=True for one that is meant to be random"
 )
 
+#: Added to the number of a role: the seeds of a model's own randomness, apart from its noise.
+_OWN_RANDOMNESS = 1000
+
 
 @dataclass(frozen=True, eq=False)
 class Draws:
@@ -44,7 +47,7 @@ class Draws:
 
     noise: Noise
     seed: int
-    role: Role
+    role: Purpose
     streams: list[int]
 
 
@@ -302,7 +305,7 @@ def _run(
 
 def _keys(draws: Draws, group: list[Piece]) -> list[int]:
     """Seeds of a stochastic model's own numbers, one for each draw."""
-    role = len(ROLES) + ROLES.index(draws.role)
+    role = _OWN_RANDOMNESS + role_number(draws.role)
     return [
         int(
             np.random.SeedSequence(

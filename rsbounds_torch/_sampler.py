@@ -25,7 +25,7 @@ from rsbounds_torch.sampling import Piece, SampledCounts
 
 if TYPE_CHECKING:
     from rsbounds import BoundedSamples
-    from rsbounds.streams import Role
+    from rsbounds.streams import Purpose, Role
 
 #: Draws whose noise a stochastic model's loop makes at once.
 _STOCHASTIC_SIZE = 64
@@ -272,6 +272,17 @@ class NoisyModel:
         _validate.integer("size", size, low=1)
         _validate.integer("rank", rank, low=0, high=size - 1)
         return n * rank // size, n * (rank + 1) // size
+
+    def votes_on(
+        self, x: torch.Tensor, draws: int, *, seed: int, role: Purpose, streams: list[int]
+    ) -> NDArray[np.int64]:
+        """(B, K) votes on the first draws of a stream; those with NaN are in no column."""
+        pieces = [Piece(row, 0, draws) for row in range(len(x))]
+        return self._votes(x, pieces, Draws(self.noise, seed, role, streams), False)[:, :-1]
+
+    def batch_of(self, inputs: Inputs) -> torch.Tensor:
+        """(B, ...) checked inputs on the device, from a batch or one input."""
+        return self._batch_of(inputs)[0]
 
     def under(self: Self, noise: Noise) -> Self:
         """The same model under another law; nothing else changes, and nothing is copied.

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from rsbounds import _validate
-from rsbounds.streams import BASES, ROLES, CounterStream, Law, NoiseStream, Role
+from rsbounds.streams import BASES, CounterStream, Law, NoiseStream, Purpose, role_number
 from rsbounds.streams._base import write_perturbed
 
 #: Numbers per block of a device's generator, part of the definition of those streams.
@@ -25,7 +25,7 @@ BLOCK_NUMBERS = 1 << 20
 class CpuStream(NoiseStream[torch.Tensor]):
     """Noise on the CPU: `rsbounds.streams.CounterStream` on the tensors' memory."""
 
-    def __init__(self, law: Law, shape: tuple[int, ...], *, seed: int, role: Role) -> None:
+    def __init__(self, law: Law, shape: tuple[int, ...], *, seed: int, role: Purpose) -> None:
         super().__init__(law, shape)
         self._stream = CounterStream(law, shape, seed=seed, role=role)
 
@@ -50,12 +50,12 @@ class DeviceStream(NoiseStream[torch.Tensor]):
     """
 
     def __init__(
-        self, law: Law, shape: tuple[int, ...], *, seed: int, role: Role, device: torch.device
+        self, law: Law, shape: tuple[int, ...], *, seed: int, role: Purpose, device: torch.device
     ) -> None:
         super().__init__(law, shape)
         _validate.choice("noise.base", law.base, BASES)
         self._seed = _validate.integer("seed", seed, low=0)
-        self._role = ROLES.index(role)
+        self._role = role_number(role)
         self._generator = torch.Generator(device)
         self._kept: tuple[Any, ...] | None = None
         self._block = torch.empty(0)
@@ -111,7 +111,7 @@ class DeviceStream(NoiseStream[torch.Tensor]):
 
 
 def noise_stream(
-    law: Law, shape: tuple[int, ...], *, seed: int, role: Role, device: torch.device
+    law: Law, shape: tuple[int, ...], *, seed: int, role: Purpose, device: torch.device
 ) -> NoiseStream[torch.Tensor]:
     """The stream of a law, seed and role on a device, for inputs of that shape."""
     if device.type == "cpu":

@@ -29,6 +29,50 @@ def test_masked_entries_are_refused(counts, top, message):
         certify(counts, top)
 
 
+# Masked arrays are refused wherever numbers come in: numpy drops the mask, keeps the values.
+# The masked entry is the one that raises every bound.
+MASKED_SAMPLES = np.ma.array([0.2, 0.4, 1.0], mask=[False, False, True])
+MASKED_COUNTS = np.ma.array([90, 5], mask=[False, True])
+MASKED_SCORES = np.ma.array([[0.9, 0.1], [0.8, 0.2]], mask=[[False, False], [True, False]])
+
+MASKED_CALLS = {  # issue item 18
+    "mean_bound": lambda: rsbounds.mean_bound(MASKED_SAMPLES, alpha=0.1),
+    "mean_bound, rows": lambda: rsbounds.mean_bound(
+        [MASKED_SAMPLES, MASKED_SAMPLES], alpha=0.1, axis=1
+    ),
+    "sequence": lambda: rsbounds.confidence_sequence(alpha=0.1).update(MASKED_SAMPLES),
+    "soft margin": lambda: rsbounds.soft_margin_bound(MASKED_SCORES, 0, alpha=0.1, scale="linear"),
+    "soft record": lambda: rsbounds.certify_soft(
+        rsbounds.BoundedSamples(MASKED_SCORES, (0.0, 1.0), 0), 0, noise=rsbounds.Gaussian(1.0)
+    ),
+    "softmax": lambda: rsbounds.softmax(MASKED_SCORES),
+    "proportion, k": lambda: rsbounds.clopper_pearson_lower(MASKED_COUNTS, 100, alpha=0.1),
+    "proportion, n": lambda: rsbounds.clopper_pearson_upper(3, MASKED_COUNTS, alpha=0.1),
+    "proportion, alpha": lambda: rsbounds.clopper_pearson_interval(3, 9, alpha=MASKED_SAMPLES / 2),
+}
+
+
+@pytest.mark.parametrize("call", MASKED_CALLS.values(), ids=MASKED_CALLS.keys())
+def test_masked_arrays_are_refused(call):
+    with pytest.raises(ValueError, match="is a masked array, or holds one; allowed: plain"):
+        call()
+
+
+def test_what_is_not_masked_passes():
+    for values in (
+        1,
+        [1, 2],
+        [[1, 2], np.array([3, 4])],
+        np.array([1.0]),
+        np.ma.getdata(MASKED_COUNTS),
+    ):
+        _validate.unmasked("values", values)
+    with pytest.raises(ValueError, match="values is a masked array"):
+        _validate.unmasked("values", [1.0, np.ma.masked])
+    with pytest.raises(ValueError, match="values is a masked array"):
+        _validate.unmasked("values", ([[1.0, 2.0], [np.ma.array([1.0]), 2.0]],))
+
+
 # Item 23: comparing a float16 with the largest n overflowed, with a RuntimeWarning.
 def test_small_floats_are_read_without_a_warning():
     for kind in (np.float16, np.float32, np.longdouble):

@@ -20,7 +20,7 @@ from rsbounds._types import (
     plain_options,
 )
 from rsbounds.bounds.mean import MeanMethod, mean_bound, mean_method
-from rsbounds.bounds.mean._base import checked_samples
+from rsbounds.bounds.mean._samples import checked_samples
 from rsbounds.certificates.ball import ball
 from rsbounds.noises import Noise
 
@@ -74,6 +74,16 @@ def soft_margin_bound(
     ------
     ValueError
         Bad scores, top, alpha, scale, pair, share, method or option.
+
+    See Also
+    --------
+    rsbounds.mean_bound : A bound on each mean.
+    rsbounds.certify_soft : Radii from this bound.
+
+    References
+    ----------
+    .. [1] I. Waudby-Smith and A. Ramdas, "Estimating means of bounded random variables by betting",
+       Journal of the Royal Statistical Society B 86 (2024).
 
     Examples
     --------
@@ -208,6 +218,17 @@ def certify_soft(
     ------
     ValueError
         As in `soft_margin_bound`, or ``noise`` is not a noise law.
+
+    See Also
+    --------
+    rsbounds.soft_margin_bound : The bound that the radius comes from.
+    rsbounds.certify : The same for votes.
+    rsbounds.lipschitz_radius : The radius formula of `Lipschitz` on its own.
+
+    References
+    ----------
+    .. [1] J. Cohen, E. Rosenfeld and J. Z. Kolter, "Certified adversarial robustness via randomized
+       smoothing", ICML 2019.
 
     Examples
     --------

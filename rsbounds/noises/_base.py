@@ -129,6 +129,72 @@ class Noise(abc.ABC):
                 f"for each of {rows}"
             )
 
+    def scaled(self: Self, factor: ArrayLike) -> Self:
+        """The law of this noise times a number, or times one number for each input.
+
+        Parameters
+        ----------
+        factor : float or (B,) float array_like
+            Finite numbers above zero; (B,) gives a law with parameters for each of B inputs.
+
+        Returns
+        -------
+        Noise
+
+        Raises
+        ------
+        ValueError
+            The law has no scale.
+        """
+        raise ValueError(f"noise is {self}, which has no scale; allowed: gaussian, uniform, ...")
+
+    def where(self: Self, rows: ArrayLike, other: Self) -> Self:
+        """The parameters of this law in some inputs, another's in the rest.
+
+        Parameters
+        ----------
+        rows : (B,) bool array_like
+            True where this law's are taken.
+        other : Noise
+            A law of the same kind; both have parameters for each of B inputs.
+
+        Returns
+        -------
+        Noise
+
+        Raises
+        ------
+        ValueError
+            Laws of two kinds, or of other batch shapes.
+
+        Examples
+        --------
+        >>> import rsbounds
+        >>> law = rsbounds.Gaussian([0.1, 0.2]).where([True, False], rsbounds.Gaussian([3.0, 4.0]))
+        >>> law.sigma.tolist()
+        [0.1, 4.0]
+        """
+        chosen = np.asarray(rows, dtype=bool)
+        if type(other) is not type(self) or not (
+            self.batch_shape == other.batch_shape == chosen.shape
+        ):
+            raise ValueError(
+                f"other is {other}; allowed: {self.name} noise, both laws with parameters for "
+                f"each of {chosen.size} inputs"
+            )
+        mixed: dict[str, Any] = {}
+        for field in dataclasses.fields(cast(Any, self)):
+            a, b = getattr(self, field.name), getattr(other, field.name)
+            if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+                mixed[field.name] = np.where(chosen.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+            elif isinstance(a, Noise) and a.batch_shape:
+                mixed[field.name] = a.where(chosen, b)
+            elif a == b:
+                mixed[field.name] = a
+            else:
+                raise ValueError(f"other has {field.name} {b!r}; allowed: {a!r}, which serves all")
+        return type(self)(**mixed)
+
     def to_dict(self) -> dict[str, Any]:
         """The law as plain values that JSON can carry, without loss.
 

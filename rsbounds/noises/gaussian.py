@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from rsbounds._types import Scale
 from rsbounds.noises._base import Noise
@@ -31,6 +31,16 @@ class Gaussian(Noise):
     ------
     ValueError
         A number that is not finite and above 0.
+
+    See Also
+    --------
+    rsbounds.Uniform : The l1 norm.
+    rsbounds.noises.DiagonalGaussian : A sigma for each coordinate.
+
+    References
+    ----------
+    .. [1] J. Cohen, E. Rosenfeld and J. Z. Kolter, "Certified adversarial robustness via randomized
+       smoothing", ICML 2019.
 
     Examples
     --------
@@ -62,6 +72,9 @@ class Gaussian(Noise):
     @property
     def radius_per_margin(self) -> float | NDArray[np.float64]:
         return self.sigma / 2
+
+    def scaled(self, factor: ArrayLike) -> Gaussian:
+        return Gaussian(self.sigma * np.asarray(factor, dtype=np.float64))
 
     def multiplier(self, *, sigma: Any = None) -> Any:  # type: ignore[override]
         return self.sigma if sigma is None else sigma

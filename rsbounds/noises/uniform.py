@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from rsbounds._types import Scale
 from rsbounds.noises._base import Noise
@@ -32,6 +32,15 @@ class Uniform(Noise):
     ------
     ValueError
         A number that is not finite and above 0.
+
+    See Also
+    --------
+    rsbounds.Gaussian : The l2 norm.
+    rsbounds.noises.DiagonalUniform : A width for each coordinate.
+
+    References
+    ----------
+    .. [1] G. Yang et al., "Randomized smoothing of all shapes and sizes", ICML 2020.
 
     Examples
     --------
@@ -64,6 +73,9 @@ class Uniform(Noise):
     @property
     def radius_per_margin(self) -> float | NDArray[np.float64]:
         return self.half_width
+
+    def scaled(self, factor: ArrayLike) -> Uniform:
+        return Uniform(self.half_width * np.asarray(factor, dtype=np.float64))
 
     def multiplier(self, *, half_width: Any = None) -> Any:  # type: ignore[override]
         return self.half_width if half_width is None else half_width

@@ -42,6 +42,12 @@ class Ball(Region):
             dimension = _validate.integer("dimension", dimension, low=1)
         self.dimension = dimension
 
+    def proxy_radius(self) -> NDArray[np.float64]:
+        return self.radius
+
+    def inscribed_radius(self) -> NDArray[np.float64]:
+        return self.radius
+
     def _gauge_up(self, delta: NDArray[np.float64]) -> NDArray[np.float64]:
         return norm_up(delta, self.norm)
 

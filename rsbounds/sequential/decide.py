@@ -11,11 +11,11 @@ from scipy.special import ndtr
 
 from rsbounds import _validate
 from rsbounds._types import Certificates, Selection
+from rsbounds.bounds.mean._one_sided import log_capital
+from rsbounds.bounds.mean.beta_binomial import checked_prior
 from rsbounds.claims import checked_claim
 from rsbounds.noises import Noise
-from rsbounds.sequential._one_sided import log_capital
 from rsbounds.sequential._record import certificates
-from rsbounds.sequential.confidence import checked_prior
 
 
 class Decide:
@@ -56,6 +56,19 @@ class Decide:
     ------
     ValueError
         An argument out of range.
+
+    See Also
+    --------
+    rsbounds.Adaptive : Radii, in place of one yes or no.
+    rsbounds.sample_until : Draws the votes that a rule asks for.
+
+    References
+    ----------
+    .. [1] J. Ville, "Etude critique de la notion de collectif", 1939.
+    .. [2] H. Robbins, "Statistical methods related to the law of the iterated logarithm", Annals of
+       Mathematical Statistics 41 (1970).
+    .. [3] J. Cohen, E. Rosenfeld and J. Z. Kolter, "Certified adversarial robustness via randomized
+       smoothing", ICML 2019.
 
     Examples
     --------

@@ -17,25 +17,31 @@ from __future__ import annotations
 from rsbounds.streams._base import (
     BASES,
     MAX_INDEX,
+    PURPOSES,
     ROLES,
     VERSION,
     CounterStream,
     Law,
     NoiseStream,
+    Purpose,
     Role,
     base_draws,
     checked_role,
+    role_number,
 )
 
 __all__ = [
     "BASES",
     "MAX_INDEX",
+    "PURPOSES",
     "ROLES",
     "VERSION",
     "CounterStream",
     "Law",
     "NoiseStream",
+    "Purpose",
     "Role",
     "base_draws",
     "checked_role",
+    "role_number",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,12 @@ from rsbounds import _validate
 VERSION = 2
 
 Role = Literal["estimate", "select"]
-#: What draws are for: the two samples of a certificate come from streams of their own.
+#: The two samples of a certificate.
 ROLES = ("estimate", "select")
+Purpose = Literal["estimate", "select", "optimize", "judge", "train"]
+#: What draws are for, each with streams of its own: the samples of a certificate, the search for
+#: a law and the comparison of what it found with its start, and training. New ones go last.
+PURPOSES = (*ROLES, "optimize", "judge", "train")
 #: Stream numbers of inputs are one word of the generator's counter.
 MAX_INDEX = 2**32 - 1
 
@@ -138,12 +142,12 @@ def law_of_row(law: Law, row: int | None) -> Law:
     return one
 
 
-def stream_key(seed: int, role: Role) -> NDArray[np.uint32]:
+def stream_key(seed: int, role: Purpose) -> NDArray[np.uint32]:
     """The generator's key of a seed (any integer >= 0) and a role."""
     from rsbounds.streams import _philox
 
     number = _validate.integer("seed", seed, low=0)
-    return _philox.stream_key(number, ROLES.index(checked_role(role)))
+    return _philox.stream_key(number, role_number(role))
 
 
 def _numbers(kind: Literal["NORMAL", "UNIFORM"]) -> Callable[..., NDArray[Any]]:
@@ -199,7 +203,7 @@ def base_draws(
     size: int,
     *,
     seed: int,
-    role: Role,
+    role: Purpose,
     index: int = 0,
     first: int = 0,
     dtype: Any = np.float64,
@@ -214,7 +218,7 @@ def base_draws(
         Draws, and numbers per draw (1 for "draw").
     seed : int
         Any whole number >= 0.
-    role : {"estimate", "select"}
+    role : {"estimate", "select", "optimize", "judge", "train"}
         What the draws are for.
     index, first : int
         The input's stream number, and the first draw.
@@ -255,11 +259,11 @@ class CounterStream(NoiseStream[NDArray[Any]]):
         As in `NoiseStream`.
     seed : int
         Any whole number >= 0.
-    role : {"estimate", "select"}
+    role : {"estimate", "select", "optimize", "judge", "train"}
         What the draws are for.
     """
 
-    def __init__(self, law: Law, shape: tuple[int, ...], *, seed: int, role: Role) -> None:
+    def __init__(self, law: Law, shape: tuple[int, ...], *, seed: int, role: Purpose) -> None:
         super().__init__(law, shape)
         self._key = stream_key(seed, role)
         _validate.choice("noise.base", law.base, BASES)
@@ -306,4 +310,10 @@ def write_perturbed(law: Law, shape: tuple[int, ...], out: Any, x: Any, base: An
 def checked_role(role: Any) -> Role:
     """``role``, if it is one."""
     _validate.choice("role", role, ROLES)
-    return "select" if role == "select" else "estimate"
+    return cast(Role, role)
+
+
+def role_number(role: Any) -> int:
+    """The number of what draws are for, part of the key of their streams."""
+    _validate.choice("role", role, PURPOSES)
+    return PURPOSES.index(role)

@@ -245,7 +245,7 @@ def test_more_bad_input(tmp_path, table, capsys):
 
 
 def test_as_a_program(table):
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run(
         [sys.executable, "-m", "rsbounds", "certify", table, "--sigma", "0.5", "--json"],

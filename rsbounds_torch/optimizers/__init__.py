@@ -1,0 +1,15 @@
+"""Noise found for each input: data-dependent smoothing.
+
+The contract is in `rsbounds_torch.optimizers._base`; every optimizer runs in the one loop of
+`rsbounds_torch.optimizers._ascent`. To add one: a file with a `NoiseOptimizer`, and one line
+here (or an entry point of the group ``rsbounds.optimizers`` in your own package).
+"""
+
+from __future__ import annotations
+
+from rsbounds_torch.optimizers._ascent import optimize_noise
+from rsbounds_torch.optimizers._base import OPTIMIZERS, NoiseOptimizer, NoiseProblem
+
+OPTIMIZERS.register("search", "rsbounds_torch.optimizers.search:Search")
+
+__all__ = ["OPTIMIZERS", "NoiseOptimizer", "NoiseProblem", "optimize_noise"]

@@ -1,0 +1,159 @@
+"""The one loop of all optimizers, and the judge of what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from rsbounds import _validate
+from rsbounds._parallel import Progress
+from rsbounds.noises import Noise
+from rsbounds_torch import _inputs
+from rsbounds_torch._inputs import Inputs
+from rsbounds_torch._sampler import NoisyModel
+from rsbounds_torch.optimizers._base import (
+    OPTIMIZERS,
+    NoiseOptimizer,
+    NoiseProblem,
+    State,
+    Stop,
+)
+
+
+def ascend(
+    optimizer: NoiseOptimizer[State],
+    problem: NoiseProblem,
+    *,
+    progress: bool | None = None,
+    stop: Stop | None = None,
+) -> State:
+    """Step until every input is done, the steps are used up, or ``stop`` says so."""
+    state = optimizer.init(problem)
+    with Progress(optimizer.steps, f"{optimizer.name} steps", progress) as bar:
+        for step in range(1, optimizer.steps + 1):
+            if optimizer.done(state).all():
+                break
+            state = optimizer.step(problem, state)
+            bar.advance(1)
+            if stop is not None and stop(step):
+                break
+    return state
+
+
+def noise_problem(
+    classifier: NoisyModel, x: torch.Tensor, start: Noise, *, n: int, alpha: float, seed: int,
+    streams: list[int], draws: int,
+) -> NoiseProblem:  # fmt: skip
+    """The problem of growing the region of what the classifier answers under the start's law."""
+    votes = classifier.under(start).votes_on(x, draws, seed=seed, role="optimize", streams=streams)
+    return NoiseProblem(classifier, x, start, votes.argmax(axis=1), n, alpha, seed, streams)
+
+
+def better_of(problem: NoiseProblem, found: Noise, draws: int) -> Noise:
+    """For each input the better of the start and what was found, on draws used for nothing else."""
+    start, end = (problem.value(law, draws, "judge") for law in (problem.start, found))
+    return found.where(end > start, problem.start)
+
+
+def optimize_noise(
+    classifier: NoisyModel,
+    inputs: Inputs,
+    *,
+    method: str | NoiseOptimizer[Any] = "search",
+    noise0: Noise | None = None,
+    n: int = 100_000,
+    alpha: float = 0.001,
+    judge_draws: int = 1000,
+    seed: int | None = None,
+    index: int | Sequence[int] = 0,
+    progress: bool | None = None,
+    stop: Stop | None = None,
+    **options: Any,
+) -> Noise:
+    """A noise law for each input, found to make its certified region large.
+
+    The law is fixed before any draw that certifies is made, so `SmoothedClassifier.certify` with
+    it keeps its error probability; each certificate is about the classifier smoothed with that
+    input's own law (Alfarra et al. 2022, section 3). Nothing is promised about the size of the
+    regions but that, on draws used for nothing else, each was worth no less than the start's.
+
+    Parameters
+    ----------
+    classifier : SmoothedClassifier
+        The model with its noise.
+    inputs : (B, ...) or (...) tensor or array_like
+        A batch of inputs, or one input, in raw units.
+    method : str or NoiseOptimizer
+        A name in `rsbounds_torch.optimizers.OPTIMIZERS`, or an optimizer with its settings.
+    noise0 : Noise, optional
+        Where to start, one law for all inputs or one each; by default the classifier's noise.
+    n, alpha : int, float
+        Draws and error probability of the certificates to come.
+    judge_draws : int
+        Draws that tell the classifier's answer under the start's law, whose region is to grow,
+        and as many others that decide between the start and the end, for each input.
+    seed : int, optional
+        Seed of the streams; a fresh one by default. The seed of the certificates may be the
+        same: the draws are others.
+    index : int or (B,) integers
+        Stream number of each input, as in `SmoothedClassifier.certify`.
+    progress : bool, optional
+        Show a progress line; None shows it where stderr is a terminal.
+    stop : callable, optional
+        Called with the number of steps done; True ends the search with what it has.
+    **options
+        Settings of the method.
+
+    Returns
+    -------
+    Noise
+        A law with one set of parameters per input, for ``certify(inputs, noise=law)``.
+
+    Raises
+    ------
+    ValueError
+        Bad arguments, or a law that has no scale.
+
+    Examples
+    --------
+    >>> import torch, rsbounds, rsbounds_torch
+    >>> model = torch.nn.Linear(2, 2, bias=False)
+    >>> _ = torch.nn.init.eye_(model.weight)
+    >>> classifier = rsbounds_torch.SmoothedClassifier(
+    ...     model, num_classes=2, noise=rsbounds.Gaussian(sigma=0.1))
+    >>> x = torch.tensor([[3.0, 0.0], [0.0, 0.7]])
+    >>> law = rsbounds_torch.optimize_noise(classifier, x, n=10_000, seed=1)
+    >>> found = classifier.certify(x, noise=law, n=10_000, seed=1)
+    >>> bool((found.radius > classifier.certify(x, n=10_000, seed=1).radius).all())
+    True
+    """
+    _validate.integer("n", n, low=1, high=_validate.MAX_N)
+    _validate.integer("judge_draws", judge_draws, low=1)
+    level = _validate.alpha(alpha)
+    optimizer = _optimizer(method, options)
+    x = classifier.batch_of(inputs)
+    start = classifier.noise if noise0 is None else noise0
+    if not isinstance(start, Noise):
+        raise ValueError(f"noise0 is {start!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
+    start.check_rows(len(x))
+    problem = noise_problem(
+        classifier, x, start.scaled(np.ones(len(x))), n=n, alpha=level,
+        seed=_inputs.chosen_seed(seed), streams=_inputs.stream_numbers(index, len(x)),
+        draws=judge_draws,
+    )  # fmt: skip
+    state = ascend(optimizer, problem, progress=progress, stop=stop)
+    return better_of(problem, optimizer.law(problem, state), judge_draws)
+
+
+def _optimizer(method: str | NoiseOptimizer[Any], options: dict[str, Any]) -> NoiseOptimizer[Any]:
+    if isinstance(method, NoiseOptimizer):
+        _validate.known_options(f"{method.name} (already built)", options, ())
+        return method
+    kind = OPTIMIZERS[method]
+    # Optimizers are frozen dataclasses: their fields are their settings.
+    _validate.known_options(method, options, (f.name for f in fields(kind)))  # type: ignore[arg-type]
+    return kind(**options)

@@ -1,0 +1,17 @@
+"""Losses that train a classifier to be certified, for anybody's training loop.
+
+The contract is in `rsbounds_torch.training._base`. To add a loss: a file with a `TrainingLoss`,
+and one line here (or an entry point of the group ``rsbounds.losses`` in your own package).
+
+    noise = TrainingNoise(rsbounds.Gaussian(0.25), seed=0)
+    loss = LOSSES["gaussian"](copies=2)
+    loss(model, x, y, noise).backward()
+"""
+
+from __future__ import annotations
+
+from rsbounds_torch.training._base import LOSSES, TrainingLoss, TrainingNoise
+
+LOSSES.register("gaussian", "rsbounds_torch.training.gaussian:GaussianAugmentation")
+
+__all__ = ["LOSSES", "TrainingLoss", "TrainingNoise"]

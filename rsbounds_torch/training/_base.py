@@ -1,0 +1,169 @@
+"""The contract of a training loss, and the noise that it trains under.
+
+Contract
+--------
+A loss is a frozen dataclass: its fields are its settings. Called with a model, a batch of raw
+inputs, their labels and a `TrainingNoise`, it returns a scalar tensor to go backward from. It
+changes neither the model's mode nor the noise it is given but for taking draws from it. Noise is
+added to the raw input; a normalisation is the model's first layer, or its ``preprocess`` in
+`rsbounds_torch.SmoothedClassifier`, so that training and certificate see the same noise.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+
+from rsbounds import _validate
+from rsbounds._registry import Registry
+from rsbounds.noises import Noise
+from rsbounds_torch._inputs import chosen_seed
+from rsbounds_torch.streams import noise_stream
+
+LOSSES: Registry[type[TrainingLoss]] = Registry("loss", "rsbounds.losses")
+
+Model = Callable[[torch.Tensor], torch.Tensor]
+
+
+class TrainingNoise:
+    """Noisy copies for training: never those that certify, and the same for the same seed.
+
+    Parameters
+    ----------
+    law : Noise
+        One law for all inputs, or one for each input of every batch.
+    seed : int, optional
+        Seed of the streams; a fresh one by default.
+
+    Attributes
+    ----------
+    drawn : int
+        Draws taken so far; set it to go on where a stopped training was.
+
+    Examples
+    --------
+    >>> import torch, rsbounds
+    >>> from rsbounds_torch.training import TrainingNoise
+    >>> noise = TrainingNoise(rsbounds.Gaussian(0.5), seed=1)
+    >>> x = torch.zeros(4, 3)
+    >>> first, second = noise.copies(x, 2), noise.copies(x, 2)
+    >>> first.shape, bool((first == second).any()), noise.drawn
+    (torch.Size([2, 4, 3]), False, 4)
+    """
+
+    def __init__(self, law: Noise, *, seed: int | None = None) -> None:
+        if not isinstance(law, Noise):
+            raise ValueError(f"law is {law!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
+        self.law = law
+        self.seed = chosen_seed(seed)
+        self.drawn = 0
+
+    def copies(self, x: torch.Tensor, count: int) -> torch.Tensor:
+        """(count, B, ...) noisy copies of a batch of inputs; their draws are used up.
+
+        Raises
+        ------
+        ValueError
+            Inputs that are not floating-point numbers, or a law for another number of inputs.
+        """
+        _validate.integer("count", count, low=1)
+        if not x.is_floating_point() or x.ndim < 2:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}, type {x.dtype}; allowed: (B, ...) of floats"
+            )
+        self.law.check_rows(len(x))
+        kind = torch.float64 if x.dtype == torch.float64 else torch.float32
+        flat = x.detach().to(kind).reshape(len(x), -1)
+        stream = noise_stream(
+            self.law, tuple(x.shape[1:]), seed=self.seed, role="train", device=x.device
+        )
+        out = flat.new_empty((len(x), count, flat.shape[1]))
+        for row in range(len(x)):
+            stream.add(out[row], flat[row], row, self.drawn, row if self.law.batch_shape else None)
+        self.drawn += count
+        return out.transpose(0, 1).reshape(count, *x.shape).to(x.dtype)
+
+
+class TrainingLoss(abc.ABC):
+    """Base of the losses; see the module's text for the contract."""
+
+    #: Registered name.
+    name: ClassVar[str]
+    #: Paper and equation that it follows, in one line.
+    source: ClassVar[str]
+    #: What a step costs, in words ("copies forward-backward passes").
+    cost: ClassVar[str]
+    #: When to choose it, in one sentence.
+    choose: ClassVar[str]
+
+    @abc.abstractmethod
+    def __call__(
+        self, model: Model, x: torch.Tensor, y: torch.Tensor, noise: TrainingNoise
+    ) -> torch.Tensor:
+        """The loss of a batch.
+
+        Parameters
+        ----------
+        model : callable
+            (m, ...) noisy inputs to (m, K) logits.
+        x : (B, ...) tensor
+            Raw inputs.
+        y : (B,) int64 tensor
+            Labels.
+        noise : TrainingNoise
+            Where noisy copies come from.
+
+        Returns
+        -------
+        () tensor
+        """
+
+
+def logits_of_copies(model: Model, noisy: torch.Tensor) -> torch.Tensor:
+    """(k, B, K) logits of (k, B, ...) noisy copies, in one pass.
+
+    Raises
+    ------
+    ValueError
+        The model returned something else than a row of numbers for each copy.
+    """
+    copies, size = noisy.shape[:2]
+    scores = model(noisy.flatten(0, 1))
+    if not isinstance(scores, torch.Tensor) or scores.shape[:1] != (copies * size,):
+        got = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
+        raise ValueError(f"model returned {got}; allowed: ({copies * size}, K) logits")
+    if scores.ndim != 2:
+        raise ValueError(
+            f"model returned shape {tuple(scores.shape)}; allowed: ({copies * size}, K) logits"
+        )
+    return scores.reshape(copies, size, scores.shape[1])
+
+
+def checked_labels(y: torch.Tensor, size: int, classes: int) -> torch.Tensor:
+    """(B,) int64 labels from 0 to K - 1.
+
+    Raises
+    ------
+    ValueError
+        Another shape or type, or a label out of range.
+    """
+    if y.shape != (size,) or y.is_floating_point() or y.dtype == torch.bool:
+        raise ValueError(f"y has shape {tuple(y.shape)}, type {y.dtype}; allowed: ({size},) labels")
+    labels = y.long()
+    bad = (labels < 0) | (labels >= classes)
+    if bool(bad.any()):
+        row = int(bad.nonzero()[0])
+        raise ValueError(f"y[{row}] is {int(labels[row])}; allowed: 0 to {classes - 1}")
+    return labels
+
+
+def check_arguments(x: Any, y: Any) -> None:
+    """Raise ValueError where a batch is not a pair of tensors of the same length."""
+    for name, value in (("x", x), ("y", y)):
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(f"{name} has type {type(value).__name__}; allowed: a tensor")
+    if len(x) == 0 or len(x) != len(y):
+        raise ValueError(f"x has {len(x)} inputs and y {len(y)} labels; allowed: as many, >= 1")
