@@ -60,6 +60,11 @@ def _source(
     _validate.integer("index", index, low=0)
     chosen = secrets.randbits(63) if seed is None else _validate.integer("seed", seed, low=0)
     array = np.asarray(inputs)
+    if array.dtype == np.uint8:
+        raise ValueError(
+            "inputs have type uint8 and nothing says their scale, which is that of the noise and "
+            "of the radii; allowed: pixels as floating-point numbers, such as inputs / 255.0"
+        )
     if array.dtype.kind in "iub":
         array = array.astype(np.float64)
     if array.dtype not in (np.float32, np.float64):

@@ -155,7 +155,7 @@ def claimed(
             "from an independent sample (the top class must be fixed before the counts are seen)"
         )
     if isinstance(top, Selection) and not top.independent:
-        _refuse_equal(top.counts, counts)
+        refuse_equal(top.counts, counts)
     return claim
 
 
@@ -163,7 +163,7 @@ def claimed(
 _SURPRISE = 0.01
 
 
-def _refuse_equal(selection: NDArray[Any], counts: NDArray[Any]) -> None:
+def refuse_equal(selection: NDArray[Any], counts: NDArray[Any]) -> None:
     """Refuse a selection sample that is the estimation sample by its values.
 
     Given the selection counts x of a row, another sample of n draws equals them with
