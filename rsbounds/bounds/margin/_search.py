@@ -426,8 +426,7 @@ def exact_row(
     x1: int, x2: int, n: int, probit: bool, settings: Settings, out: NDArray[np.float64]
 ) -> None:
     """Bound for one competitor; out = (lower, log p-value bound, cells, evaluations, status)."""
-    out[0], out[1] = -math.inf if probit else -1.0, 0.0
-    out[2], out[3], out[4] = 0.0, 0.0, 1.0
+    out[0], out[1], out[2], out[3], out[4] = -math.inf if probit else -1.0, 0.0, 0.0, 0.0, 1.0
     if x1 == 0 and (probit or x2 == n):
         # Nothing ranks lower: the region is everything, at every level.
         return
@@ -483,5 +482,4 @@ def exact_row(
     if short and out[1] < target - 2.0 * settings.slack:
         out[4] = 0.0
     if least > -math.inf:
-        out[0] = min(max(out[0], least), most)
-        out[1] = math.log(alpha)
+        out[0], out[1] = min(max(out[0], least), most), math.log(alpha)
