@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -53,7 +54,7 @@ class ComparisonRow:
     microseconds_per_row: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
     """Methods side by side; print it, or take ``rows`` and ``certificates``.
 
@@ -90,6 +91,17 @@ class Comparison:
     def curves(self) -> dict[str, Certificates]:
         """What the certified-accuracy plot shows: the methods, and the limit."""
         return {**self.certificates, self.limit.method: self.limit_certificates}
+
+    def __repr__(self) -> str:
+        best = self.rows[0]
+        return (
+            f"Comparison({len(self.rows)} methods on {len(self.limit_certificates)} inputs, "
+            f"{self.noise}, alpha {self.alpha:g}; largest mean radius "
+            f"{_text.down(best.mean_radius, 5)}: {best.method})"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def __str__(self) -> str:
         header = ["method", "guarantee", "certified", "mean radius"]
@@ -214,7 +226,7 @@ def compare(
     if radii is None:
         at = accuracy_radii([result for _, result, _ in timed])
     else:
-        at = np.atleast_1d(np.asarray(radii, dtype=np.float64))
+        at = np.atleast_1d(_validate.array("radii", radii)).astype(np.float64)
 
     def row(label: str, result: Certificates, took: float) -> ComparisonRow:
         known = result.candidate if labels is None else labels
@@ -222,7 +234,7 @@ def compare(
             method=label,
             guarantee=result.guarantee,
             certified=float(result.certified.mean()),
-            mean_radius=float(result.radius.mean()),
+            mean_radius=_text.mean_down(result.radius.tolist()),
             acr=None if labels is None else average_certified_radius(result, labels),
             accuracy=tuple(certified_accuracy(result, known, at).tolist()),
             microseconds_per_row=took / len(result) * 1e6,
