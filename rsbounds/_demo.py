@@ -82,6 +82,7 @@ def run_demo(
                 labels,
                 path=folder / f"{name}.{ending}",
                 title=f"digits, sigma {sigma:g}, n = {n}, alpha = {alpha:g}",
+                force=True,
             )
     took = time.monotonic() - start
     print(f"Done in {took:.0f} s. Results in {folder}/ (one set for each sigma):")

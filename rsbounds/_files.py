@@ -406,7 +406,8 @@ def _counts_of_arrays(
         )
     if select == key:
         raise ValueError(
-            f"--select is {select!r}, the counts of {name}; allowed: an independent selection sample"
+            f"--select is {select!r}, the counts of {name}; allowed: an independent selection "
+            "sample"
         )
     used = {key, select, label, said.id}
     for other in set(held) - used:

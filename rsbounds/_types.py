@@ -452,9 +452,10 @@ class Certificates:
         text = _text.table(["input", "class", "radius", "margin", "n"], body)
         if len(shown) < len(self):
             text += f"\n... {len(self) - len(shown)} more rows"
+        mean = _text.mean_down(self.radius.tolist())
         text += (
             f"\n{int(self.certified.sum())} of {len(self)} certified, mean {self.norm} radius "
-            f"{_text.down(_text.mean_down(self.radius.tolist()), 5)}\n{self.noise}, {self.method}, alpha {self.alpha:g}, "
+            f"{_text.down(mean, 5)}\n{self.noise}, {self.method}, alpha {self.alpha:g}, "
             f"guarantee: {self.guarantee}"
         )
         return text
@@ -583,7 +584,7 @@ class Certificates:
         return cls(**arrays, **shared)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """The rows as a data frame; ``top`` is NaN (``class`` None) where the row abstained.
+        """The rows as a data frame; ``top`` and ``class`` are missing where the row abstained.
 
         NaN equals no label. A column of nullable integers would leave abstentions out of
         ``(frame["top"] == labels).mean()``. Needs pandas: install ``rsbounds[all]``.

@@ -186,6 +186,7 @@ def _compare(given: argparse.Namespace) -> int:
             table.label,
             path=figure,
             title=f"{Path(given.file).name}, {result.noise}, alpha {result.alpha:g}",
+            force=True,
         )
     if output is not None:
         with _text.complete_file(output) as stream:

@@ -124,7 +124,8 @@ def _run(given: argparse.Namespace) -> int:
         print(json.dumps({"summary": about, "rows": rows}))
         return 0
     body = [
-        [name, str(n), f"{mean:.6f}", _text.down(a, 6), _text.up(b, 6)] for name, n, mean, a, b in lines
+        [name, str(n), f"{mean:.6f}", _text.down(a, 6), _text.up(b, 6)]
+        for name, n, mean, a, b in lines
     ]
     print(_text.table(["quantity", "n", "mean", "lower", "upper"], body))
     print(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -17,10 +18,9 @@ from rsbounds._parallel import Progress
 from rsbounds._types import Certificates, Guarantee, Selection
 from rsbounds.bounds.margin import MARGIN_METHODS
 from rsbounds.certificates import certify
-from rsbounds.certificates.ball import ball
 from rsbounds.noises import Noise
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
-from rsbounds.report.limit import likelihood_limit
+from rsbounds.report.limit import LimitCurve, likelihood_limit
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Comparison:
     limit : ComparisonRow
         The likelihood limit (`rsbounds.report.limit.likelihood_limit`): not a bound, but where
         valid bounds end on average as n grows.
-    limit_certificates : Certificates
+    limit_curve : LimitCurve
         Its radii, for the plot.
     """
 
@@ -86,16 +86,16 @@ class Comparison:
     noise: str
     alpha: float
     limit: ComparisonRow
-    limit_certificates: Certificates
+    limit_curve: LimitCurve
 
-    def curves(self) -> dict[str, Certificates]:
+    def curves(self) -> dict[str, Certificates | LimitCurve]:
         """What the certified-accuracy plot shows: the methods, and the limit."""
-        return {**self.certificates, self.limit.method: self.limit_certificates}
+        return {**self.certificates, self.limit.method: self.limit_curve}
 
     def __repr__(self) -> str:
-        best = self.rows[0]
+        best, size = self.rows[0], len(next(iter(self.certificates.values())))
         return (
-            f"Comparison({len(self.rows)} methods on {len(self.limit_certificates)} inputs, "
+            f"Comparison({len(self.rows)} methods on {size} inputs, "
             f"{self.noise}, alpha {self.alpha:g}; largest mean radius "
             f"{_text.down(best.mean_radius, 5)}: {best.method})"
         )
@@ -153,6 +153,84 @@ def accuracy_radii(results: Sequence[Certificates]) -> NDArray[np.float64]:
     return np.asarray(np.round(step, digits) * np.arange(1, 5))
 
 
+def _settings(methods: Sequence[str] | None) -> list[tuple[str, dict[str, Any]]]:
+    """Methods with their options, as far as they are usable; by default all that are fast."""
+    fast = [name for name in MARGIN_METHODS.working() if not MARGIN_METHODS[name].seconds_per_row]
+    found = []
+    for name in fast if methods is None else methods:
+        kind = MARGIN_METHODS[name]
+        try:
+            usable = kind.usable()
+        except Exception as error:
+            _left_out(name, error)
+            continue
+        found += [(name, dict(options)) for options in kind.variants if usable]
+    if not found:
+        raise ValueError(f"methods is {methods!r}; allowed: {', '.join(MARGIN_METHODS.names())}")
+    return found
+
+
+def _left_out(label: str, error: Exception) -> None:
+    warnings.warn(
+        f"left out: method {label!r} failed ({type(error).__name__}: {error})",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+
+
+def _timed(
+    table: NDArray[Any],
+    top: ArrayLike | Selection,
+    noise: Noise,
+    alpha: float,
+    settings: list[tuple[str, dict[str, Any]]],
+    progress: bool | None,
+) -> list[tuple[str, Certificates, float]]:
+    """Label, certificates and wall time of each setting; those that fail are left out."""
+    timed = []
+    failed: list[tuple[str, Exception]] = []
+    with Progress(len(settings), "methods", progress) as bar:
+        for name, options in settings:
+            label = method_label(name, options)
+            try:
+                # Compilation is not what a user pays per row: one small call first.
+                certify([2, 1], 0, noise=noise.at([0]), alpha=alpha, method=name, **options)
+                start = time.perf_counter()
+                result = certify(table, top, noise=noise, alpha=alpha, method=name, **options)
+                took = time.perf_counter() - start
+            except Exception as error:
+                # Of one method, or of all: then it is the counts, or what was asked.
+                failed.append((label, error))
+            else:
+                timed.append((label, result, took))
+            bar.advance(1)
+    if not timed:
+        raise failed[0][1]
+    for label, fault in failed:
+        _left_out(label, fault)
+    return timed
+
+
+def _row(
+    label: str,
+    result: Certificates | LimitCurve,
+    labels: ArrayLike | None,
+    radii: NDArray[np.float64],
+    guarantee: Guarantee,
+    microseconds: float,
+) -> ComparisonRow:
+    known = result.candidate if labels is None else labels
+    return ComparisonRow(
+        method=label,
+        guarantee=guarantee,
+        certified=float((result.radius > 0).mean()),
+        mean_radius=_text.mean_down(result.radius.tolist()),
+        acr=None if labels is None else average_certified_radius(result, labels),
+        accuracy=tuple(certified_accuracy(result, known, radii).tolist()),
+        microseconds_per_row=microseconds,
+    )
+
+
 def compare(
     counts: ArrayLike,
     top: ArrayLike | Selection,
@@ -165,6 +243,8 @@ def compare(
     progress: bool | None = False,
 ) -> Comparison:
     """Certify the same counts with every registered method and its noteworthy options.
+
+    A method that fails where another does not is left out with a warning that names it.
 
     Each method's radii hold at its own alpha. Picking the best method after looking at the
     result is not covered by any of them: choose one beforehand. The last line is the
@@ -203,47 +283,19 @@ def compare(
     ['runner-up (split=optimal)', 'runner-up', 'complement']
     """
     table = _validate.count_table(counts)
-    fast = [name for name in MARGIN_METHODS.working() if not MARGIN_METHODS[name].seconds_per_row]
-    names = fast if methods is None else list(methods)
-    runs = [
-        (name, dict(options))
-        for name in names
-        for options in MARGIN_METHODS[name].variants
-        if MARGIN_METHODS[name].usable()
-    ]
-    if not runs:
-        raise ValueError(f"methods is {methods!r}; allowed: {', '.join(MARGIN_METHODS.names())}")
-    timed: list[tuple[str, Certificates, float]] = []
-    with Progress(len(runs), "methods", progress) as bar:
-        for name, options in runs:
-            # Compilation is not what a user pays per row: one small call first.
-            certify([2, 1], 0, noise=noise, alpha=alpha, method=name, **options)
-            start = time.perf_counter()
-            result = certify(table, top, noise=noise, alpha=alpha, method=name, **options)
-            took = time.perf_counter() - start
-            timed.append((method_label(name, options), result, took))
-            bar.advance(1)
+    timed = _timed(table, top, noise, alpha, _settings(methods), progress)
     if radii is None:
         at = accuracy_radii([result for _, result, _ in timed])
     else:
-        at = np.atleast_1d(_validate.array("radii", radii)).astype(np.float64)
+        at = np.atleast_1d(_validate.real_array("radii", radii))
 
-    def row(label: str, result: Certificates, took: float) -> ComparisonRow:
-        known = result.candidate if labels is None else labels
-        return ComparisonRow(
-            method=label,
-            guarantee=result.guarantee,
-            certified=float(result.certified.mean()),
-            mean_radius=_text.mean_down(result.radius.tolist()),
-            acr=None if labels is None else average_certified_radius(result, labels),
-            accuracy=tuple(certified_accuracy(result, known, at).tolist()),
-            microseconds_per_row=took / len(result) * 1e6,
-        )
-
-    rows = sorted((row(*entry) for entry in timed), key=lambda r: -r.mean_radius)
-    limit = ball(
-        likelihood_limit(table, timed[0][1].candidate, alpha=alpha, scale=noise.scale), noise
-    )
+    rows = [
+        _row(label, result, labels, at, result.guarantee, took / len(result) * 1e6)
+        for label, result, took in timed
+    ]
+    rows.sort(key=lambda r: -r.mean_radius)
+    limit = likelihood_limit(table, timed[0][1].candidate, alpha=alpha, scale=noise.scale)
+    curve = limit.curve(noise)
     certificates = {label: result for label, result, _ in timed}
     return Comparison(
         tuple(rows),
@@ -252,6 +304,6 @@ def compare(
         {row.method: certificates[row.method] for row in rows},
         str(noise),
         timed[0][1].alpha,
-        row("limit (not a bound)", limit, 0.0),
-        limit,
+        _row("limit (not a bound)", curve, labels, at, "none", 0.0),
+        curve,
     )

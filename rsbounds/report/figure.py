@@ -14,23 +14,25 @@ from numpy.typing import ArrayLike
 from rsbounds import _text
 from rsbounds._types import Certificates
 from rsbounds.report.accuracy import certified_accuracy
+from rsbounds.report.limit import LimitCurve
 
 _FORMATS = (".png", ".svg", ".pdf")
 
 
 def plot_certified_accuracy(
-    curves: Mapping[str, Certificates],
+    curves: Mapping[str, Certificates | LimitCurve],
     labels: ArrayLike | Mapping[str, ArrayLike] | None = None,
     *,
     path: str | os.PathLike[str],
     title: str | None = None,
+    force: bool = False,
 ) -> Path:
     """Certified accuracy against radius, one line per entry, as a picture file.
 
     Parameters
     ----------
     curves : mapping of str to Certificates
-        Legend text to certificates.
+        Legend text to certificates (or the curve of a `LikelihoodLimit`, drawn dotted).
     labels : (B,) integers, or a mapping of them, optional
         True classes, the same for every curve or one entry per legend text; without them the
         share of certified inputs is drawn.
@@ -38,6 +40,8 @@ def plot_certified_accuracy(
         File to write; ``.png``, ``.svg`` or ``.pdf``.
     title : str, optional
         Title of the plot.
+    force : bool
+        Replace an existing file.
 
     Returns
     -------
@@ -47,7 +51,7 @@ def plot_certified_accuracy(
     Raises
     ------
     ValueError
-        Another file type, or nothing to draw.
+        Another file type, a file that is there already (without ``force``), or nothing to draw.
     ImportError
         matplotlib is missing: install ``rsbounds[plot]``.
 
@@ -67,6 +71,7 @@ def plot_certified_accuracy(
         raise ValueError(f"path is {str(path)!r}; allowed endings: {', '.join(_FORMATS)}")
     if not curves:
         raise ValueError("curves is empty; allowed: at least one set of certificates")
+    _text.check_output(target, force=force, name="path")
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -91,7 +96,7 @@ def plot_certified_accuracy(
         x = np.repeat(at, 2)
         y = np.column_stack([share, after]).reshape(-1)
         style = {"linewidth": 1.3, "linestyle": styles[(i // 10) % 4]}
-        if result.method == "limit":
+        if isinstance(result, LimitCurve):
             style = {"linewidth": 1.0, "linestyle": ":", "color": "black"}
         axes.plot(x, y, label=name, **style)
     axes.set_xlim(0.0, largest * 1.05 if largest > 0 else 1.0)

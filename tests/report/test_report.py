@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -81,6 +82,31 @@ def test_compare_where_nothing_is_certified():
     assert np.isfinite(result.radii).all()
 
 
+def test_a_comparison_says_what_it_is_in_one_line():
+    result = rsbounds.compare(COUNTS, 0, noise=LAW, methods=["complement"])
+    assert repr(result).startswith("Comparison(1 methods on 4 inputs, gaussian(sigma=0.5), alpha")
+    assert "\n" not in repr(result)
+    assert result._repr_html_().startswith("<pre>4 rows, gaussian")
+
+
+def test_means_are_exact_and_never_rounded_up(certificates):  # issue item 16
+    from fractions import Fraction
+
+    from rsbounds import _text
+
+    # The mean in floating point of three radii of 0.1 is above 0.1.
+    three = dataclasses.replace(certificates[[0, 0, 0]], radius=np.full(3, 0.1))
+    assert three.radius.mean() > 0.1
+    assert rsbounds.average_certified_radius(three, [0, 0, 0]) == 0.1
+    rng = np.random.default_rng(0)
+    for size in (1, 7, 1000):
+        values = rng.exponential(size=size) * 10.0 ** rng.integers(-300, 3, size)
+        exact = sum(map(Fraction, values.tolist())) / size
+        mean = _text.mean_down(values.tolist())
+        assert Fraction(mean) <= exact < Fraction(np.nextafter(mean, np.inf))
+    assert _text.mean_down([]) == 0.0
+
+
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 def test_figure(certificates, tmp_path, ending):
     path = tmp_path / f"curve.{ending}"
@@ -88,6 +114,9 @@ def test_figure(certificates, tmp_path, ending):
         {"one": certificates, "two": certificates}, LABELS, path=path, title="a title"
     )
     assert got == path
+    with pytest.raises(ValueError, match="which is there already"):  # issue item 13
+        rsbounds.plot_certified_accuracy({"one": certificates}, path=path)
+    rsbounds.plot_certified_accuracy({"one": certificates}, path=path, force=True)
     start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[ending]
     assert path.read_bytes().startswith(start)
     if ending == "svg":
@@ -119,9 +148,14 @@ def test_the_limit_is_the_delta_method_for_many_draws(scale):
     gradient = np.array([(g(p + s) - g(p - s)) / 2e-6 for s in steps])
     covariance = (np.diag(p) - np.outer(p, p)) / n
     spread = np.sqrt(gradient @ covariance @ gradient)
-    assert (g(p) - got.lower[0]) / spread == pytest.approx(stats.norm.isf(0.01), rel=1e-3)
-    assert got.guarantee == "none"
-    assert not got.solved.any()
+    assert (g(p) - got.level[0]) / spread == pytest.approx(stats.norm.isf(0.01), rel=1e-3)
+    # Nothing that is no bound passes for one (issue 10, item 5).
+    assert not isinstance(got, rsbounds.MarginBound)
+    with pytest.raises(TypeError, match="LikelihoodLimit"):
+        LAW.region(got)
+    other = rsbounds.Uniform(1.0) if scale == "probit" else LAW
+    with pytest.raises(ValueError, match=f"allowed: a law on the {scale} scale"):
+        got.curve(other)
 
 
 @pytest.mark.parametrize("scale", ["linear", "probit"])
@@ -132,7 +166,7 @@ def test_the_limit_is_where_the_likelihood_ratio_is_that_of_alpha(scale):
     from rsbounds.report.limit import likelihood_limit
 
     for row in ([60, 30, 10], [95, 5, 0], [40, 35, 25], [9, 1, 0]):
-        level = likelihood_limit(row, 0, alpha=0.01, scale=scale).lower[0]
+        level = likelihood_limit(row, 0, alpha=0.01, scale=scale).level[0]
         if scale == "linear":
             q2 = np.linspace(max(0.0, -level), 0.5 * (1 - level), 200_001)
             q1 = q2 + level
@@ -154,7 +188,7 @@ def test_no_bound_of_a_winning_class_lies_above_the_limit(scale):
         table = outcomes(n, 3)
         table = table[table[:, 0] > table[:, 1:].max(axis=1)]
         for alpha in (0.001, 0.05):
-            limit = likelihood_limit(table, 0, alpha=alpha, scale=scale).lower
+            limit = likelihood_limit(table, 0, alpha=alpha, scale=scale).level
             for method in ("exact", "runner-up", "complement"):
                 lower = rsbounds.margin_lower_bound(
                     table, 0, alpha=alpha, scale=scale, method=method
@@ -169,7 +203,7 @@ def test_the_limit_at_the_edges():
         rows = [[n, 0, 0], [0, n, 0], [n, 1, 0], [n, 0, 1], [1, n, 0]]
         for alpha in (1e-12, 0.01, 0.9):
             for scale in ("linear", "probit"):
-                got = likelihood_limit(rows, 0, alpha=alpha, scale=scale).lower
+                got = likelihood_limit(rows, 0, alpha=alpha, scale=scale).level
                 assert np.isfinite(got[[0, 2, 3, 4]]).all()
                 assert got[1] == -np.inf if scale == "probit" else -1 <= got[1] < 0
 
@@ -181,3 +215,14 @@ def test_compare_shows_the_limit():
     assert "limit (not a bound)" in str(result).splitlines()[-1]
     assert list(result.curves())[-1] == "limit (not a bound)"
     assert result.as_dict()["limit"]["guarantee"] == "none"
+    assert not isinstance(result.limit_curve, rsbounds.Certificates)
+    assert result.limit_curve.radius.mean() == pytest.approx(result.limit.mean_radius, rel=1e-15)
+
+
+def test_compare_with_a_law_of_one_sigma_per_input():
+    # The small call before the clock starts took all B sigmas for its one row.
+    laws = rsbounds.Gaussian([0.25, 0.5, 0.25, 0.5])
+    result = rsbounds.compare(COUNTS, 0, noise=laws, methods=["complement"])
+    one = rsbounds.certify(COUNTS, 0, noise=laws, method="complement")
+    assert result.rows[0].mean_radius == one.radius.mean()
+    assert len(result.limit_curve) == 4

@@ -230,8 +230,11 @@ def margin_lower_bound(
         problem = Problem(rows, n, part_claim, level, scale, picked)
         part = dict(chosen.rows(problem))
         part["n"] = n
-        if np.isnan(part["lower"]).any():
-            raise ArithmeticError(f"method {chosen.name} returned NaN; please report this")
+        if np.shape(part["lower"]) != n.shape or np.isnan(part["lower"]).any():
+            raise ArithmeticError(
+                f"method {chosen.name} returned NaN, or not one bound for each row; please report "
+                "this"
+            )
         return part
 
     joined = map_rows(work, len(table), chunk=chosen.chunk, label=chosen.name, progress=progress)
