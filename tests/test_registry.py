@@ -152,7 +152,8 @@ def test_compare_goes_on_where_one_method_fails(monkeypatch):  # a plug-in stopp
 
 
 def test_methods_lists_options_without_defaults(monkeypatch, capsys):
-    planted(monkeypatch, MARGIN_METHODS, demanding=Demanding)
+    unsure = type("unsure", (Silent,), {"usable": classmethod(lambda cls: 1 / 0)})
+    planted(monkeypatch, MARGIN_METHODS, demanding=Demanding, unsure=unsure)
     assert main(["methods"]) == 0
     out = capsys.readouterr().out
     assert "demanding  (margin bound, guarantee: that of its options)" in out

@@ -33,15 +33,22 @@ def _guarantee(kind: Any) -> str:
         return "that of its options"
 
 
+def _installed(kind: Any) -> bool:
+    try:
+        return bool(kind.usable())
+    except Exception:
+        return False
+
+
 def _rows() -> list[dict[str, Any]]:
     from rsbounds.bounds.margin import MARGIN_METHODS
     from rsbounds.bounds.mean import MEAN_METHODS
-    from rsbounds.sequential import SEQUENCES
 
     listed: list[tuple[str, str, Any]] = [
         ("margin", name, MARGIN_METHODS[name]) for name in MARGIN_METHODS.working()
     ]
-    listed += [("mean", name, MEAN_METHODS[name]) for name in MEAN_METHODS.working()]
+    means = [(name, MEAN_METHODS[name]) for name in MEAN_METHODS.working()]
+    listed += [("mean", name, kind) for name, kind in means if kind.fixed_n]
     rows = [
         {
             "name": name,
@@ -51,22 +58,24 @@ def _rows() -> list[dict[str, Any]]:
             "cost": kind.cost,
             "choose": kind.choose,
             "source": kind.source,
-            "installed": kind.usable(),
+            "installed": _installed(kind),
         }
         for role, name, kind in listed
     ]
-    for name in SEQUENCES:
-        sequence = SEQUENCES[name]
+    for name, kind in means:
+        sequence = kind.sequence
+        if sequence is None:
+            continue
         rows.append(
             {
                 "name": name,
                 "role": "any-time mean",
-                "guarantee": "proven",
+                "guarantee": sequence.guarantee,
                 "options": sequence.options(),
                 "cost": sequence.memory,
                 "choose": sequence.choose,
                 "source": sequence.source,
-                "installed": True,
+                "installed": _installed(kind),
             }
         )
     return rows
