@@ -60,6 +60,11 @@ def _source(
     _validate.integer("index", index, low=0)
     chosen = secrets.randbits(63) if seed is None else _validate.integer("seed", seed, low=0)
     array = _validate.array("inputs", inputs)
+    if array.dtype == np.uint8:
+        raise ValueError(
+            "inputs have type uint8 and nothing says their scale, which is that of the noise and "
+            "of the radii; allowed: pixels as floating-point numbers, such as inputs / 255.0"
+        )
     if array.dtype.kind in "iub":
         array = array.astype(np.float64)
     if array.dtype not in (np.float32, np.float64):
@@ -166,6 +171,12 @@ def sample_counts(
     ValueError
         Bad arguments, or answers of the classifier that are not votes.
 
+    See Also
+    --------
+    rsbounds.select_top : The class, from counts with the role "select".
+    rsbounds.certify : Radii, from counts with the role "estimate".
+    rsbounds.sample_until : As many draws as a stopping rule asks for.
+
     Examples
     --------
     >>> import numpy as np, rsbounds
@@ -253,6 +264,10 @@ def sample_until(
     RuntimeWarning
         The classifier's scores held NaN on some inputs.
 
+    See Also
+    --------
+    rsbounds.sample_counts : A number of draws fixed in advance.
+
     Examples
     --------
     >>> import numpy as np, rsbounds
@@ -330,6 +345,10 @@ def sample_scores(
     ------
     ValueError
         Bad arguments, or scores that are NaN or outside the support.
+
+    See Also
+    --------
+    rsbounds.certify_soft : Radii from scores.
 
     Examples
     --------

@@ -199,6 +199,8 @@ class Evaluation:
             (name, buffer, buffer.clone())
             for root in self.modules()
             for name, buffer in root.named_buffers()
+            # Sparse ones cannot be compared, and nothing updates them in passing.
+            if buffer.layout == torch.strided
         ]
 
     def put_back(self, kept: list[tuple[str, torch.Tensor, torch.Tensor]]) -> list[str]:

@@ -8,6 +8,7 @@ that evaluate them, back.
 
 from __future__ import annotations
 
+import dis
 import functools
 import sys
 import threading
@@ -32,6 +33,8 @@ _LEAVES = (
     type(None), bool, int, float, complex, str, bytes, torch.Tensor, torch.dtype, torch.device,
     np.ndarray, np.generic,
 )  # fmt: skip
+#: Instructions that read a global variable.
+_GLOBAL_NAMES = ("LOAD_GLOBAL", "LOAD_NAME")
 #: Packages whose functions call nothing of the user's by its global name.
 _LIBRARIES = frozenset({"builtins", "functools", "numpy", "scipy", "torch", "torchvision"}) | (
     sys.stdlib_module_names
@@ -112,10 +115,14 @@ class _Search:
             self._push(part, names)
         self._push(getattr(function, "__wrapped__", None))
         if str(function.__globals__.get("__name__")).split(".")[0] not in _LIBRARIES:
-            self._named(function.__globals__, names)
+            # Attributes may be called like a global that has nothing to do with them.
+            named = _names(function.__code__, global_only=True)
+            self._named(function.__globals__, names, named)
 
-    def _named(self, space: Mapping[str, Any], names: frozenset[str]) -> None:
-        for name in names:
+    def _named(
+        self, space: Mapping[str, Any], names: frozenset[str], among: frozenset[str] | None = None
+    ) -> None:
+        for name in names if among is None else among:
             if name in space:
                 self._push(space[name], names)
 
@@ -141,12 +148,14 @@ class _Search:
                     self._named(vars(kind), _names(vars(kind)[name].__code__))
 
 
-def _names(code: types.CodeType) -> frozenset[str]:
+def _names(code: types.CodeType, global_only: bool = False) -> frozenset[str]:
     """Globals and attributes that code uses, with the functions inside it."""
     names = set(code.co_names)
+    if global_only:
+        names = {i.argval for i in dis.get_instructions(code) if i.opname in _GLOBAL_NAMES}
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            names |= _names(constant)
+            names |= _names(constant, global_only)
     return frozenset(names)
 
 

@@ -1,6 +1,7 @@
 """The house rules that a program can read: imports, public names, start-up."""
 
 import ast
+import importlib
 import shutil
 import subprocess
 import sys
@@ -159,6 +160,31 @@ def test_every_public_callable_documents_an_example():
         if isinstance(value, types.FunctionType):
             assert ">>>" in value.__doc__, f"{name} has no example"
             assert "Parameters" in value.__doc__ or "are those of" in value.__doc__
+
+
+# What rests on a theorem names it in full; every door says which doors are beside it.
+SOURCED = """
+Decide Gaussian Uniform average_certified_radius certified_accuracy certify certify_soft
+clopper_pearson_lower confidence_sequence margin_lower_bound mean_bound predict select_top
+soft_margin_bound sparsemax
+"""
+LINKED = f"""{SOURCED}
+Adaptive Lipschitz certify_dataset compare rebound sample_counts sample_scores sample_until
+"""
+
+
+def test_the_main_docstrings_have_references_and_links():
+    for section, names in (("References", SOURCED), ("See Also", LINKED)):
+        missing = [n for n in names.split() if f"{section}\n" not in getattr(rsbounds, n).__doc__]
+        assert missing == [], section
+    # A link leads somewhere.
+    for name in LINKED.split():
+        text = getattr(rsbounds, name).__doc__.partition("See Also\n")[2]
+        for line in text.splitlines()[1:]:
+            if " : " not in line:
+                break
+            place, _, last = line.split(" : ")[0].strip().rpartition(".")
+            assert hasattr(importlib.import_module(place), last), line
 
 
 def test_import_loads_nothing_heavy():

@@ -40,6 +40,16 @@ def select_top(counts: ArrayLike, *, independent: bool = False) -> Selection:
     ValueError
         Bad counts; the message names the row.
 
+    See Also
+    --------
+    rsbounds.certify : Certifies the class that is chosen here.
+    rsbounds.predict : An answer with an error probability of its own.
+
+    References
+    ----------
+    .. [1] J. Cohen, E. Rosenfeld and J. Z. Kolter, "Certified adversarial robustness via randomized
+       smoothing", ICML 2019.
+
     Examples
     --------
     >>> import rsbounds
@@ -79,6 +89,18 @@ def predict(counts: ArrayLike, *, alpha: float = 0.001) -> Predictions:
     ------
     ValueError
         Bad counts or alpha; the message names the row.
+
+    See Also
+    --------
+    rsbounds.certify : A radius in which the answer stays.
+    rsbounds.select_top : The class to certify.
+
+    References
+    ----------
+    .. [1] J. Cohen, E. Rosenfeld and J. Z. Kolter, "Certified adversarial robustness via randomized
+       smoothing", ICML 2019.
+    .. [2] K. Hung and W. Fithian, "Rank verification for exponential families", Annals of
+       Statistics 47 (2019).
 
     Examples
     --------

@@ -51,6 +51,12 @@ class Adaptive:
     ValueError
         An argument out of range.
 
+    See Also
+    --------
+    rsbounds.Decide : Is the radius at least r?
+    rsbounds.sample_until : Draws the votes that a rule asks for.
+    rsbounds.geometric_looks : Where to look.
+
     Examples
     --------
     >>> import rsbounds

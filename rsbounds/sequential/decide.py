@@ -57,6 +57,19 @@ class Decide:
     ValueError
         An argument out of range.
 
+    See Also
+    --------
+    rsbounds.Adaptive : Radii, in place of one yes or no.
+    rsbounds.sample_until : Draws the votes that a rule asks for.
+
+    References
+    ----------
+    .. [1] J. Ville, "Etude critique de la notion de collectif", 1939.
+    .. [2] H. Robbins, "Statistical methods related to the law of the iterated logarithm", Annals of
+       Mathematical Statistics 41 (1970).
+    .. [3] J. Cohen, E. Rosenfeld and J. Z. Kolter, "Certified adversarial robustness via randomized
+       smoothing", ICML 2019.
+
     Examples
     --------
     >>> import rsbounds

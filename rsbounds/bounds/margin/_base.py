@@ -202,6 +202,19 @@ def margin_lower_bound(
     ValueError
         Bad counts, top, alpha, scale, method or option; the message names the row.
 
+    See Also
+    --------
+    rsbounds.certify : Radii from this bound.
+    rsbounds.compare : Every method on the same counts.
+    rsbounds.soft_margin_bound : The same for scores in place of votes.
+
+    References
+    ----------
+    .. [1] J. Cohen, E. Rosenfeld and J. Z. Kolter, "Certified adversarial robustness via randomized
+       smoothing", ICML 2019.
+    .. [2] H. Feng et al., "Regularized training and tight certification for randomized smoothed
+       classifier with provable robustness", AAAI 2020.
+
     Examples
     --------
     >>> import rsbounds
