@@ -76,14 +76,14 @@ def _source(
         raise ValueError(f"inputs{list(where)} is {array[where]}; allowed: finite numbers")
     _validate.integer("index", index, low=0, high=MAX_INDEX - len(array) + 1)
     noise.check_rows(len(array))
-    # In the machine's byte order and contiguous: the kernels take nothing else.
+    # The kernels take only contiguous arrays in the machine's byte order.
     array = np.array(array, dtype=np.float64 if array.itemsize == 8 else np.float32, order="C")
     stream = CounterStream(noise, array.shape[1:], seed=chosen, role=checked_role(role))
     return _Source(array, stream, index, batch_size), chosen
 
 
 class _InvalidScores(ValueError):
-    """Scores that are no vote."""
+    """The classifier returned scores that hold NaN, so they give no vote."""
 
 
 def _labels(
@@ -212,7 +212,7 @@ def _tally(
     input_index: int,
     bar: Progress,
 ) -> tuple[NDArray[np.int64], int]:
-    """Votes over at least one batch, and the number of classes that it told."""
+    """Votes added up over one batch or more, and K (read off the scores where it was not given)."""
     tally: Any = 0
     for batch in batches:
         votes, num_classes = _labels(classifier(batch), len(batch), num_classes, input_index)

@@ -27,7 +27,8 @@ from torch.nn import Module
 
 #: Objects looked at, and entries of one container: a closure may hold a whole data set.
 _OBJECTS, _ENTRIES = 10_000, 1000
-#: Attributes of every module that hold no further ones, or whose modules `modules()` gives.
+#: Attributes that every module has and that need no look: they hold no modules, or those that
+#: `modules()` lists anyway.
 _BOOKKEEPING = frozenset(vars(Module())) - {"_forward_hooks", "_forward_pre_hooks"}
 _LEAVES = (
     type(None), bool, int, float, complex, str, bytes, torch.Tensor, torch.dtype, torch.device,
@@ -61,7 +62,7 @@ class _Search:
     def __init__(self) -> None:
         self.found: list[Module] = []
         self._seen: set[int] = set()
-        # With each object the names that the code which led there uses.
+        # Pairs of an object and the names used by the code through which it was reached.
         self._queue: deque[tuple[Any, frozenset[str]]] = deque()
 
     def run(self, given: Any) -> None:
@@ -201,7 +202,7 @@ def _switch(root: Module) -> None:
     try:
         root.eval()
     except NotImplementedError:
-        # The mode of an exported program is fixed; that of what stands around it is not.
+        # An exported program has one fixed mode; modules around it still have to be switched.
         for module in root.modules():
             if not isinstance(module, torch.fx.GraphModule):
                 module.training = False

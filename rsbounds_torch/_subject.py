@@ -21,7 +21,7 @@ class ModelSubject:
 
     def __init__(self, classifier: SmoothedClassifier, data: InputSet, seed: int) -> None:
         self.classifier, self._data, self._seed = classifier, data, seed
-        # A float64 tensor is meant as such; numpy makes float64 of any list.
+        # A user chose float64 for a tensor; an array may have it because numpy does that to lists.
         self._tensors = False
         self._weights: str | None = None
 
@@ -57,7 +57,7 @@ class ModelSubject:
         )
         full = x
         if evaluation.padded:
-            # Another size of batch would be compiled anew.
+            # A compiled model would be compiled again for another batch size.
             full = x.new_zeros((max(classifier._size(x), len(x)), *x.shape[1:]))
             full[: len(x)] = x
         with evaluation.active(self._seed):
@@ -98,7 +98,7 @@ def _state_hash(module: torch.nn.Module) -> str:
 def _update(digest: Any, value: Any) -> None:
     if isinstance(value, torch.Tensor):
         if value.is_quantized:
-            # The integers and what turns them into numbers.
+            # The dequantised values stand for the integers, their scale and their zero point.
             digest.update(str((value.dtype, value.qscheme())).encode())
             value = value.dequantize()
         elif value.layout != torch.strided:

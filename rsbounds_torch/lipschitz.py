@@ -92,7 +92,7 @@ def _bound(layer: nn.Module, shape: Shape, name: str) -> tuple[float, Shape]:
             factor, shape = _bound(child, shape, f"{name}.{key}")
             total = _product(total, factor)
         return total, shape
-    # Exact types only: a subclass may compute something else.
+    # Only the exact type: a subclass may override what the layer computes.
     if kind not in _RULES:
         known = ", ".join(sorted({"Sequential", *(k.__name__ for k in _RULES)}))
         raise ValueError(f"{name} is {_shown(layer)}, which has no bound here; known: {known}")

@@ -86,8 +86,8 @@ class MarginMethod(abc.ABC):
     choose: ClassVar[str]
     #: Rows per chunk; methods that are slow per row say fewer, for progress and balance.
     chunk: ClassVar[int] = 4096
-    #: Roughly, where a row takes longer than 10 ms. Such a method is left out of comparisons
-    #: unless named, and tests give it as many rows as it has time for.
+    #: Seconds that a row takes, roughly, for a method that needs more than 10 ms; else 0. A slow
+    #: method is left out of comparisons unless it is named, and tests give it fewer rows.
     seconds_per_row: ClassVar[float] = 0.0
     #: Draws per row up to which the method is usable; None where there is no limit.
     max_n: ClassVar[int | None] = None
