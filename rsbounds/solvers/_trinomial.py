@@ -342,6 +342,9 @@ def chord_dip(
     else:
         c1 = max(d1 * (high2 + high3), d2 * high2)
         c2 = max(d2 * (high1 + high3), d1 * high1)
+        # c_1 = d1 q3 + (d1 - d2) q2: little where q3 alone changes by a large factor.
+        c1 = min(c1, d1 * high3 + between * high2)
+        c2 = min(c2, d2 * high3 + between * high1)
     variance = high1 * high2 * between * between + high3 * (high1 * d1 * d1 + high2 * d2 * d2)
     if min(low1, low2) < 1e-300 and probit:
         # Below that Phi^-1 is not computed.

@@ -83,7 +83,12 @@ def test_many_draws_lose_little(scale, shares, most):
 def test_the_work_does_not_grow_with_the_draws(scale, n):
     few = int(FEW)
     rows = [[n, 0, 0], [0, n, 0], [1, n - 1, 0], [n // 2, n - n // 2, 0]]
-    rows += [[n // 2, 1, n - n // 2 - 1], [5, n // 2, n - n // 2 - 5], [n - few, few, 0]]
+    rows += [
+        [n // 2, 1, n - n // 2 - 1],
+        [5, n // 2, n - n // 2 - 5],
+        [n - few, few, 0],
+        [n - 25_000, 25_000, 0],
+    ]
     rows += [[n - 2 * few, few, few], [few, few - 400, n - 2 * few + 400], [n - 1, 1, 0]]
     rows += [[n - n // 10 * 4, n // 10 * 3, n // 10], [n // 3 + 9, n // 3, n - n // 3 * 2 - 9]]
     for row in rows:
