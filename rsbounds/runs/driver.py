@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds import _validate
+from rsbounds import _text, _validate
 from rsbounds._parallel import Progress
 from rsbounds.certificates import certify_votes
 from rsbounds.runs import probes
@@ -355,4 +355,5 @@ class _Score:
     def note(self) -> str:
         if not self._labelled:
             return ""
-        return f"certified accuracy {self._correct / self._labelled:.3f}"
+        share = _text.share(self._correct / self._labelled, self._labelled)
+        return f"certified accuracy {share}"
