@@ -83,5 +83,5 @@ def test_predict_errs_at_most_alpha():
         for alpha in (0.05, 0.3):
             answers = rsbounds.predict(table, alpha=alpha)
             for p in simplex_grid(3, 20):
-                wrong = ~answers.abstained & (p[answers.top] < p.max())
+                wrong = ~answers.abstained & (p[answers.candidate] < p.max())
                 assert _probabilities(table, p)[wrong].sum() <= alpha * (1 + 1e-9)
