@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import rsbounds
-from rsbounds.runs import Answers, RunPlan, RunStore, driver, run_inputs
+from rsbounds.runs import Answers, RunPlan, RunStore, driver, rebounding, run_inputs
 from rsbounds.runs.probes import digest
 from rsbounds.runs.rebounding import stored_labels
 
@@ -368,3 +368,48 @@ def test_a_plan_checks_its_values():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert digest(X[0]) == digest(X[0].copy()) != digest(X[1])
+
+
+# -- what a run returns (issue: small inputs) ----------------------------------------------------
+
+
+def tables_equal(a, b):
+    for field in dataclasses.fields(rsbounds.Certificates):
+        one, other = getattr(a, field.name), getattr(b, field.name)
+        if isinstance(one, np.ndarray):
+            np.testing.assert_array_equal(one, other, err_msg=field.name)
+            assert one.dtype == other.dtype, field.name
+        else:
+            assert one == other, field.name
+
+
+@pytest.mark.parametrize("law", [LAW, rsbounds.Gaussian(np.linspace(0.2, 0.6, 12))])
+@pytest.mark.parametrize("method", ["exact", "complement"])
+def test_a_run_bounds_each_input_once(tmp_path, monkeypatch, law, method):
+    """The certificates of a run were computed twice, once for its rows and once at its end."""
+    bounded = []
+    for module in (driver, rebounding):
+        true = module.certify_votes
+
+        def counted(select, estimate, invalid, true=true, **settings):
+            bounded.append(len(select))
+            return true(select, estimate, invalid, **settings)
+
+        monkeypatch.setattr(module, "certify_votes", counted)
+    x = X.copy()
+    x[4, 0] = np.nan
+    settings = {"noise": law, "method": method}
+    with pytest.warns(RuntimeWarning, match="1 of 12 inputs"):
+        first = run(tmp_path / "a.sqlite", inputs=x, **settings)
+    # The input that failed has no votes: its abstention is made from its row.
+    assert sum(bounded) == 12
+    with RunStore(tmp_path / "a.sqlite") as store:
+        tables_equal(first, rebounding.rebound(store))
+    whole = run(tmp_path / "b.sqlite", **settings)
+    bounded.clear()
+    resumed = run(tmp_path / "a.sqlite", **settings)
+    # Eleven were finished by the first call, one by this one.
+    assert sum(bounded) == 12
+    tables_equal(resumed, whole)
+    with RunStore(tmp_path / "a.sqlite") as store:
+        tables_equal(resumed, rebounding.rebound(store))
