@@ -20,7 +20,7 @@ from rsbounds._types import (
     plain_options,
 )
 from rsbounds.bounds.mean import MeanMethod, mean_bound, mean_method
-from rsbounds.bounds.mean._base import checked_samples
+from rsbounds.bounds.mean._samples import checked_samples
 from rsbounds.certificates.ball import ball
 from rsbounds.noises import Noise
 

@@ -64,7 +64,9 @@ def _comparison(given: argparse.Namespace, samples: NDArray[Any], names: Sequenc
     usable = [
         name
         for name in MEAN_METHODS.working()
-        if MEAN_METHODS[name].usable() and (two_point or not MEAN_METHODS[name].two_point)
+        if MEAN_METHODS[name].fixed_n
+        and MEAN_METHODS[name].usable()
+        and (two_point or not MEAN_METHODS[name].two_point)
     ]
     rows: list[dict[str, Any]] = []
     for method in usable:

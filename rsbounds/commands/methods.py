@@ -17,12 +17,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _rows() -> list[dict[str, Any]]:
     from rsbounds.bounds.margin import MARGIN_METHODS
     from rsbounds.bounds.mean import MEAN_METHODS
-    from rsbounds.sequential import SEQUENCES
 
     listed: list[tuple[str, str, Any]] = [
         ("margin", name, MARGIN_METHODS[name]) for name in MARGIN_METHODS.working()
     ]
-    listed += [("mean", name, MEAN_METHODS[name]) for name in MEAN_METHODS.working()]
+    means = [(name, MEAN_METHODS[name]) for name in MEAN_METHODS.working()]
+    listed += [("mean", name, kind) for name, kind in means if kind.fixed_n]
     rows = [
         {
             "name": name,
@@ -36,18 +36,20 @@ def _rows() -> list[dict[str, Any]]:
         }
         for role, name, kind in listed
     ]
-    for name in SEQUENCES:
-        sequence = SEQUENCES[name]
+    for name, kind in means:
+        sequence = kind.sequence
+        if sequence is None:
+            continue
         rows.append(
             {
                 "name": name,
                 "role": "any-time mean",
-                "guarantee": "proven",
+                "guarantee": sequence.guarantee,
                 "options": sequence.options(),
                 "cost": sequence.memory,
                 "choose": sequence.choose,
                 "source": sequence.source,
-                "installed": True,
+                "installed": kind.usable(),
             }
         )
     return rows

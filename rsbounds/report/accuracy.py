@@ -7,15 +7,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
 from rsbounds._types import Certificates
+from rsbounds.report.limit import LimitCurve
 
 
-def _correct(certificates: Certificates, labels: ArrayLike) -> NDArray[np.bool_]:
+def _correct(certificates: Certificates | LimitCurve, labels: ArrayLike) -> NDArray[np.bool_]:
     known = _validate.class_indices(labels, len(certificates), 2**62, "labels")
     return np.asarray(certificates.top == known)
 
 
 def certified_accuracy(
-    certificates: Certificates, labels: ArrayLike, radii: ArrayLike
+    certificates: Certificates | LimitCurve, labels: ArrayLike, radii: ArrayLike
 ) -> NDArray[np.float64]:
     """Share of inputs certified with the right class at radius r or more.
 
@@ -26,7 +27,7 @@ def certified_accuracy(
     Parameters
     ----------
     certificates : Certificates
-        One entry per input.
+        One entry per input (or the curve of a `LikelihoodLimit`).
     labels : (B,) integers
         True classes.
     radii : (R,) float array_like
@@ -59,13 +60,13 @@ def certified_accuracy(
     return np.asarray((reached.size - np.searchsorted(reached, at, side="left")) / len(correct))
 
 
-def average_certified_radius(certificates: Certificates, labels: ArrayLike) -> float:
+def average_certified_radius(certificates: Certificates | LimitCurve, labels: ArrayLike) -> float:
     """ACR: mean radius, where a wrong class or an abstention counts as 0.
 
     Parameters
     ----------
     certificates : Certificates
-        One entry per input.
+        One entry per input (or the curve of a `LikelihoodLimit`).
     labels : (B,) integers
         True classes.
 

@@ -16,10 +16,9 @@ from rsbounds._parallel import Progress
 from rsbounds._types import Certificates, Guarantee, Selection
 from rsbounds.bounds.margin import MARGIN_METHODS
 from rsbounds.certificates import certify
-from rsbounds.certificates.ball import ball
 from rsbounds.noises import Noise
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
-from rsbounds.report.limit import likelihood_limit
+from rsbounds.report.limit import LimitCurve, likelihood_limit
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Comparison:
     limit : ComparisonRow
         The likelihood limit (`rsbounds.report.limit.likelihood_limit`): not a bound, but where
         valid bounds end on average as n grows.
-    limit_certificates : Certificates
+    limit_curve : LimitCurve
         Its radii, for the plot.
     """
 
@@ -85,11 +84,11 @@ class Comparison:
     noise: str
     alpha: float
     limit: ComparisonRow
-    limit_certificates: Certificates
+    limit_curve: LimitCurve
 
-    def curves(self) -> dict[str, Certificates]:
+    def curves(self) -> dict[str, Certificates | LimitCurve]:
         """What the certified-accuracy plot shows: the methods, and the limit."""
-        return {**self.certificates, self.limit.method: self.limit_certificates}
+        return {**self.certificates, self.limit.method: self.limit_curve}
 
     def __str__(self) -> str:
         header = ["method", "guarantee", "certified", "mean radius"]
@@ -139,6 +138,62 @@ def accuracy_radii(results: Sequence[Certificates]) -> NDArray[np.float64]:
     step = max(largest, 1e-9) / 5
     digits = int(-np.floor(np.log10(step)))
     return np.asarray(np.round(step, digits) * np.arange(1, 5))
+
+
+def _settings(methods: Sequence[str] | None) -> list[tuple[str, dict[str, Any]]]:
+    """Methods with their options, as far as they are usable; by default all that are fast."""
+    fast = [name for name in MARGIN_METHODS.working() if not MARGIN_METHODS[name].seconds_per_row]
+    found = [
+        (name, dict(options))
+        for name in (fast if methods is None else methods)
+        for options in MARGIN_METHODS[name].variants
+        if MARGIN_METHODS[name].usable()
+    ]
+    if not found:
+        raise ValueError(f"methods is {methods!r}; allowed: {', '.join(MARGIN_METHODS.names())}")
+    return found
+
+
+def _timed(
+    table: NDArray[Any],
+    top: ArrayLike | Selection,
+    noise: Noise,
+    alpha: float,
+    settings: list[tuple[str, dict[str, Any]]],
+    progress: bool | None,
+) -> list[tuple[str, Certificates, float]]:
+    """Label, certificates and wall time of each setting."""
+    timed = []
+    with Progress(len(settings), "methods", progress) as bar:
+        for name, options in settings:
+            # Compilation is not what a user pays per row: one small call first.
+            certify([2, 1], 0, noise=noise.at([0]), alpha=alpha, method=name, **options)
+            start = time.perf_counter()
+            result = certify(table, top, noise=noise, alpha=alpha, method=name, **options)
+            took = time.perf_counter() - start
+            timed.append((method_label(name, options), result, took))
+            bar.advance(1)
+    return timed
+
+
+def _row(
+    label: str,
+    result: Certificates | LimitCurve,
+    labels: ArrayLike | None,
+    radii: NDArray[np.float64],
+    guarantee: Guarantee,
+    microseconds: float,
+) -> ComparisonRow:
+    known = result.candidate if labels is None else labels
+    return ComparisonRow(
+        method=label,
+        guarantee=guarantee,
+        certified=float((result.radius > 0).mean()),
+        mean_radius=float(result.radius.mean()),
+        acr=None if labels is None else average_certified_radius(result, labels),
+        accuracy=tuple(certified_accuracy(result, known, radii).tolist()),
+        microseconds_per_row=microseconds,
+    )
 
 
 def compare(
@@ -191,47 +246,19 @@ def compare(
     ['runner-up (split=optimal)', 'runner-up', 'complement']
     """
     table = _validate.count_table(counts)
-    fast = [name for name in MARGIN_METHODS.working() if not MARGIN_METHODS[name].seconds_per_row]
-    names = fast if methods is None else list(methods)
-    runs = [
-        (name, dict(options))
-        for name in names
-        for options in MARGIN_METHODS[name].variants
-        if MARGIN_METHODS[name].usable()
-    ]
-    if not runs:
-        raise ValueError(f"methods is {methods!r}; allowed: {', '.join(MARGIN_METHODS.names())}")
-    timed: list[tuple[str, Certificates, float]] = []
-    with Progress(len(runs), "methods", progress) as bar:
-        for name, options in runs:
-            # Compilation is not what a user pays per row: one small call first.
-            certify([2, 1], 0, noise=noise, alpha=alpha, method=name, **options)
-            start = time.perf_counter()
-            result = certify(table, top, noise=noise, alpha=alpha, method=name, **options)
-            took = time.perf_counter() - start
-            timed.append((method_label(name, options), result, took))
-            bar.advance(1)
+    timed = _timed(table, top, noise, alpha, _settings(methods), progress)
     if radii is None:
         at = accuracy_radii([result for _, result, _ in timed])
     else:
         at = np.atleast_1d(np.asarray(radii, dtype=np.float64))
 
-    def row(label: str, result: Certificates, took: float) -> ComparisonRow:
-        known = result.candidate if labels is None else labels
-        return ComparisonRow(
-            method=label,
-            guarantee=result.guarantee,
-            certified=float(result.certified.mean()),
-            mean_radius=float(result.radius.mean()),
-            acr=None if labels is None else average_certified_radius(result, labels),
-            accuracy=tuple(certified_accuracy(result, known, at).tolist()),
-            microseconds_per_row=took / len(result) * 1e6,
-        )
-
-    rows = sorted((row(*entry) for entry in timed), key=lambda r: -r.mean_radius)
-    limit = ball(
-        likelihood_limit(table, timed[0][1].candidate, alpha=alpha, scale=noise.scale), noise
-    )
+    rows = [
+        _row(label, result, labels, at, result.guarantee, took / len(result) * 1e6)
+        for label, result, took in timed
+    ]
+    rows.sort(key=lambda r: -r.mean_radius)
+    limit = likelihood_limit(table, timed[0][1].candidate, alpha=alpha, scale=noise.scale)
+    curve = limit.curve(noise)
     certificates = {label: result for label, result, _ in timed}
     return Comparison(
         tuple(rows),
@@ -240,6 +267,6 @@ def compare(
         {row.method: certificates[row.method] for row in rows},
         str(noise),
         timed[0][1].alpha,
-        row("limit (not a bound)", limit, 0.0),
-        limit,
+        _row("limit (not a bound)", curve, labels, at, "none", 0.0),
+        curve,
     )

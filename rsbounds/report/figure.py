@@ -14,12 +14,13 @@ from numpy.typing import ArrayLike
 from rsbounds import _text
 from rsbounds._types import Certificates
 from rsbounds.report.accuracy import certified_accuracy
+from rsbounds.report.limit import LimitCurve
 
 _FORMATS = (".png", ".svg", ".pdf")
 
 
 def plot_certified_accuracy(
-    curves: Mapping[str, Certificates],
+    curves: Mapping[str, Certificates | LimitCurve],
     labels: ArrayLike | Mapping[str, ArrayLike] | None = None,
     *,
     path: str | os.PathLike[str],
@@ -30,7 +31,7 @@ def plot_certified_accuracy(
     Parameters
     ----------
     curves : mapping of str to Certificates
-        Legend text to certificates.
+        Legend text to certificates (or the curve of a `LikelihoodLimit`, drawn dotted).
     labels : (B,) integers, or a mapping of them, optional
         True classes, the same for every curve or one entry per legend text; without them the
         share of certified inputs is drawn.
@@ -91,7 +92,7 @@ def plot_certified_accuracy(
         x = np.repeat(at, 2)
         y = np.column_stack([share, after]).reshape(-1)
         style = {"linewidth": 1.3, "linestyle": styles[(i // 10) % 4]}
-        if result.method == "limit":
+        if isinstance(result, LimitCurve):
             style = {"linewidth": 1.0, "linestyle": ":", "color": "black"}
         axes.plot(x, y, label=name, **style)
     axes.set_xlim(0.0, largest * 1.05 if largest > 0 else 1.0)

@@ -1,28 +1,19 @@
 """Statistics that are fed as samples arrive: confidence sequences, decisions, adaptive radii.
 
 Nothing here draws a sample. An object is given counts or samples and says what it knows and
-whether it wants more, so that any sampler can drive it.
+whether it wants more, so that any sampler can drive it. The sequences for means of bounded
+samples are the any-time forms of the mean methods, and lie with them in `rsbounds.bounds.mean`.
 """
 
 from __future__ import annotations
 
+from rsbounds.bounds.mean import ConfidenceSequence, confidence_sequence
 from rsbounds.sequential.adaptive import Adaptive
-from rsbounds.sequential.confidence import (
-    SEQUENCES,
-    ConfidenceSequence,
-    CountSequence,
-    confidence_sequence,
-)
+from rsbounds.sequential.counts import CountSequence
 from rsbounds.sequential.decide import Decide
 from rsbounds.sequential.looks import geometric_looks
 
-SEQUENCES.register("mixture", "rsbounds.sequential.confidence:MixtureSequence")
-SEQUENCES.register("betting", "rsbounds.sequential.confidence:BettingSequence")
-SEQUENCES.register("prpl-eb", "rsbounds.sequential.confidence:PrPlEBSequence")
-SEQUENCES.register("beta-binomial", "rsbounds.sequential.confidence:BetaBinomialSequence")
-
 __all__ = [
-    "SEQUENCES",
     "Adaptive",
     "ConfidenceSequence",
     "CountSequence",

@@ -11,11 +11,11 @@ from scipy.special import ndtr
 
 from rsbounds import _validate
 from rsbounds._types import Certificates, Selection
+from rsbounds.bounds.mean._one_sided import log_capital
+from rsbounds.bounds.mean.beta_binomial import checked_prior
 from rsbounds.claims import checked_claim
 from rsbounds.noises import Noise
-from rsbounds.sequential._one_sided import log_capital
 from rsbounds.sequential._record import certificates
-from rsbounds.sequential.confidence import checked_prior
 
 
 class Decide:

@@ -88,7 +88,7 @@ def optimize_noise(
     inputs : (B, ...) or (...) tensor or array_like
         A batch of inputs, or one input, in raw units.
     method : str or NoiseOptimizer
-        A registered name (``rsbounds methods`` lists them), or an optimizer with its settings.
+        A name in `rsbounds_torch.optimizers.OPTIMIZERS`, or an optimizer with its settings.
     noise0 : Noise, optional
         Where to start, one law for all inputs or one each; by default the classifier's noise.
     n, alpha : int, float

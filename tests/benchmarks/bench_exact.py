@@ -100,7 +100,7 @@ def ratios(counts: np.ndarray, labels: np.ndarray, seeds: int) -> None:
                     (margin - bounds(table, top, scale, m).lower).mean() / width
                     for m in ("exact", "runner-up", "complement")
                 ]
-                root = likelihood_limit(table, top, alpha=ALPHA, scale=scale).lower
+                root = likelihood_limit(table, top, alpha=ALPHA, scale=scale).level
                 rooted = cells[0] * width / (margin - root).mean()
                 skewed = second_order(p1, p2, n) if scale == "linear" else float("nan")
                 times = []

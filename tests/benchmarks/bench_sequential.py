@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 import rsbounds
+from rsbounds.bounds.mean._one_sided import log_capital
 from rsbounds.bounds.mean.mixture import CAPS, WEIGHTS
-from rsbounds.sequential._one_sided import log_capital
 from rsbounds.testing.any_time import stopping_distribution
 
 ALPHA = 0.001

@@ -119,9 +119,14 @@ def test_the_limit_is_the_delta_method_for_many_draws(scale):
     gradient = np.array([(g(p + s) - g(p - s)) / 2e-6 for s in steps])
     covariance = (np.diag(p) - np.outer(p, p)) / n
     spread = np.sqrt(gradient @ covariance @ gradient)
-    assert (g(p) - got.lower[0]) / spread == pytest.approx(stats.norm.isf(0.01), rel=1e-3)
-    assert got.guarantee == "none"
-    assert not got.solved.any()
+    assert (g(p) - got.level[0]) / spread == pytest.approx(stats.norm.isf(0.01), rel=1e-3)
+    # Nothing that is no bound passes for one (issue 10, item 5).
+    assert not isinstance(got, rsbounds.MarginBound)
+    with pytest.raises(TypeError, match="LikelihoodLimit"):
+        LAW.region(got)
+    other = rsbounds.Uniform(1.0) if scale == "probit" else LAW
+    with pytest.raises(ValueError, match=f"allowed: a law on the {scale} scale"):
+        got.curve(other)
 
 
 @pytest.mark.parametrize("scale", ["linear", "probit"])
@@ -132,7 +137,7 @@ def test_the_limit_is_where_the_likelihood_ratio_is_that_of_alpha(scale):
     from rsbounds.report.limit import likelihood_limit
 
     for row in ([60, 30, 10], [95, 5, 0], [40, 35, 25], [9, 1, 0]):
-        level = likelihood_limit(row, 0, alpha=0.01, scale=scale).lower[0]
+        level = likelihood_limit(row, 0, alpha=0.01, scale=scale).level[0]
         if scale == "linear":
             q2 = np.linspace(max(0.0, -level), 0.5 * (1 - level), 200_001)
             q1 = q2 + level
@@ -154,7 +159,7 @@ def test_no_bound_of_a_winning_class_lies_above_the_limit(scale):
         table = outcomes(n, 3)
         table = table[table[:, 0] > table[:, 1:].max(axis=1)]
         for alpha in (0.001, 0.05):
-            limit = likelihood_limit(table, 0, alpha=alpha, scale=scale).lower
+            limit = likelihood_limit(table, 0, alpha=alpha, scale=scale).level
             for method in ("exact", "runner-up", "complement"):
                 lower = rsbounds.margin_lower_bound(
                     table, 0, alpha=alpha, scale=scale, method=method
@@ -169,7 +174,7 @@ def test_the_limit_at_the_edges():
         rows = [[n, 0, 0], [0, n, 0], [n, 1, 0], [n, 0, 1], [1, n, 0]]
         for alpha in (1e-12, 0.01, 0.9):
             for scale in ("linear", "probit"):
-                got = likelihood_limit(rows, 0, alpha=alpha, scale=scale).lower
+                got = likelihood_limit(rows, 0, alpha=alpha, scale=scale).level
                 assert np.isfinite(got[[0, 2, 3, 4]]).all()
                 assert got[1] == -np.inf if scale == "probit" else -1 <= got[1] < 0
 
@@ -181,3 +186,14 @@ def test_compare_shows_the_limit():
     assert "limit (not a bound)" in str(result).splitlines()[-1]
     assert list(result.curves())[-1] == "limit (not a bound)"
     assert result.as_dict()["limit"]["guarantee"] == "none"
+    assert not isinstance(result.limit_curve, rsbounds.Certificates)
+    assert result.limit_curve.radius.mean() == result.limit.mean_radius
+
+
+def test_compare_with_a_law_of_one_sigma_per_input():
+    # The small call before the clock starts took all B sigmas for its one row.
+    laws = rsbounds.Gaussian([0.25, 0.5, 0.25, 0.5])
+    result = rsbounds.compare(COUNTS, 0, noise=laws, methods=["complement"])
+    one = rsbounds.certify(COUNTS, 0, noise=laws, method="complement")
+    assert result.rows[0].mean_radius == one.radius.mean()
+    assert len(result.limit_curve) == 4

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsbounds.bounds.mean import mixture
-from rsbounds.sequential import SEQUENCES, CountSequence, confidence_sequence
-from rsbounds.sequential._beta_binomial import log_ratio, log_ratio_rows
-from rsbounds.sequential._one_sided import log_capital, one_sided_lower
-from rsbounds.sequential.confidence import beta_binomial_lower
+from rsbounds.bounds.mean import MEAN_METHODS, mean_bound, mixture
+from rsbounds.bounds.mean._beta_binomial import log_ratio, log_ratio_rows
+from rsbounds.bounds.mean._one_sided import log_capital, one_sided_lower
+from rsbounds.bounds.mean.beta_binomial import beta_binomial_lower
+from rsbounds.sequential import CountSequence, confidence_sequence
 from rsbounds.testing import assert_error_rate
 from rsbounds.testing.any_time import stopping_distribution
 
-NAMES = list(SEQUENCES)
+NAMES = [name for name in MEAN_METHODS if MEAN_METHODS[name].sequence]
 
 
 def stream(name, rng, shape):
@@ -92,8 +92,18 @@ def test_refusals_leave_the_state(name):
 
 
 def test_bad_settings():
-    with pytest.raises(ValueError, match="method is 'x'; known: mixture"):
+    with pytest.raises(ValueError, match="method is 'x'; known: goal"):
         confidence_sequence("x", alpha=0.1)
+    for name in ("goal", "hoeffding", "empirical-bernstein", "clopper-pearson"):
+        with pytest.raises(
+            ValueError,
+            match=f"method is '{name}', which has no any-time form; all"
+            "owed: mixture, betting, prpl-eb, beta-binomial$",
+        ):
+            confidence_sequence(name, alpha=0.1)
+    for method in ("beta-binomial", MEAN_METHODS["beta-binomial"]()):
+        with pytest.raises(ValueError, match="which has no form for a fixed n; allowed: goal, mix"):
+            mean_bound([0.0, 1.0], alpha=0.1, method=method)
     with pytest.raises(ValueError, match="cap is not an option of mixture"):
         confidence_sequence("mixture", alpha=0.1, cap=0.5)
     with pytest.raises(ValueError, match="caps is given without weights"):

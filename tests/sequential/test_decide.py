@@ -9,7 +9,7 @@ import pytest
 from scipy.special import ndtri
 
 import rsbounds
-from rsbounds.sequential._one_sided import log_capital
+from rsbounds.bounds.mean._one_sided import log_capital
 from rsbounds.testing import assert_error_rate
 from rsbounds.testing.any_time import stopping_distribution
 

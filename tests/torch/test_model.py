@@ -12,8 +12,6 @@ from rsbounds_torch import SmoothedClassifier
 from rsbounds_torch.maps import sparsemax
 
 LAW = rsbounds.Gaussian(0.5)
-SOFT = pytest.mark.skipif(not hasattr(rsbounds, "certify_soft"), reason="no soft bounds here")
-SEQUENTIAL = pytest.mark.skipif(not hasattr(rsbounds, "Decide"), reason="no stopping rules here")
 
 
 def linear(weight, bias=None, kind=torch.float32):
@@ -305,7 +303,6 @@ def test_maps():
         smoothed().sample_scores(x, n=100, temperature=0)
 
 
-@SOFT
 def test_certify_soft():
     x = [[0.9, 0.0], [-0.4, 0.0], [9.0, 0.0]]
     steep = linear([[-4.0, 0.0], [4.0, 0.0]])
@@ -320,7 +317,6 @@ def test_certify_soft():
     assert (result.radius[[0, 2]] == 0).all()
 
 
-@SEQUENTIAL
 def test_decide_and_adaptive():
     x = [[0.9, 0.0], [0.2, 0.0], [-1.2, 0.0]]
     test = smoothed().decide(x, 0.5, seed=1, alpha=0.001)
@@ -335,7 +331,6 @@ def test_decide_and_adaptive():
     assert (found.radius < np.abs(np.array(x)[:, 0])).all()
 
 
-@SEQUENTIAL
 def test_nan_draws_of_decide_and_adaptive_abstain_as_in_certify():
     # Item 10: they were counted against the class, and "no" was said of another classifier.
     x = [[0.9, 0.0], [-0.9, 0.0], [9.0, 0.0]]

@@ -26,3 +26,25 @@ def test_ten_lines_certify_a_model(tmp_path, monkeypatch, capsys):
     exec(compile(code.replace("n=100_000", "n=500"), "README", "exec"), names)
     assert len(names["certificates"]) == 2
     assert "gaussian(sigma=0.25), exact" in capsys.readouterr().out
+
+
+def test_the_snippets_on_per_input_noise_and_training_run():
+    import rsbounds
+    import rsbounds_torch
+
+    blocks = [b.split("```")[0] for b in README.read_text().split("```python\n")[1:]]
+    found = next(block for block in blocks if "optimize_noise" in block)
+    trained = next(block for block in blocks if "LOSSES" in block)
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
+    names = {"rsbounds": rsbounds, "model": model, "x": torch.rand(2, 1, 4, 4)}
+    names["y"] = torch.tensor([0, 2])
+    names["classifier"] = rsbounds_torch.SmoothedClassifier(
+        model, num_classes=3, noise=rsbounds.Gaussian(0.25)
+    )
+    names["rsbounds_torch"] = rsbounds_torch
+    exec(compile(found.replace("n=100_000", "n=500"), "README", "exec"), names)
+    assert names["law"].batch_shape == (2,)
+    assert len(names["certificates"]) == 2
+    exec(compile(trained, "README", "exec"), names)
+    assert all(p.grad is not None for p in model.parameters())

@@ -1,13 +1,23 @@
-"""Bounds on the mean of bounded samples.
+"""Bounds on the mean of bounded samples, at a fixed n and at every time.
 
-The contract of a method is in `rsbounds.bounds.mean._base`. To add one: a file with a
-`MeanMethod`, and one line here (or an entry point of the group ``rsbounds.mean_bounds`` in
-your own package). The contract tests and `rsbounds methods` then pick it up.
+The contract of a method is in `rsbounds.bounds.mean._base`, that of its any-time form in
+`rsbounds.bounds.mean._sequence`. To add one: a file with a `MeanMethod`, which names its
+`ConfidenceSequence` if it has one, and one line here (or an entry point of the group
+``rsbounds.mean_bounds`` in your own package). The contract tests and `rsbounds methods` then
+pick it up.
 """
 
 from __future__ import annotations
 
-from rsbounds.bounds.mean._base import MEAN_METHODS, MeanMethod, mean_bound, mean_method
+from rsbounds.bounds.mean._base import (
+    MEAN_METHODS,
+    AnyTimeOnly,
+    MeanMethod,
+    confidence_sequence,
+    mean_bound,
+    mean_method,
+)
+from rsbounds.bounds.mean._sequence import ConfidenceSequence
 
 MEAN_METHODS.register("goal", "rsbounds.bounds.mean.goal:Goal")
 MEAN_METHODS.register("mixture", "rsbounds.bounds.mean.mixture:Mixture")
@@ -18,5 +28,14 @@ MEAN_METHODS.register(
 )
 MEAN_METHODS.register("hoeffding", "rsbounds.bounds.mean.hoeffding:Hoeffding")
 MEAN_METHODS.register("clopper-pearson", "rsbounds.bounds.mean.clopper_pearson:ClopperPearson")
+MEAN_METHODS.register("beta-binomial", "rsbounds.bounds.mean.beta_binomial:BetaBinomial")
 
-__all__ = ["MEAN_METHODS", "MeanMethod", "mean_bound", "mean_method"]
+__all__ = [
+    "MEAN_METHODS",
+    "AnyTimeOnly",
+    "ConfidenceSequence",
+    "MeanMethod",
+    "confidence_sequence",
+    "mean_bound",
+    "mean_method",
+]

@@ -1,7 +1,12 @@
-"""The contract of a mean method, and the one public call around it.
+"""The contract of a mean method, and the two public calls around it.
 
 Contract
 --------
+A method has one or both of two forms, and says which: `MeanMethod.lower` for samples whose
+number was fixed in advance (not where `MeanMethod.fixed_n` is False), and
+`MeanMethod.sequence`, a class whose bounds hold at every sample size at once (None where there
+is none; its contract is in `rsbounds.bounds.mean._sequence`). What follows is the first form's.
+
 Given independent samples X_1..X_n of one distribution on [0, 1] with mean mu, n fixed in
 advance, a method returns a number L in [0, 1] with
 
@@ -12,14 +17,13 @@ upper bounds (one minus the lower bound of the reflected samples), validation, c
 threads are done here. The methods that bet need less than independence: a mean that is mu
 given the past is enough.
 
-A method is a frozen dataclass; its fields are its options.
+A method is a frozen dataclass; its fields are the options of this form.
 """
 
 from __future__ import annotations
 
 import abc
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, ClassVar, Literal
 
@@ -30,13 +34,19 @@ from rsbounds import _validate
 from rsbounds._parallel import map_rows
 from rsbounds._registry import Registry
 from rsbounds._types import Guarantee, MeanBound
+from rsbounds.bounds.mean._samples import (
+    SIDES,
+    Side,
+    checked_ends,
+    checked_samples,
+    checked_support,
+    from_unit,
+    to_unit,
+)
+from rsbounds.bounds.mean._sequence import ConfidenceSequence
 
 MEAN_METHODS: Registry[type[MeanMethod]] = Registry("method", "rsbounds.mean_bounds")
 
-Side = Literal["lower", "upper", "both"]
-SIDES = ("lower", "upper", "both")
-
-_EPS = float(np.finfo(np.float64).eps)
 _CHUNK_SAMPLES = 1 << 19
 
 
@@ -51,6 +61,10 @@ class MeanMethod(abc.ABC):
     cost: ClassVar[str]
     #: When to choose it, in one sentence.
     choose: ClassVar[str]
+    #: False where there is no form for an n fixed in advance; see `AnyTimeOnly`.
+    fixed_n: ClassVar[bool] = True
+    #: The any-time form, or None where there is none.
+    sequence: ClassVar[type[ConfidenceSequence] | None] = None
     #: True where only the two ends of the support are allowed as samples.
     two_point: ClassVar[bool] = False
     #: What rounding to a grid may cost: a smaller alpha raises no bound by more than this.
@@ -86,89 +100,46 @@ class MeanMethod(abc.ABC):
         """
 
 
+class AnyTimeOnly(MeanMethod):
+    """Base of the methods that have no form for an n fixed in advance, only the any-time one."""
+
+    fixed_n: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.sequence is None:
+            raise TypeError(f"{cls.__name__}.sequence is None; allowed: a ConfidenceSequence class")
+
+    def lower(self, y: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
+        raise _no_form(self.name, "form for a fixed n", lambda kind: kind.fixed_n)
+
+
+def _no_form(name: str, form: str, has: Callable[[type[MeanMethod]], bool]) -> ValueError:
+    """The refusal of a method without some form, naming those that have it."""
+    known = ", ".join(other for other in MEAN_METHODS.working() if has(MEAN_METHODS[other]))
+    return ValueError(f"method is {name!r}, which has no {form}; allowed: {known}")
+
+
 MEAN_METHODS.require(MeanMethod, "name", "source", "cost", "choose", "guarantee")
 
 
 def mean_method(method: str | MeanMethod, options: Mapping[str, Any]) -> MeanMethod:
-    """The method of that name with those options, or ``method`` itself if it is one."""
+    """The method of that name with those options, or ``method`` itself if it is one.
+
+    Raises
+    ------
+    ValueError
+        Unknown method or option, or a method that has no form for a fixed n.
+    """
+    kind = type(method) if isinstance(method, MeanMethod) else MEAN_METHODS[method]
+    if not kind.fixed_n:
+        raise _no_form(kind.name, "form for a fixed n", lambda other: other.fixed_n)
     if isinstance(method, MeanMethod):
         _validate.known_options(f"{method.name} (already built)", options, ())
         return method
-    kind = MEAN_METHODS[method]
     # Methods are frozen dataclasses: their fields are their options.
-    _validate.known_options(method, options, (f.name for f in fields(kind)))  # type: ignore[arg-type]
+    _validate.known_options(kind.name, options, (f.name for f in fields(kind)))  # type: ignore[arg-type]
     return kind(**options)
-
-
-def checked_cap(name: str, value: Any) -> float:
-    """A share of the largest bet: above 0, at most 0.999 (rounding errors grow beyond)."""
-    return _validate.number(
-        name, value, "a number with 0 < value <= 0.999", lambda v: 0 < v <= 0.999
-    )
-
-
-def checked_caps(caps: Any, weights: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Caps in (0, 0.999] and as many positive weights that add to 1."""
-    try:
-        chosen = tuple(checked_cap("caps", c) for c in caps)
-        shares = tuple(_validate.positive("weights", w) for w in weights)
-    except TypeError:
-        raise ValueError(
-            f"caps and weights are {caps!r} and {weights!r}; allowed: two sequences of numbers"
-        ) from None
-    if not chosen or len(chosen) != len(shares) or abs(math.fsum(shares) - 1.0) > 1e-9:
-        raise ValueError(
-            f"weights is {weights!r} for {len(chosen)} caps; allowed: one positive number for "
-            "each cap, adding to 1"
-        )
-    return chosen, shares
-
-
-def checked_support(support: Any) -> tuple[float, float]:
-    """A finite interval (a, b) with a < b."""
-    try:
-        a, b = (float(v) for v in support)
-    except (TypeError, ValueError):
-        a, b = math.nan, math.nan
-    if not (math.isfinite(a) and math.isfinite(b) and a < b and math.isfinite(b - a)):
-        raise ValueError(f"support is {support!r}; allowed: (a, b) with a < b, both finite")
-    return a, b
-
-
-def checked_samples(
-    samples: ArrayLike, support: tuple[float, float], name: str = "samples"
-) -> tuple[NDArray[np.float64], float]:
-    """(B, n) float64 samples inside the support, and how far some may have been moved.
-
-    A single row comes back as (1, n). Samples of a smaller floating-point type are compared
-    in that type, in which the ends of the support are other numbers: whatever equals one
-    becomes that end exactly. The second value is the largest such move; 0 for float64.
-    """
-    table = _validate.array(name, samples)
-    if table.dtype.kind not in "biuf":
-        raise ValueError(f"{name} has type {table.dtype}; allowed: real numbers")
-    if table.ndim not in (1, 2):
-        raise ValueError(f"{name} has shape {table.shape}; allowed: (n,) or (B, n)")
-    shape = table.shape
-    if 0 in shape:
-        raise ValueError(f"{name} is empty (shape {shape}); allowed: at least one sample per row")
-    low, high = support
-    if table.dtype.kind == "f" and table.dtype.itemsize < 8:
-        with np.errstate(over="ignore"):
-            low, high = (float(table.dtype.type(v)) for v in support)
-    rows = np.atleast_2d(np.ascontiguousarray(table, dtype=np.float64))
-    outside = ~((rows >= low) & (rows <= high)).reshape(shape)
-    if outside.any():
-        where = tuple(int(i) for i in np.argwhere(outside)[0])
-        value = table[where]
-        raise ValueError(
-            f"{name}[{', '.join(map(str, where))}] is {value}; allowed: numbers in "
-            f"[{support[0]:g}, {support[1]:g}]"
-        )
-    if (low, high) == support:
-        return rows, 0.0
-    moved = np.where(rows == low, support[0], np.where(rows == high, support[1], rows))
-    return moved, max(abs(low - support[0]), abs(high - support[1]))
 
 
 def _draws_last(
@@ -188,35 +159,6 @@ def _draws_last(
             f"quantities) or 1 ({b} draws of {a} quantities)"
         )
     return table if axis == 1 else np.ascontiguousarray(table.T)
-
-
-def to_unit(table: NDArray[np.float64], support: tuple[float, float]) -> NDArray[np.float64]:
-    """(x - a)/(b - a) in [0, 1], off by at most 2 EPS; exact for the support [0, 1]."""
-    a, b = support
-    if (a, b) == (0.0, 1.0):
-        return table
-    return np.asarray(np.clip((table - a) / (b - a), 0.0, 1.0))
-
-
-def from_unit(
-    value: NDArray[np.float64], support: tuple[float, float], reflected: bool, gap: float = 0.0
-) -> NDArray[np.float64]:
-    """A lower bound on the unit scale, back on the support and rounded outward.
-
-    ``reflected`` says that it bounds the mean of 1 - y, so that an upper bound comes back;
-    ``gap`` is how far a sample may have been moved on the support.
-    """
-    a, b = support
-    if (a, b) == (0.0, 1.0) and not reflected:
-        return value
-    # 1 - y and the map to [0, 1] moved each sample, and so the mean, by at most 4 EPS.
-    safe = np.maximum(value - 4.0 * _EPS, 0.0)
-    slack = 4.0 * _EPS * (abs(a) + abs(b)) + gap
-    if reflected:
-        upper = np.minimum(b - (b - a) * safe + slack, b)
-        return np.asarray(np.where(value > 4.0 * _EPS, upper, b))
-    lower = np.maximum(a + (b - a) * safe - slack, a)
-    return np.asarray(np.where(value > 4.0 * _EPS, lower, a))
 
 
 def mean_bound(
@@ -287,14 +229,7 @@ def mean_bound(
     table, gap = checked_samples(samples, ends)
     single = np.ndim(samples) == 1
     if chosen.two_point:
-        inside = (table > ends[0]) & (table < ends[1])
-        if inside.any():
-            where = tuple(int(i) for i in np.argwhere(inside)[0])
-            shown = where[-1:] if single else where
-            raise ValueError(
-                f"samples[{', '.join(map(str, shown))}] is {table[where]}; allowed with method "
-                f"{chosen.name}: {ends[0]:g} and {ends[1]:g} only"
-            )
+        checked_ends(table, ends, "samples", single, chosen.name)
     table = _draws_last(table, axis, single)
     rows, n = table.shape
     if n < 2:
@@ -328,3 +263,57 @@ def mean_bound(
         chosen.guarantee,
         {"two_point": joined["two_point"]},
     )
+
+
+def confidence_sequence(
+    method: str = "mixture",
+    *,
+    alpha: float,
+    side: Side = "both",
+    support: tuple[float, float] = (0.0, 1.0),
+    **options: Any,
+) -> ConfidenceSequence:
+    """A confidence sequence for the mean of a stream of bounded samples.
+
+    With probability at least ``1 - alpha`` the mean is never outside ``[lower, upper]``, at
+    any time (side "both": both bounds together). Source: the method's.
+
+    Parameters
+    ----------
+    method : {"mixture", "betting", "prpl-eb", "beta-binomial"} or another registered name
+        ``mixture`` keeps near the normal width at every sample size; ``prpl-eb`` takes
+        constant memory; ``beta-binomial`` is for votes (samples that are one of the two ends
+        of the support).
+    alpha : float
+        Error probability, in (0, 1), of all times together.
+    side : {"lower", "upper", "both"}
+        Which bounds.
+    support : (float, float)
+        Interval that every possible sample lies in.
+    **options
+        Options of the method (``cap``; ``caps`` and ``weights``; ``prior``).
+
+    Returns
+    -------
+    ConfidenceSequence
+        With ``update(chunk)``, ``lower``, ``upper``, ``n`` and ``close()``.
+
+    Raises
+    ------
+    ValueError
+        Unknown method, a method without an any-time form, bad alpha, side, support or option.
+
+    Examples
+    --------
+    >>> import numpy as np, rsbounds
+    >>> stream = rsbounds.confidence_sequence("prpl-eb", alpha=0.01, side="lower")
+    >>> for chunk in np.random.default_rng(0).beta(20, 2, size=(5, 200)):
+    ...     stream.update(chunk)
+    >>> stream.n, f"{stream.lower[0]:.3f}"
+    (1000, '0.901')
+    """
+    kind = MEAN_METHODS[method].sequence
+    if kind is None:
+        raise _no_form(method, "any-time form", lambda other: other.sequence is not None)
+    _validate.known_options(method, options, kind.options())
+    return kind(alpha, side, support, **options)

@@ -10,8 +10,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._types import Guarantee
-from rsbounds.bounds.mean._base import MeanMethod, checked_cap
+from rsbounds.bounds.mean._base import MeanMethod
 from rsbounds.bounds.mean._capital import plug_in_rows
+from rsbounds.bounds.mean._samples import Side, checked_cap
+from rsbounds.bounds.mean._sequence import ConfidenceSequence, Remembering
+
+
+class BettingSequence(Remembering):
+    """Betting with the predictable plug-in; remembers every sample.
+
+    With probability at least 1 - alpha the mean is never outside the bounds (Waudby-Smith and
+    Ramdas 2023, section 4, one side at a time), with bets
+    min(sqrt(2 ln(1/alpha)/(V_{t-1} t ln(1+t))), cap/m). A bound is computed when it is asked
+    for, from the whole history, in about 60 ns per sample.
+    """
+
+    name = "betting"
+    guarantee = "proven"
+    source = "Waudby-Smith and Ramdas 2023, section 4"
+    memory = "8 to 16 bytes per sample"
+    choose = "to compare with the literature"
+
+    def __init__(
+        self, alpha: float, side: Side, support: tuple[float, float], cap: float = 0.5
+    ) -> None:
+        super().__init__(alpha, side, support)
+        self.cap = checked_cap("cap", cap)
+
+    def _invert(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
+        lower = np.empty(len(y))
+        plug_in_rows(y, self._share, False, self.cap, lower)
+        return lower
 
 
 @dataclass(frozen=True)
@@ -33,6 +62,7 @@ class Betting(MeanMethod):
     cap: float = 0.75
 
     name: ClassVar[str] = "betting"
+    sequence: ClassVar[type[ConfidenceSequence]] = BettingSequence
     guarantee: ClassVar[Guarantee] = "proven"
     source: ClassVar[str] = "Waudby-Smith and Ramdas 2023, section 4 (hedged capital, one side)"
     cost: ClassVar[str] = "about a hundred multiplications per sample"

@@ -12,8 +12,9 @@ from scipy.special import ndtri_exp
 
 from rsbounds._numerics import EPS, kernel
 from rsbounds._types import Guarantee
-from rsbounds.bounds.mean._base import MeanMethod, checked_caps
+from rsbounds.bounds.mean._base import MeanMethod
 from rsbounds.bounds.mean._capital import threshold
+from rsbounds.bounds.mean._samples import checked_caps
 
 #: Capital aimed at, over 1/alpha. Aiming a little higher lets candidates that are clearly
 #: rejected retire before the horizon, and is worth more than it costs on two-point data.

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from rsbounds._numerics import EPS, kernel
 from rsbounds._types import Guarantee
-from rsbounds.bounds.mean._base import MeanMethod, checked_cap
+from rsbounds.bounds.mean._base import MeanMethod
+from rsbounds.bounds.mean._samples import Side, checked_cap
+from rsbounds.bounds.mean._sequence import ConfidenceSequence
 
 #: Numbers that a stream has to remember: samples seen, 1/2 + sum y, 1/4 + sum (y - mu_i)^2,
 #: sum lambda, sum lambda y, sum v psi(lambda), running maximum of the bound, last bound.
@@ -103,6 +105,41 @@ def _rows(
         lower[i] = state[6] if running else state[7]
 
 
+class PrPlEBSequence(ConfidenceSequence):
+    """Predictable plug-in empirical Bernstein with its running intersection, O(1) memory.
+
+    With probability at least 1 - alpha the mean is never outside the bounds (Waudby-Smith and
+    Ramdas 2023, Theorem 2), with lambda_t = min(sqrt(2 ln(1/alpha)/(V_{t-1} t ln(1+t))), cap)
+    for each side.
+    """
+
+    name = "prpl-eb"
+    guarantee = "proven"
+    source = "Waudby-Smith and Ramdas 2023, Theorem 2"
+    memory = "eight numbers per side and stream"
+    choose = "when memory must not grow with the stream"
+
+    def __init__(
+        self, alpha: float, side: Side, support: tuple[float, float], cap: float = 0.5
+    ) -> None:
+        super().__init__(alpha, side, support)
+        self.cap = checked_cap("cap", cap)
+        self._states: dict[bool, NDArray[np.float64]] = {}
+
+    def _take(self, y: NDArray[np.float64]) -> None:
+        for reflected in (False, True):
+            if self.side == ("lower" if reflected else "upper"):
+                continue
+            if reflected not in self._states:
+                self._states[reflected] = np.tile(start_state(), (len(y), 1))
+            part = 1.0 - y if reflected else y
+            for row, state in zip(part, self._states[reflected], strict=True):
+                advance(row, self._share, 0, self.cap, state)
+
+    def _bound(self, reflected: bool) -> NDArray[np.float64]:
+        return self._states[reflected][:, 6].copy()
+
+
 @dataclass(frozen=True)
 class PrPlEB(MeanMethod):
     """Predictable plug-in empirical Bernstein, tuned for a fixed n.
@@ -125,6 +162,7 @@ class PrPlEB(MeanMethod):
     running: bool = True
 
     name: ClassVar[str] = "prpl-eb"
+    sequence: ClassVar[type[ConfidenceSequence]] = PrPlEBSequence
     guarantee: ClassVar[Guarantee] = "proven"
     source: ClassVar[str] = "Waudby-Smith and Ramdas 2023, Theorem 2 and Remark 1"
     cost: ClassVar[str] = "one pass per row, constant memory"

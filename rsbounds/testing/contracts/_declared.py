@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 
-def check_texts(member: Any) -> None:
-    """Name, source, cost, advice and docstring are there.
+def check_texts(member: Any, cost: str = "cost") -> None:
+    """Name, source, cost (the attribute called so), advice and docstring are there.
 
     Raises
     ------
@@ -14,16 +14,16 @@ def check_texts(member: Any) -> None:
         One is missing, or says nothing.
     """
     kind = type(member)
-    for text in ("name", "source", "cost", "choose", "__doc__"):
+    for text in ("name", "source", cost, "choose", "__doc__"):
         said = getattr(member, text, None)
         assert isinstance(said, str), f"{kind.__name__}.{text} is {said!r}; it must be a text"
         least = 1 if text == "name" else 11
         assert len(said) >= least, f"{kind.__name__}.{text} is {said!r}; it must say something"
 
 
-def check_declaration(member: Any) -> None:
+def check_declaration(member: Any, cost: str = "cost") -> None:
     """The texts, and a guarantee that the docstring states."""
-    check_texts(member)
+    check_texts(member, cost)
     kind = type(member)
     assert member.guarantee in ("proven", "enumerated", "none"), (
         f"{kind.__name__}.guarantee is {member.guarantee!r}"

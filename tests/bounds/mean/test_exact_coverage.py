@@ -10,6 +10,7 @@ from rsbounds.bounds.mean import MEAN_METHODS, mean_bound
 METHODS = [
     pytest.param(name, dict(options), id=f"{name}{options or ''}")
     for name in MEAN_METHODS
+    if MEAN_METHODS[name].fixed_n
     for options in MEAN_METHODS[name].variants
 ]
 TWO = [((0.0, 1.0), p) for p in (0.02, 0.2, 0.5, 0.8, 0.95)] + [

@@ -14,14 +14,13 @@ import json
 import numpy as np
 import rsbounds
 from rsbounds.bounds.mean import MEAN_METHODS
-from rsbounds.sequential import SEQUENCES
 x = np.array([np.random.default_rng(0).beta(9, 1, 25), np.arange(25) % 4 > 0])
 out = []
-for name in MEAN_METHODS:
+for name in (n for n in MEAN_METHODS if MEAN_METHODS[n].fixed_n):
     rows = x[1:] if MEAN_METHODS[name].two_point else x
     found = rsbounds.mean_bound(rows, alpha=0.2, side="both", method=name, axis=1)
     out += found.lower.tolist() + found.upper.tolist()
-for name in SEQUENCES:
+for name in (n for n in MEAN_METHODS if MEAN_METHODS[n].sequence):
     stream = rsbounds.confidence_sequence(name, alpha=0.2)
     stream.update(x[1:])
     out += stream.lower.tolist() + stream.upper.tolist()

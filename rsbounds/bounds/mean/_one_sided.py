@@ -42,7 +42,7 @@ def _log_won(
     prior: tuple[float, float],
 ) -> NDArray[np.float64]:
     """Log of the integral of the likelihood ratios above p over the prior, rounded down."""
-    from rsbounds.sequential._beta_binomial import log_ratio_rows
+    from rsbounds.bounds.mean._beta_binomial import log_ratio_rows
 
     a, b = prior
     plain = np.empty(s.size)
