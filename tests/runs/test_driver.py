@@ -413,3 +413,62 @@ def test_a_run_bounds_each_input_once(tmp_path, monkeypatch, law, method):
     tables_equal(resumed, whole)
     with RunStore(tmp_path / "a.sqlite") as store:
         tables_equal(resumed, rebounding.rebound(store))
+
+
+# -- what an input is known by (issue: no wrong result, B) ---------------------------------------
+
+
+class Shaped(Counting):
+    """The inputs above with other shapes or types."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def item(self, i):
+        x, label = super().item(i)
+        return self.change(x), label
+
+    def votes(self, inputs, indices, role, n):
+        return super().votes(np.array([X[i] for i in indices]), indices, role, n)
+
+    def answers(self, batch):
+        return Answers(np.zeros(len(batch), dtype=np.int64), "classes")
+
+
+CHANGES = {
+    "shape": lambda x: x.reshape(3, 1),
+    "type": lambda x: x.view(np.int64),
+}
+
+
+def finish(path, subject, count):
+    given = plan()
+    with RunStore(path, given.config()) as store:
+        driver.begin(subject, given, range(12), store=store)
+        run_inputs(subject, given, range(count), store=store)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_input_of_another_shape_or_type_is_another_input(tmp_path, change):
+    """Digests covered the bytes only."""
+    finish(tmp_path / "a.sqlite", Shaped(lambda x: x), 5)
+    with pytest.raises(ValueError, match="input 0"):
+        finish(tmp_path / "a.sqlite", Shaped(CHANGES[change]), 12)
+
+
+def test_stores_with_digests_of_bytes_go_on(tmp_path, monkeypatch):
+    path = tmp_path / "a.sqlite"
+    with monkeypatch.context() as earlier:
+        true = digest
+        earlier.setattr(driver.probes, "digest", lambda x, like="": true(x, ""))
+        finish(path, Shaped(lambda x: x), 5)
+    finish(path, Shaped(lambda x: x), 12)
+    with RunStore(path) as store:
+        kinds = [row.digest[:2] == "2:" for row in store.rows()]
+        assert kinds == [False] * 5 + [True] * 7
+        assert [row.digest for row in store.rows()] == [
+            digest(x, "" if i < 5 else "2:") for i, x in enumerate(X)
+        ]
+    with pytest.raises(ValueError, match="input 0"):
+        finish(path, Shaped(lambda x: x + 1), 12)
