@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 import rsbounds
-from rsbounds import _text, _validate
+from rsbounds import Certificates, Comparison, Counts, _text, _validate
 
 SIGMAS = (0.25, 0.5)
 OUTPUTS = ("_counts.npz", "_certificates.tsv", "_comparison.json", ".png", ".svg")
@@ -64,25 +65,8 @@ def run_demo(
         comparison = rsbounds.compare(estimate, top, noise=law, alpha=alpha, labels=labels)
         print(f"\n{comparison}\n", flush=True)
 
-        name = f"digits_sigma{sigma:g}"
-        with _text.complete_file(folder / f"{name}_counts.npz", "wb") as stream:
-            np.savez_compressed(
-                stream,  # type: ignore[arg-type]
-                counts=estimate.values,
-                select=select.values,
-                label=labels,
-            )
         certificates = rsbounds.certify(estimate, top, noise=law, alpha=alpha)
-        certificates.write(folder / f"{name}_certificates.tsv", force=True)
-        with _text.complete_file(folder / f"{name}_comparison.json") as stream:
-            json.dump(comparison.as_dict(), stream, indent=1)
-        for ending in ("png", "svg"):
-            rsbounds.plot_certified_accuracy(
-                comparison.curves(),
-                labels,
-                path=folder / f"{name}.{ending}",
-                title=f"digits, sigma {sigma:g}, n = {n}, alpha = {alpha:g}",
-            )
+        _write(folder, sigma, (select, estimate), labels, certificates, comparison)
     took = time.monotonic() - start
     print(f"Done in {took:.0f} s. Results in {folder}/ (one set for each sigma):")
     for file in sorted(folder.glob("digits_sigma*")):
@@ -91,3 +75,33 @@ def run_demo(
         "Certify the counts yourself:\n"
         f"  rsbounds certify {folder}/digits_sigma0.25_counts.npz --sigma 0.25"
     )
+
+
+def _write(
+    folder: Path,
+    sigma: float,
+    counts: tuple[Counts, Counts],
+    labels: NDArray[np.int64],
+    certificates: Certificates,
+    comparison: Comparison,
+) -> None:
+    """The files of one sigma."""
+    select, estimate = counts
+    name = f"digits_sigma{sigma:g}"
+    with _text.complete_file(folder / f"{name}_counts.npz", "wb") as stream:
+        np.savez_compressed(
+            stream,  # type: ignore[arg-type]
+            counts=estimate.values,
+            select=select.values,
+            label=labels,
+        )
+    certificates.write(folder / f"{name}_certificates.tsv", force=True)
+    with _text.complete_file(folder / f"{name}_comparison.json") as stream:
+        json.dump(comparison.as_dict(), stream, indent=1)
+    for ending in ("png", "svg"):
+        rsbounds.plot_certified_accuracy(
+            comparison.curves(),
+            labels,
+            path=folder / f"{name}.{ending}",
+            title=f"digits, sigma {sigma:g}, n = {estimate.n[0]}, alpha = {comparison.alpha:g}",
+        )

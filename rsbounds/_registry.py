@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Names and where what they stand for is to be found.
+    """A table of names, each with its entry or with the place to import the entry from.
 
     Parameters
     ----------

@@ -88,7 +88,7 @@ def array(name: str, values: Any) -> NDArray[Any]:
         table = np.asarray(values)
     except ValueError:
         if hasattr(values, "__array__"):
-            raise  # It says itself why it is no table.
+            raise  # The error of an array-like object names its own reason.
         raise ValueError(f"{name} has rows of different lengths; allowed: a table") from None
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"{name} cannot be read as an array ({error})") from None

@@ -60,6 +60,11 @@ def _source(
     _validate.integer("index", index, low=0)
     chosen = secrets.randbits(63) if seed is None else _validate.integer("seed", seed, low=0)
     array = np.asarray(inputs)
+    if array.dtype == np.uint8:
+        raise ValueError(
+            "inputs have type uint8 and nothing says their scale, which is that of the noise and "
+            "of the radii; allowed: pixels as floating-point numbers, such as inputs / 255.0"
+        )
     if array.dtype.kind in "iub":
         array = array.astype(np.float64)
     if array.dtype not in (np.float32, np.float64):
@@ -71,14 +76,14 @@ def _source(
         raise ValueError(f"inputs{list(where)} is {array[where]}; allowed: finite numbers")
     _validate.integer("index", index, low=0, high=MAX_INDEX - len(array) + 1)
     noise.check_rows(len(array))
-    # In the machine's byte order and contiguous: the kernels take nothing else.
+    # The kernels take only contiguous arrays in the machine's byte order.
     array = np.array(array, dtype=np.float64 if array.itemsize == 8 else np.float32, order="C")
     stream = CounterStream(noise, array.shape[1:], seed=chosen, role=checked_role(role))
     return _Source(array, stream, index, batch_size), chosen
 
 
 class _InvalidScores(ValueError):
-    """Scores that are no vote."""
+    """The classifier returned scores that hold NaN, so they give no vote."""
 
 
 def _labels(
@@ -166,6 +171,12 @@ def sample_counts(
     ValueError
         Bad arguments, or answers of the classifier that are not votes.
 
+    See Also
+    --------
+    rsbounds.select_top : The class, from counts with the role "select".
+    rsbounds.certify : Radii, from counts with the role "estimate".
+    rsbounds.sample_until : As many draws as a stopping rule asks for.
+
     Examples
     --------
     >>> import numpy as np, rsbounds
@@ -201,7 +212,7 @@ def _tally(
     input_index: int,
     bar: Progress,
 ) -> tuple[NDArray[np.int64], int]:
-    """Votes over at least one batch, and the number of classes that it told."""
+    """Votes added up over one batch or more, and K (read off the scores where it was not given)."""
     tally: Any = 0
     for batch in batches:
         votes, num_classes = _labels(classifier(batch), len(batch), num_classes, input_index)
@@ -252,6 +263,10 @@ def sample_until(
     -----
     RuntimeWarning
         The classifier's scores held NaN on some inputs.
+
+    See Also
+    --------
+    rsbounds.sample_counts : A number of draws fixed in advance.
 
     Examples
     --------
@@ -330,6 +345,10 @@ def sample_scores(
     ------
     ValueError
         Bad arguments, or scores that are NaN or outside the support.
+
+    See Also
+    --------
+    rsbounds.certify_soft : Radii from scores.
 
     Examples
     --------

@@ -62,7 +62,7 @@ def as_tensor(
         raise ValueError(f"inputs have shape {tuple(given.shape)}; allowed: at least one")
     _check_values(given, bounds)
     if kind is None:
-        # A list of numbers becomes float64 in numpy without anybody asking for it.
+        # numpy makes float64 of any list of numbers, so float64 says nothing about what was meant.
         wide = isinstance(inputs, torch.Tensor) and inputs.dtype == torch.float64
         kind = torch.float64 if wide else torch.float32
     kind = torch.float64 if kind == torch.float64 else torch.float32

@@ -30,9 +30,9 @@ from rsbounds_torch.streams import noise_stream
 
 #: Winning classes kept before they are added to the table.
 KEPT_VOTES = 1 << 16
-#: What models raise that do not take a batch.
+#: Errors that a model raises when it does not accept a batch.
 FAILURES = (RuntimeError, TypeError, IndexError, AssertionError)
-#: What is allowed instead of a model that draws unasked.
+#: What to do instead, for the message about a model that draws random numbers.
 RANDOM = (
     "allowed: a model whose answers repeat, or stochastic=True for one that is meant to be random"
 )
@@ -87,7 +87,7 @@ class Evaluation:
         self._model = model
         self._preprocess = preprocess
         self._autocast = autocast
-        # What a compiler made is compiled anew for every size of batch.
+        # A compiled model is compiled again for each new batch size.
         self._plain = getattr(model, "_orig_mod", model)
         self._call: Callable[[torch.Tensor], Any] = model
         if compile:
@@ -160,7 +160,7 @@ class Evaluation:
 
     def _scores(self, given: torch.Tensor, plain: bool) -> torch.Tensor:
         ready = given if self._preprocess is None else self._preprocess(given)
-        # A function converts as it means to.
+        # A plain function gets the tensor as it is: it may convert by itself.
         cast = isinstance(self._model, torch.nn.Module) and self._autocast is None
         if cast and self.kind is not None and ready.dtype != self.kind:
             ready = ready.to(self.kind)
@@ -199,6 +199,8 @@ class Evaluation:
             (name, buffer, buffer.clone())
             for root in self.modules()
             for name, buffer in root.named_buffers()
+            # Sparse ones cannot be compared, and nothing updates them in passing.
+            if buffer.layout == torch.strided
         ]
 
     def put_back(self, kept: list[tuple[str, torch.Tensor, torch.Tensor]]) -> list[str]:

@@ -8,6 +8,7 @@ that evaluate them, back.
 
 from __future__ import annotations
 
+import dis
 import functools
 import sys
 import threading
@@ -26,12 +27,15 @@ from torch.nn import Module
 
 #: Objects looked at, and entries of one container: a closure may hold a whole data set.
 _OBJECTS, _ENTRIES = 10_000, 1000
-#: Attributes of every module that hold no further ones, or whose modules `modules()` gives.
+#: Attributes that every module has and that need no look: they hold no modules, or those that
+#: `modules()` lists anyway.
 _BOOKKEEPING = frozenset(vars(Module())) - {"_forward_hooks", "_forward_pre_hooks"}
 _LEAVES = (
     type(None), bool, int, float, complex, str, bytes, torch.Tensor, torch.dtype, torch.device,
     np.ndarray, np.generic,
 )  # fmt: skip
+#: Instructions that read a global variable.
+_GLOBAL_NAMES = ("LOAD_GLOBAL", "LOAD_NAME")
 #: Packages whose functions call nothing of the user's by its global name.
 _LIBRARIES = frozenset({"builtins", "functools", "numpy", "scipy", "torch", "torchvision"}) | (
     sys.stdlib_module_names
@@ -58,7 +62,7 @@ class _Search:
     def __init__(self) -> None:
         self.found: list[Module] = []
         self._seen: set[int] = set()
-        # With each object the names that the code which led there uses.
+        # Pairs of an object and the names used by the code through which it was reached.
         self._queue: deque[tuple[Any, frozenset[str]]] = deque()
 
     def run(self, given: Any) -> None:
@@ -112,10 +116,14 @@ class _Search:
             self._push(part, names)
         self._push(getattr(function, "__wrapped__", None))
         if str(function.__globals__.get("__name__")).split(".")[0] not in _LIBRARIES:
-            self._named(function.__globals__, names)
+            # Attributes may be called like a global that has nothing to do with them.
+            named = _names(function.__code__, global_only=True)
+            self._named(function.__globals__, names, named)
 
-    def _named(self, space: Mapping[str, Any], names: frozenset[str]) -> None:
-        for name in names:
+    def _named(
+        self, space: Mapping[str, Any], names: frozenset[str], among: frozenset[str] | None = None
+    ) -> None:
+        for name in names if among is None else among:
             if name in space:
                 self._push(space[name], names)
 
@@ -141,12 +149,14 @@ class _Search:
                     self._named(vars(kind), _names(vars(kind)[name].__code__))
 
 
-def _names(code: types.CodeType) -> frozenset[str]:
+def _names(code: types.CodeType, global_only: bool = False) -> frozenset[str]:
     """Globals and attributes that code uses, with the functions inside it."""
     names = set(code.co_names)
+    if global_only:
+        names = {i.argval for i in dis.get_instructions(code) if i.opname in _GLOBAL_NAMES}
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            names |= _names(constant)
+            names |= _names(constant, global_only)
     return frozenset(names)
 
 
@@ -192,7 +202,7 @@ def _switch(root: Module) -> None:
     try:
         root.eval()
     except NotImplementedError:
-        # The mode of an exported program is fixed; that of what stands around it is not.
+        # An exported program has one fixed mode; modules around it still have to be switched.
         for module in root.modules():
             if not isinstance(module, torch.fx.GraphModule):
                 module.training = False

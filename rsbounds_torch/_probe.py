@@ -34,11 +34,17 @@ def read_shape(evaluation: Evaluation, batch: torch.Tensor) -> None:
     Modules that only the call itself shows are found here, and put in eval mode before they
     compute.
     """
-    with evaluation.active(0), notice_modules(evaluation.modules()) as met:
-        try:
-            evaluation.answers(batch.clone(), len(batch), plain=True)
-        finally:
-            evaluation.notice(met)
+    kept = evaluation.buffers()
+    try:
+        with evaluation.active(0), notice_modules(evaluation.modules()) as met:
+            try:
+                evaluation.answers(batch.clone(), len(batch), plain=True)
+            finally:
+                evaluation.notice(met)
+    finally:
+        # A model that is refused is left as it was.
+        with torch.no_grad():
+            evaluation.put_back(kept)
 
 
 def probe(evaluation: Evaluation, noise: Noise, x: torch.Tensor, alone: bool) -> None:

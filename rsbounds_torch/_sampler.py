@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rsbounds import BoundedSamples
     from rsbounds.streams import Purpose, Role
 
-#: Draws whose noise a stochastic model's loop makes at once.
+#: For a stochastic model, which sees one draw per pass: draws whose noise is made in one go.
 _STOCHASTIC_SIZE = 64
 
 

@@ -21,8 +21,9 @@ class ModelSubject:
 
     def __init__(self, classifier: SmoothedClassifier, data: InputSet, seed: int) -> None:
         self.classifier, self._data, self._seed = classifier, data, seed
-        # A float64 tensor is meant as such; numpy makes float64 of any list.
+        # A user chose float64 for a tensor; an array may have it because numpy does that to lists.
         self._tensors = False
+        self._weights: str | None = None
 
     def item(self, index: int) -> tuple[NDArray[Any], Any]:
         x, label = self._data[index]
@@ -56,7 +57,7 @@ class ModelSubject:
         )
         full = x
         if evaluation.padded:
-            # Another size of batch would be compiled anew.
+            # A compiled model would be compiled again for another batch size.
             full = x.new_zeros((max(classifier._size(x), len(x)), *x.shape[1:]))
             full[: len(x)] = x
         with evaluation.active(self._seed):
@@ -64,30 +65,44 @@ class ModelSubject:
         kind = str(scores.dtype).removeprefix("torch.")
         if classifier.autocast is not None:
             kind += f" under autocast to {str(classifier.autocast).removeprefix('torch.')}"
-        return Answers(scores.double().cpu().numpy(), kind)
+        if self._weights is None:
+            # Now that the model was called, its modules are known.
+            self._weights = weights_hash(evaluation.modules())
+        return Answers(scores.double().cpu().numpy(), kind, self._weights)
 
     def _given(self, inputs: NDArray[Any]) -> Any:
         return torch.from_numpy(inputs) if self._tensors else inputs
 
 
 def fingerprint(model: Any) -> str:
-    """Name of a model, and the start of the SHA-256 of its weights and buffers."""
-    name = type(model).__name__ if isinstance(model, torch.nn.Module) else repr(model)
+    """Name of a model, and for a module the hash of its weights and buffers."""
     if not isinstance(model, torch.nn.Module):
-        return name.split(" at 0x")[0]
+        return repr(model).split(" at 0x")[0]
+    return f"{type(model).__name__} {weights_hash([model])}"
+
+
+def weights_hash(modules: Sequence[torch.nn.Module]) -> str:
+    """Start of the SHA-256 of the weights and buffers of modules, in whatever order they are."""
+    parts = sorted(_state_hash(module) for module in modules)
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16] if parts else ""
+
+
+def _state_hash(module: torch.nn.Module) -> str:
     digest = hashlib.sha256()
-    for key, value in model.state_dict().items():
+    for key, value in module.state_dict().items():
         digest.update(key.encode())
         _update(digest, value)
-    return f"{name} {digest.hexdigest()[:16]}"
+    return digest.hexdigest()
 
 
 def _update(digest: Any, value: Any) -> None:
     if isinstance(value, torch.Tensor):
         if value.is_quantized:
-            # The integers and what turns them into numbers.
+            # The dequantised values stand for the integers, their scale and their zero point.
             digest.update(str((value.dtype, value.qscheme())).encode())
             value = value.dequantize()
+        elif value.layout != torch.strided:
+            value = value.to_dense()
         digest.update(
             value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         )

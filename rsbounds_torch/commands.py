@@ -69,12 +69,18 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add_method(parser, "exact", "margin method")
     add("--store", required=True, metavar="FILE", help="SQLite file of the run")
     add("--seed", type=int, help="seed of the noise (default: the store's, or fresh)")
+    add("--input-bounds", type=float, nargs=2, metavar=("LOW", "HIGH"),
+        help="range of raw inputs; needed for integers, such as pixels: 0 255 where the noise is "
+        "in units of the pixels")  # fmt: skip
     add("--first", type=int, default=0, help="first input (default 0)")
     add("--inputs", type=int, help="number of inputs (default: to the end)")
     add("--every", type=int, default=1, metavar="K", help="take every K-th input")
     add("--device", help="torch device: cpu, cuda, cuda:1 (default: a GPU where there is one, and "
         "under torchrun each process its own)")  # fmt: skip
     add("--batch-size", default="auto", help="copies per batch, or auto")
+    add("--model-id", metavar="NAME", help="a name for the model; a store of another is refused")
+    add("--on-error", default="record", metavar="WHAT",
+        help="record: keep an input that fails as invalid and go on (default); stop")  # fmt: skip
     add_certificates(parser)
     add_law_flags(parser)
 
@@ -180,11 +186,12 @@ def _certify(given: argparse.Namespace) -> int:
             warnings.simplefilter("ignore", RuntimeWarning)
         classifier = SmoothedClassifier(
             _model(given, device), num_classes=given.num_classes, noise=law, device=device,
-            batch_size=size,
+            batch_size=size, input_bounds=given.input_bounds,
         )  # fmt: skip
         result = certify_dataset(
             classifier, data, store=given.store, n=given.n, n0=given.n0, alpha=given.alpha,
-            method=given.method, indices=indices, seed=given.seed, **options,
+            method=given.method, indices=indices, seed=given.seed, model_id=given.model_id,
+            on_error=given.on_error, **options,
         )  # fmt: skip
     if rank != 0:
         return 0

@@ -52,7 +52,7 @@ class InputSet:
         return self.size
 
     def __getitem__(self, i: int) -> Item:
-        # Or a loop over it would not end.
+        # Without this a loop over the data set would never end.
         if not 0 <= i < self.size:
             raise IndexError(f"input {i} of {self.size}")
         return self.get(i)
@@ -167,7 +167,7 @@ def _item(item: Any, i: int) -> Item:
         return _input(item, i), None
     if len(item) == 1:
         return _input(item[0], i), None
-    # Of (input, label, index) and (input, index, label) nothing says which it is.
+    # Nothing tells (input, label, index) from (input, index, label).
     if any(_is_integer(part) for part in item[2:]):
         raise ValueError(
             f"dataset[{i}] is {shown} with more than one integer; allowed: (input, label)"
@@ -236,7 +236,7 @@ def _label(label: Any, i: int) -> int | None:
     if label is None:
         return None
     if isinstance(label, (torch.Tensor, np.ndarray, np.generic)) and label.ndim <= 1:
-        # One number, whatever holds it; a float that is a whole number means that number.
+        # A number, or an array of one number; a float such as 3.0 means the integer.
         values = np.asarray(label.tolist()).reshape(-1)
         label = values[0].item() if values.size == 1 else label
     if isinstance(label, float) and label.is_integer():
@@ -386,7 +386,7 @@ def _picture_folder(folder: Path) -> InputSet:
         file, label = files[i]
         with Image.open(file) as picture:
             if picture.mode.startswith("I"):
-                # Grey of 16 bits; converted to 8 it would be cut at 255.
+                # 16-bit grey: a conversion to 8 bits would clip every value at 255.
                 pixels = np.asarray(picture, dtype=np.float32) / np.float32(65535)
             else:
                 kept = picture.convert("L" if picture.mode in ("1", "L") else "RGB")

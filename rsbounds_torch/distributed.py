@@ -131,6 +131,11 @@ def certify_dataset(
     RuntimeWarning
         Inputs that failed, or on which the model answered NaN: they abstain.
 
+    See Also
+    --------
+    rsbounds.rebound : Another method or alpha for what is stored.
+    SmoothedClassifier.certify : One input or a batch.
+
     Examples
     --------
     >>> import torch, rsbounds, rsbounds_torch, tempfile, pathlib

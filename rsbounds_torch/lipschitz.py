@@ -20,8 +20,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from rsbounds import _validate
+from rsbounds_torch._singular import EPS, spectral_norm_upper, up
 
-_EPS = float(np.finfo(np.float64).eps)
 #: An operator with no more entries than this is written out, which is exact at the borders.
 _DENSE_ENTRIES = 1 << 22
 _DENSE_SIDE = 1600
@@ -92,7 +92,7 @@ def _bound(layer: nn.Module, shape: Shape, name: str) -> tuple[float, Shape]:
             factor, shape = _bound(child, shape, f"{name}.{key}")
             total = _product(total, factor)
         return total, shape
-    # Exact types only: a subclass may compute something else.
+    # Only the exact type: a subclass may override what the layer computes.
     if kind not in _RULES:
         known = ", ".join(sorted({"Sequential", *(k.__name__ for k in _RULES)}))
         raise ValueError(f"{name} is {_shown(layer)}, which has no bound here; known: {known}")
@@ -111,100 +111,11 @@ def _shown(layer: nn.Module) -> str:
     return text if "\n" not in text and len(text) < 200 else type(layer).__name__
 
 
-def _up(value: float, steps: int = 1) -> float:
-    for _ in range(steps):
-        value = math.nextafter(value, math.inf)
-    return value
-
-
 def _product(a: float, b: float) -> float:
-    return 0.0 if a == 0.0 or b == 0.0 else _up(a * b)
+    return 0.0 if a == 0.0 or b == 0.0 else up(a * b)
 
 
-# -- singular values ---------------------------------------------------------------------
-
-
-def spectral_norm_upper(matrices: NDArray[Any], error: float = 0.0) -> float:
-    """Upper bound on the largest singular value of any of some matrices.
-
-    Gram iteration in float64: with G_0 = W* W scaled to Frobenius norm 1 and G_{t+1} = G_t^2,
-    scaled again, ||G_t||_2 <= sqrt(scale ||G_{t+1}||_2 + rounding), and the last 2-norm is at
-    most the Frobenius norm. A product of k x k matrices rounds by at most
-    (k + 4) eps ||A||_F ||B||_F (Higham 2002, section 3.5, complex entries included).
-
-    Parameters
-    ----------
-    matrices : (..., m, k) float64 or complex128 array
-        Finite numbers.
-    error : float
-        Bound on the 2-norm of what was lost when they were computed.
-
-    Returns
-    -------
-    float
-        At least the largest singular value; above it by a factor below 1.0001.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> 2.0 <= spectral_norm_upper(np.diag([2.0, 1.0])) < 2.001
-    True
-    """
-    w = np.asarray(matrices)
-    w = w.reshape(-1, *w.shape[-2:])
-    largest = float(np.abs(w).max(initial=0.0))
-    if largest == 0.0:
-        return error
-    # A power of two, so that nothing is rounded and no square over- or underflows.
-    unit = 2.0 ** math.floor(math.log2(largest))
-    w = w / unit
-    if w.shape[1] < w.shape[2]:
-        w = w.conj().swapaxes(1, 2)
-    inner, side = w.shape[1], w.shape[2]
-    slack = 8.0 * _EPS
-    gram = w.conj().swapaxes(1, 2) @ w
-    squares = (np.abs(w) ** 2).sum(axis=(1, 2)) * (1.0 + (inner * side + 8) * _EPS)
-    lost = [(inner + 8) * _EPS * squares]
-    scales = [np.ones(len(w))]
-    # rank^(1 / 2^(t+1)) - 1 below 1e-4.
-    rounds = max(math.ceil(math.log2(max(math.log(side), 1e-9) / 1e-4)), 1)
-    norm = _frobenius(gram)
-    settled = 0.0
-    for done in range(rounds):
-        safe = np.where(norm > 0, norm, 1.0)
-        scales.append(safe)
-        gram = gram / safe[:, None, None]
-        gram = gram @ gram
-        # The matrix was scaled to norm 1, up to rounding of the division.
-        lost.append(np.full(len(gram), (side + 16) * _EPS))
-        norm = _frobenius(gram)
-        # Each bound is within this factor of its singular value: matrices that cannot be the
-        # largest need no further squarings, and their bounds so far are kept.
-        upper = _down_the_ladder(norm, scales, lost)
-        keep = upper * side ** (0.5 ** (done + 2)) >= upper.max()
-        settled = max(settled, float(upper[~keep].max(initial=0.0)))
-        gram, norm, upper = gram[keep], norm[keep], upper[keep]
-        scales = [scale[keep] for scale in scales]
-        lost = [part[keep] for part in lost]
-    result = max(settled, float(upper.max()))
-    return _up(math.sqrt(result * (1.0 + slack)) * unit * (1.0 + slack) + error, 2)
-
-
-def _down_the_ladder(
-    norm: NDArray[np.float64], scales: list[NDArray[np.float64]], lost: list[NDArray[np.float64]]
-) -> NDArray[np.float64]:
-    """Bounds on ||G_0|| from the Frobenius norms of the last G: ||G_t||^2 = ||G_t^2||."""
-    upper = norm + lost[-1]
-    for t in range(len(lost) - 1, 0, -1):
-        upper = np.sqrt(upper) * scales[t] * (1.0 + 8.0 * _EPS) + lost[t - 1]
-    return upper
-
-
-def _frobenius(gram: NDArray[Any]) -> NDArray[np.float64]:
-    """Upper bounds on the Frobenius norms."""
-    side = gram.shape[-1]
-    squares = (gram.real**2 + gram.imag**2).sum(axis=(1, 2))
-    return np.asarray(np.sqrt(squares) * (1.0 + (side * side + 8) * _EPS))
+# -- linear and convolution layers -------------------------------------------------------
 
 
 def _weights(layer: Any) -> NDArray[np.float64]:
@@ -336,7 +247,7 @@ def _dense_norm(
     columns = nn.functional.conv2d(padded, torch.from_numpy(block), stride=(stride[0], stride[1]))
     matrix = columns.reshape(size, -1).numpy()
     # An entry adds products with zeros and ones: exact, unless several kernel entries meet.
-    met = block.shape[2] * block.shape[3] * _EPS if circular else 0.0
+    met = block.shape[2] * block.shape[3] * EPS if circular else 0.0
     return spectral_norm_upper(matrix, float(np.sqrt((matrix**2).sum())) * met)
 
 
@@ -367,7 +278,7 @@ def _torus_norm(
     waves[0] = waves[0][: points[0] // 2 + 1]
     largest = 0.0
     # Each wave factor is right to 4 eps, and k numbers are added.
-    lost = (16.0 + 2.0 * steps[0] * steps[1]) * _EPS
+    lost = (16.0 + 2.0 * steps[0] * steps[1]) * EPS
     error = lost * float(np.sqrt((np.abs(phased).sum(axis=(2, 3)) ** 2).sum())) * (1 + 1e-6)
     step = max(_DENSE_ENTRIES // (points[1] * phased.shape[0] * phased.shape[1]), 1)
     for start in range(0, len(waves[0]), step):
@@ -394,7 +305,7 @@ def _batch_norm(layer: Any, shape: Shape) -> tuple[float, Shape]:
     scale = 1.0 / np.sqrt(layer.running_var.detach().double().cpu().numpy() + layer.eps)
     if layer.weight is not None:
         scale = scale * _weights(layer)
-    return float(np.abs(scale).max()) * (1.0 + 8.0 * _EPS), shape
+    return float(np.abs(scale).max()) * (1.0 + 8.0 * EPS), shape
 
 
 def _pooled(layer: Any, shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
@@ -429,7 +340,7 @@ def _max_pool(layer: Any, shape: Shape) -> tuple[float, Shape]:
         raise _Unknown("dilation or return_indices is set; allowed: neither")
     after = _pooled(layer, _needed(shape, rank), rank)
     times = _overlap(layer, rank)
-    return (1.0 if times == 1 else _up(math.sqrt(times))), after
+    return (1.0 if times == 1 else up(math.sqrt(times))), after
 
 
 def _average_pool(layer: Any, shape: Shape) -> tuple[float, Shape]:
@@ -441,7 +352,7 @@ def _average_pool(layer: Any, shape: Shape) -> tuple[float, Shape]:
     if getattr(layer, "divisor_override", None) is not None:
         raise _Unknown("divisor_override is set; allowed: None")
     after = _pooled(layer, _needed(shape, rank), rank)
-    return _up(math.sqrt(_overlap(layer, rank) / math.prod(size)), 2), after
+    return up(math.sqrt(_overlap(layer, rank) / math.prod(size)), 2), after
 
 
 def _adaptive(average: bool) -> Rule:
@@ -460,7 +371,7 @@ def _adaptive(average: bool) -> Rule:
         if getattr(layer, "return_indices", False):
             raise _Unknown("return_indices is set; allowed: False")
         window = math.prod(before[1:]) // math.prod(out)
-        return (_up(math.sqrt(1.0 / window), 2) if average else 1.0), (before[0], *out)
+        return (up(math.sqrt(1.0 / window), 2) if average else 1.0), (before[0], *out)
 
     return rule
 

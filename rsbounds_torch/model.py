@@ -126,6 +126,10 @@ class SmoothedClassifier(NoisyModel):
         ValueError
             As in `sample_counts`, or a bad alpha.
 
+        See Also
+        --------
+        rsbounds.predict : The same for counts.
+
         Examples
         --------
         >>> import torch, rsbounds, rsbounds_torch
@@ -195,6 +199,11 @@ class SmoothedClassifier(NoisyModel):
         -----
         RuntimeWarning
             The model answered NaN on some inputs.
+
+        See Also
+        --------
+        rsbounds.certify : The same for counts.
+        rsbounds_torch.certify_dataset : A data set, with a run store.
 
         Examples
         --------
@@ -269,6 +278,10 @@ class SmoothedClassifier(NoisyModel):
         -----
         RuntimeWarning
             The model answered NaN on some inputs.
+
+        See Also
+        --------
+        rsbounds.certify_soft : The same for scores.
 
         Examples
         --------
@@ -362,6 +375,10 @@ class SmoothedClassifier(NoisyModel):
         RuntimeWarning
             The model answered NaN on some inputs.
 
+        See Also
+        --------
+        rsbounds.Decide : The stopping rule.
+
         Examples
         --------
         >>> import torch, rsbounds, rsbounds_torch
@@ -417,6 +434,10 @@ class SmoothedClassifier(NoisyModel):
         -----
         RuntimeWarning
             The model answered NaN on some inputs.
+
+        See Also
+        --------
+        rsbounds.Adaptive : The stopping rule.
 
         Examples
         --------

@@ -68,7 +68,7 @@ def test_noise_is_in_the_type_of_the_input():
         kinds.append(batch.dtype)
         return vote(batch)
 
-    for kind in (np.float32, np.float64, np.uint8):
+    for kind in (np.float32, np.float64, np.int64):
         counts(record, np.ones((1, 2), dtype=kind), n=10)
     assert kinds == [np.float32, np.float64, np.float64]
 
@@ -142,6 +142,8 @@ def test_a_scikit_learn_model_votes():
         ({"inputs": np.array([[np.nan, 0]])}, r"inputs\[0, 0\] is nan"),
         ({"inputs": np.empty((0, 2))}, r"inputs have shape \(0, 2\)"),
         ({"inputs": np.array([["a"]])}, "inputs have type"),
+        # Item 4: pixels were certified at 0..255.
+        ({"inputs": np.array([[200, 9]], np.uint8)}, "have type uint8 and nothing says their sc"),
         ({"classifier": lambda b: np.zeros(3)}, r"returned shape \(3,\) for a batch of"),
         ({"classifier": lambda b: np.full(len(b), 2)}, "class indices from 0 to 1"),
         ({"classifier": lambda b: np.full(len(b), 0.5)}, "class indices from 0 to 1"),

@@ -89,6 +89,19 @@ def certify(
     ValueError
         Bad counts, top, alpha, noise, method or option; the message names the row.
 
+    See Also
+    --------
+    rsbounds.select_top : The class, from an independent selection sample.
+    rsbounds.margin_lower_bound : The bound that the radius comes from.
+    rsbounds.certify_soft : The same for scores in place of votes.
+    rsbounds.compare : Every method on the same counts.
+
+    References
+    ----------
+    .. [1] J. Cohen, E. Rosenfeld and J. Z. Kolter, "Certified adversarial robustness via randomized
+       smoothing", ICML 2019.
+    .. [2] G. Yang et al., "Randomized smoothing of all shapes and sizes", ICML 2020.
+
     Examples
     --------
     >>> import rsbounds

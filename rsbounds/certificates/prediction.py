@@ -17,8 +17,8 @@ def select_top(counts: ArrayLike, *, independent: bool = False) -> Selection:
 
     Pass the result as ``top`` of `certify`: the class is then fixed before the estimation
     counts are seen, which every bound here needs. The selection counts are remembered, and
-    `certify` refuses to bound those same counts, or equal ones where independent samples are
-    equal with a chance of 1 % at most. An estimation sample that contains the selection
+    `certify`, `Decide` and `Adaptive` refuse those same counts, or equal ones where independent
+    samples are equal with a chance of 1 % at most. An estimation sample that contains the selection
     sample cannot be told from an independent one: that they are apart is up to the caller.
 
     Parameters
@@ -37,6 +37,16 @@ def select_top(counts: ArrayLike, *, independent: bool = False) -> Selection:
     ------
     ValueError
         Bad counts; the message names the row.
+
+    See Also
+    --------
+    rsbounds.certify : Certifies the class that is chosen here.
+    rsbounds.predict : An answer with an error probability of its own.
+
+    References
+    ----------
+    .. [1] J. Cohen, E. Rosenfeld and J. Z. Kolter, "Certified adversarial robustness via randomized
+       smoothing", ICML 2019.
 
     Examples
     --------
@@ -77,6 +87,18 @@ def predict(counts: ArrayLike, *, alpha: float = 0.001) -> Predictions:
     ------
     ValueError
         Bad counts or alpha; the message names the row.
+
+    See Also
+    --------
+    rsbounds.certify : A radius in which the answer stays.
+    rsbounds.select_top : The class to certify.
+
+    References
+    ----------
+    .. [1] J. Cohen, E. Rosenfeld and J. Z. Kolter, "Certified adversarial robustness via randomized
+       smoothing", ICML 2019.
+    .. [2] K. Hung and W. Fithian, "Rank verification for exponential families", Annals of
+       Statistics 47 (2019).
 
     Examples
     --------

@@ -64,6 +64,14 @@ def sparsemax(logits: ArrayLike, temperature: float = 1.0) -> NDArray[np.float64
 
     Lipschitz with constant 1/T in l2. Parameters, result and errors are those of `softmax`.
 
+    See Also
+    --------
+    rsbounds.softmax : A smooth map, with half the Lipschitz constant.
+
+    References
+    ----------
+    .. [1] A. F. T. Martins and R. F. Astudillo, "From softmax to sparsemax", ICML 2016.
+
     Examples
     --------
     >>> sparsemax([2.0, 0.0, 1.5]).tolist()

@@ -75,6 +75,16 @@ def soft_margin_bound(
     ValueError
         Bad scores, top, alpha, scale, pair, share, method or option.
 
+    See Also
+    --------
+    rsbounds.mean_bound : A bound on each mean.
+    rsbounds.certify_soft : Radii from this bound.
+
+    References
+    ----------
+    .. [1] I. Waudby-Smith and A. Ramdas, "Estimating means of bounded random variables by betting",
+       Journal of the Royal Statistical Society B 86 (2024).
+
     Examples
     --------
     >>> import numpy as np, rsbounds
@@ -208,6 +218,17 @@ def certify_soft(
     ------
     ValueError
         As in `soft_margin_bound`, or ``noise`` is not a noise law.
+
+    See Also
+    --------
+    rsbounds.soft_margin_bound : The bound that the radius comes from.
+    rsbounds.certify : The same for votes.
+    rsbounds.lipschitz_radius : The radius formula of `Lipschitz` on its own.
+
+    References
+    ----------
+    .. [1] J. Cohen, E. Rosenfeld and J. Z. Kolter, "Certified adversarial robustness via randomized
+       smoothing", ICML 2019.
 
     Examples
     --------

@@ -52,7 +52,7 @@ def certify_votes(
     lower = np.full(len(good), -1.0 if noise.scale == "linear" else -np.inf)
     solved = np.ones(len(good), dtype=bool)
     top = np.where(select.any(axis=1), select.argmax(axis=1), NO_CLASS)
-    # What a law without a margin scale takes its radius from; nothing is known of a bad row.
+    # A law without a margin scale takes its radius from these two; a bad row keeps [0, 1].
     details = {"p_a_lower": np.zeros(len(good)), "p_b_upper": np.ones(len(good))}
     if good.any():
         # The two samples come from streams of their own: equal values are chance.

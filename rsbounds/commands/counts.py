@@ -28,7 +28,7 @@ from rsbounds.commands._output import (
     write_certificates,
 )
 
-#: What stands in the arguments where nothing was said.
+#: Default of an option, to tell "not given" from any value that can be given.
 _DEFAULTS = {"alpha": 0.001, "counts": "class_", "method": "exact"}
 
 _TOP_HELP = (

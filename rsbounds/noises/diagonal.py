@@ -77,6 +77,15 @@ class DiagonalGaussian(_Diagonal):
     ValueError
         A number outside [1e-150, 1e150], or a shape that leaves none for the input.
 
+    See Also
+    --------
+    rsbounds.Gaussian : One sigma for all coordinates.
+
+    References
+    ----------
+    .. [1] F. Eiras et al., "ANCER: anisotropic certification via sample-wise volume maximization",
+       Transactions on Machine Learning Research (2022).
+
     Examples
     --------
     >>> import rsbounds
@@ -130,6 +139,15 @@ class DiagonalUniform(_Diagonal):
     ------
     ValueError
         As in `DiagonalGaussian`.
+
+    See Also
+    --------
+    rsbounds.Uniform : One width for all coordinates.
+
+    References
+    ----------
+    .. [1] F. Eiras et al., "ANCER: anisotropic certification via sample-wise volume maximization",
+       Transactions on Machine Learning Research (2022).
 
     Examples
     --------

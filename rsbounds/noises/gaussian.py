@@ -32,6 +32,16 @@ class Gaussian(Noise):
     ValueError
         A number that is not finite and above 0.
 
+    See Also
+    --------
+    rsbounds.Uniform : The l1 norm.
+    rsbounds.noises.DiagonalGaussian : A sigma for each coordinate.
+
+    References
+    ----------
+    .. [1] J. Cohen, E. Rosenfeld and J. Z. Kolter, "Certified adversarial robustness via randomized
+       smoothing", ICML 2019.
+
     Examples
     --------
     >>> import rsbounds

@@ -40,6 +40,11 @@ class Lipschitz(Noise):
         A constant that is not finite and above 0, ``noise`` that is no law to sample from, or
         the two for different numbers of inputs.
 
+    See Also
+    --------
+    rsbounds.lipschitz_radius : The formula on its own.
+    rsbounds.soft_lipschitz : The constant of a network and a simplex map.
+
     Examples
     --------
     >>> import rsbounds

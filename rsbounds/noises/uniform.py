@@ -33,6 +33,15 @@ class Uniform(Noise):
     ValueError
         A number that is not finite and above 0.
 
+    See Also
+    --------
+    rsbounds.Gaussian : The l2 norm.
+    rsbounds.noises.DiagonalUniform : A width for each coordinate.
+
+    References
+    ----------
+    .. [1] G. Yang et al., "Randomized smoothing of all shapes and sizes", ICML 2020.
+
     Examples
     --------
     >>> import rsbounds

@@ -43,6 +43,16 @@ def certified_accuracy(
     ValueError
         Labels of another length, or a negative or NaN radius.
 
+    See Also
+    --------
+    rsbounds.average_certified_radius : One number in place of a curve.
+    rsbounds.plot_certified_accuracy : The curve.
+
+    References
+    ----------
+    .. [1] J. Cohen, E. Rosenfeld and J. Z. Kolter, "Certified adversarial robustness via randomized
+       smoothing", ICML 2019.
+
     Examples
     --------
     >>> import rsbounds
@@ -79,6 +89,15 @@ def average_certified_radius(certificates: Certificates | LimitCurve, labels: Ar
     ------
     ValueError
         Labels of another length.
+
+    See Also
+    --------
+    rsbounds.certified_accuracy : The share at given radii.
+
+    References
+    ----------
+    .. [1] R. Zhai et al., "MACER: attack-free and scalable robust training via maximizing certified
+       radius", ICLR 2020.
 
     Examples
     --------

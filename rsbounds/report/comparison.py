@@ -236,6 +236,11 @@ def compare(
     ValueError
         As `certify`, and for unknown method names.
 
+    See Also
+    --------
+    rsbounds.certify : One method.
+    rsbounds.plot_certified_accuracy : The curves of the result.
+
     Examples
     --------
     >>> import rsbounds

@@ -9,13 +9,14 @@ alpha, without sampling.
 
 from __future__ import annotations
 
+from rsbounds.runs._sqlite import remove_store
 from rsbounds.runs.dataset import certify_dataset
 from rsbounds.runs.driver import RunSummary, run_inputs
 from rsbounds.runs.export import export_rows
 from rsbounds.runs.plan import RunPlan
 from rsbounds.runs.rebounding import rebound
 from rsbounds.runs.row import RunRow
-from rsbounds.runs.store import RunStore, merge_stores, remove_store
+from rsbounds.runs.store import RunStore, merge_stores
 from rsbounds.runs.subject import Answers, Subject
 
 __all__ = [

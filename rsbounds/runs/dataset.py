@@ -145,6 +145,11 @@ def certify_dataset(
     RuntimeWarning
         Inputs that failed.
 
+    See Also
+    --------
+    rsbounds.rebound : Another method or alpha for what is stored.
+    rsbounds.certify : Counts that are there already.
+
     Examples
     --------
     >>> import numpy as np, rsbounds, tempfile, pathlib

@@ -29,7 +29,7 @@ def rows(database: sqlite3.Connection, config: Mapping[str, Any]) -> Iterator[Ru
             method, config["options"], config["noise"], int(seed), top, radius, bool(abstained),
             seconds,
         )  # fmt: skip
-        # Labels were not looked at.
+        # Format 1 stored labels without checking them.
         check(dataclasses.replace(row, label=None), config.get("num_classes"))
         yield row
 

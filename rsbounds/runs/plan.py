@@ -12,6 +12,7 @@ from rsbounds import _validate
 from rsbounds.bounds.margin import MarginMethod, margin_method
 from rsbounds.noises import Noise
 from rsbounds.runs.store import RunStore
+from rsbounds.streams import VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,8 @@ class RunPlan:
             "method": self.method,
             "options": dict(self.options),
             "seed": self.seed,
+            # Another version of the streams draws other noise for the same seed.
+            "streams": VERSION,
         }
         # Stores of earlier versions have no such key, and a call without the name resumes them.
         return values if self.model_id is None else {**values, "model_id": self.model_id}

@@ -205,7 +205,10 @@ def _plain(answers: Answers) -> dict[str, Any]:
     values = answers.values
     width = "<i8" if values.ndim == 1 else "<f8" if answers.kind.startswith("float64") else "<f4"
     packed = base64.b64encode(np.ascontiguousarray(values, dtype=width).tobytes()).decode()
-    return {"kind": answers.kind, "shape": list(values.shape), "type": width, "answers": packed}
+    return {
+        "kind": answers.kind, "shape": list(values.shape), "type": width, "answers": packed,
+        "weights": answers.weights,
+    }  # fmt: skip
 
 
 def _values(probe: Mapping[str, Any]) -> NDArray[Any]:
@@ -233,6 +236,12 @@ def _difference(held: Mapping[str, Any], given: Mapping[str, Any]) -> str | None
     else:
         apart, allowed = _apart(a.astype(np.float64), b.astype(np.float64), str(held["kind"]))
     if (apart <= allowed).all():
+        if held["weights"] != given["weights"]:
+            # Behind a function, or too small a change to show here.
+            return (
+                f"a model whose weights have the hash {held['weights'] or 'none'}; this run's have "
+                f"{given['weights'] or 'none'}"
+            )
         return None
     row = int(np.argmax(apart.reshape(len(a), -1).max(axis=1) > allowed))
     return (

@@ -63,6 +63,11 @@ def rebound(
     ValueError
         An empty store, or bad arguments.
 
+    See Also
+    --------
+    rsbounds.certify_dataset : Makes the store.
+    rsbounds.RunStore : Reads its rows.
+
     Examples
     --------
     >>> import numpy as np, rsbounds, tempfile, pathlib

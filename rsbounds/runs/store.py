@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
-import platform
 import shutil
 import sqlite3
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -26,70 +23,27 @@ from typing import Any
 
 import numpy as np
 
-from rsbounds._version import __version__
-from rsbounds.runs import format1
-from rsbounds.runs.row import COLUMNS, RunRow, decode, encode, plain
-
-# "rsbd" in ASCII: how a store is told from any other SQLite file.
-APPLICATION_ID = 0x72736264
-FORMAT = 2
-
-#: Seconds to wait for another connection to the same file.
-_PATIENCE = 30.0
-
-_SCHEMA = f"""
-PRAGMA application_id = {APPLICATION_ID};
-CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE inputs (
-    idx INTEGER PRIMARY KEY,
-    label INTEGER,
-    digest TEXT NOT NULL,
-    select_counts TEXT NOT NULL,
-    estimate_counts TEXT NOT NULL,
-    n0 INTEGER NOT NULL,
-    n INTEGER NOT NULL,
-    invalid INTEGER NOT NULL,
-    alpha REAL NOT NULL,
-    method TEXT NOT NULL,
-    options TEXT NOT NULL,
-    law TEXT NOT NULL,
-    seed TEXT NOT NULL,
-    top INTEGER NOT NULL,
-    radius REAL NOT NULL,
-    abstained INTEGER NOT NULL,
-    seconds REAL NOT NULL,
-    error TEXT NOT NULL,
-    checksum TEXT NOT NULL
-)"""
-
-_INSERT = f"INSERT INTO inputs VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"
-_SELECT = f"SELECT {', '.join(COLUMNS)}, checksum FROM inputs ORDER BY idx"
-
-
-def versions() -> dict[str, str]:
-    """Versions of what produced a run."""
-    import numba
-    import scipy
-
-    return {
-        "rsbounds": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "numba": numba.__version__,
-    }
-
-
-@dataclasses.dataclass
-class _Content:
-    """Everything that a store holds."""
-
-    format: int
-    config: dict[str, Any]
-    versions: dict[str, str]
-    facts: dict[str, Any]
-    rows: dict[int, RunRow]
+from rsbounds.runs._sqlite import (
+    Damage,
+    acquire,
+    connect,
+    damaged,
+    explained,
+    kind_of,
+    release,
+    tidy,
+)
+from rsbounds.runs.format2 import (
+    FORMAT,
+    INSERT,
+    Content,
+    content,
+    create,
+    rest_of,
+    seal,
+    set_seal,
+)
+from rsbounds.runs.row import COLUMNS, RunRow, encode, plain
 
 
 class RunStore:
@@ -153,7 +107,7 @@ class RunStore:
         if not self.path.parent.is_dir():
             raise ValueError(f"store is {str(path)!r}; allowed: a file in a folder that exists")
         wanted = json.loads(plain("config", dict(config)))
-        self._lock = _acquire(self.path)
+        self._lock = acquire(self.path)
         try:
             self._guarded(lambda: self._open(wanted))
         except BaseException:
@@ -170,25 +124,25 @@ class RunStore:
                 )
             return work()
         except sqlite3.Error as error:
-            raise _explained(self.path, error) from None
-        except _Damage as error:
-            raise _damaged(self.path, error) from None
+            raise explained(self.path, error) from None
+        except Damage as error:
+            raise damaged(self.path, error) from None
 
-    def _take(self, content: _Content) -> None:
+    def _take(self, content: Content) -> None:
         self.config, self.versions = content.config, content.versions
         self.format = content.format
         self._facts, self._rows = content.facts, content.rows
 
-    def _read(self) -> _Content:
+    def _read(self) -> Content:
         # A read-only connection that makes no file: where it would have to (what a killed writer
         # left is not tidy), a private copy is tidied up and read instead.
         address = f"{self.path.absolute().as_uri()}?mode=ro&readonly_shm=1"
         try:
-            with contextlib.closing(_connect(address)) as database:
-                return _content(self.path, database)
+            with contextlib.closing(connect(address)) as database:
+                return content(self.path, database)
         except sqlite3.OperationalError as error:
             beside = [Path(f"{self.path}{end}") for end in ("-wal", "-journal")]
-            if _kind(error) not in ("CANTOPEN", "READONLY") or not any(
+            if kind_of(error) not in ("CANTOPEN", "READONLY") or not any(
                 file.exists() for file in beside
             ):
                 raise
@@ -197,15 +151,15 @@ class RunStore:
             for file in (self.path, *beside):
                 if file.exists():
                     shutil.copyfile(file, copy.with_name(file.name))
-            with contextlib.closing(_connect(f"{copy.as_uri()}?mode=rw")) as database:
-                return _content(self.path, database)
+            with contextlib.closing(connect(f"{copy.as_uri()}?mode=rw")) as database:
+                return content(self.path, database)
 
     def _open(self, config: dict[str, Any]) -> None:
         if not self.path.exists():
-            _create(self.path, config)
+            create(self.path, config)
             self._made = True
-        self._database = _connect(f"{self.path.absolute().as_uri()}?mode=rw")
-        self._take(_content(self.path, self._database))
+        self._database = connect(f"{self.path.absolute().as_uri()}?mode=rw")
+        self._take(content(self.path, self._database))
         if self.format != FORMAT:
             raise ValueError(
                 f"store {str(self.path)!r} was made by an older version (format {self.format}); "
@@ -253,8 +207,8 @@ class RunStore:
         text = plain(f"fact {key!r}", value)
         with self._transaction(f"the fact {key!r}") as database:
             database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, text))
-            count, total, _ = _seal(database)
-            _set_seal(database, count, total, _rest(database))
+            count, total, _ = seal(database)
+            set_seal(database, count, total, rest_of(database))
         self._facts[key] = json.loads(text)
 
     def add(self, row: RunRow) -> None:
@@ -284,10 +238,10 @@ class RunStore:
                 raise ValueError(f"input {index} is in store {str(self.path)!r} already")
         what = f"input {indices[0]}" if len(kept) == 1 else f"inputs {indices[0]} to {indices[-1]}"
         with self._transaction(what) as database:
-            database.executemany(_INSERT, encoded)
-            count, total, rest = _seal(database)
+            database.executemany(INSERT, encoded)
+            count, total, rest = seal(database)
             total += sum(int(values[-1], 16) for values in encoded)
-            _set_seal(database, count + len(kept), total, rest)
+            set_seal(database, count + len(kept), total, rest)
         for row, values in zip(kept, encoded, strict=True):
             # The caller may go on using its arrays and mappings.
             text = dict(zip(COLUMNS, values, strict=False))
@@ -312,9 +266,9 @@ class RunStore:
         classes = self.config.get("num_classes")
         with self._transaction(f"the removal of {len(gone)} inputs") as database:
             database.executemany("DELETE FROM inputs WHERE idx = ?", [(index,) for index in gone])
-            count, total, rest = _seal(database)
+            count, total, rest = seal(database)
             total -= sum(int(encode(self._rows[index], classes)[-1], 16) for index in gone)
-            _set_seal(database, count - len(gone), total, rest)
+            set_seal(database, count - len(gone), total, rest)
         for index in gone:
             del self._rows[index]
 
@@ -336,7 +290,7 @@ class RunStore:
         except sqlite3.IntegrityError:
             raise ValueError(f"{what}: in store {str(self.path)!r} already") from None
         except sqlite3.Error as error:
-            reason = _explained(self.path, error)
+            reason = explained(self.path, error)
             raise OSError(
                 f"{what} could not be kept: {reason}; what was stored before is safe, and the same "
                 "call resumes the run"
@@ -359,13 +313,13 @@ class RunStore:
                 with contextlib.suppress(sqlite3.Error):
                     count = self._database.execute("SELECT count(*) FROM inputs").fetchone()[0]
                     self._made = self._made and count == 0
-                    _tidy(self._database)
+                    tidy(self._database)
             self._database.close()
             self._database = None
             if self._made and not self.keep_empty:
                 self.path.unlink(missing_ok=True)
         if self._lock is not None:
-            _release(self.path, self._lock)
+            release(self.path, self._lock)
             self._lock = None
 
     def __enter__(self) -> RunStore:
@@ -378,208 +332,6 @@ class RunStore:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class _Damage(Exception):
-    """What is wrong with the content of a file."""
-
-
-def _connect(address: str) -> sqlite3.Connection:
-    return sqlite3.connect(address, uri=True, timeout=_PATIENCE, isolation_level=None)
-
-
-@contextlib.contextmanager
-def _as_damage() -> Iterator[None]:
-    """Whatever goes wrong with values that were read: they are not those that were written."""
-    try:
-        yield
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
-        raise _Damage(str(error) or type(error).__name__) from None
-
-
-def _content(path: Path, database: sqlite3.Connection) -> _Content:
-    """Everything in the store, checked, from one moment."""
-    database.execute("BEGIN")
-    try:
-        mark = database.execute("PRAGMA application_id").fetchone()[0]
-        if mark != APPLICATION_ID:
-            raise ValueError(
-                f"store {str(path)!r} is a database of another kind; allowed: a run store"
-            )
-        with _as_damage():
-            held = dict(database.execute("SELECT key, value FROM run").fetchall())
-            form = json.loads(held["format"])
-            config, made = json.loads(held["config"]), json.loads(held["versions"])
-        if form not in (1, FORMAT):
-            raise ValueError(
-                f"store {str(path)!r} has format {form}; allowed: 1 and {FORMAT} (made by a newer "
-                "version?)"
-            )
-        facts: dict[str, Any] = {}
-        with _as_damage():
-            if form == 1:
-                rows = list(format1.rows(database, config))
-            else:
-                facts, rows = _format2(database, config.get("num_classes"))
-        return _Content(form, config, made, facts, {row.index: row for row in rows})
-    finally:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-
-
-def _format2(
-    database: sqlite3.Connection, num_classes: int | None
-) -> tuple[dict[str, Any], list[RunRow]]:
-    """Facts and inputs, where the seal agrees with them."""
-    facts = {key: json.loads(value) for key, value in database.execute("SELECT * FROM facts")}
-    count, total, rest = _seal(database)
-    if rest != _rest(database):
-        raise ValueError("its configuration or facts are not as they were written")
-    rows = []
-    for values in database.execute(_SELECT):
-        rows.append(decode(values, num_classes))
-        total -= int(values[-1], 16)
-    if len(rows) != count or total % 2**128:
-        raise ValueError(f"it holds {len(rows)} whole inputs of the {count} that were written")
-    return facts, rows
-
-
-def _rest(database: sqlite3.Connection) -> str:
-    """Checksum of everything but the inputs."""
-    run = database.execute("SELECT * FROM run WHERE key <> 'seal' ORDER BY key").fetchall()
-    facts = database.execute("SELECT * FROM facts ORDER BY key").fetchall()
-    return hashlib.sha256(json.dumps([run, facts]).encode()).hexdigest()
-
-
-def _seal(database: sqlite3.Connection) -> tuple[int, int, str]:
-    text = database.execute("SELECT value FROM run WHERE key = 'seal'").fetchone()[0]
-    count, total, rest = json.loads(text)
-    return count, int(total, 16), rest
-
-
-def _set_seal(database: sqlite3.Connection, count: int, total: int, rest: str) -> None:
-    text = plain("seal", [count, f"{total % 2**128:032x}", rest])
-    database.execute("INSERT OR REPLACE INTO run VALUES ('seal', ?)", (text,))
-
-
-def _create(path: Path, config: Mapping[str, Any]) -> None:
-    """A new store; it takes its name when it is complete and on disk."""
-    draft = Path(f"{path}.new")
-    # Whatever is left of an older store of that name is not part of this one.
-    remove_store(path)
-    try:
-        with contextlib.closing(_connect(f"{draft.absolute().as_uri()}?mode=rwc")) as database:
-            database.execute("PRAGMA journal_mode = OFF")
-            database.execute("PRAGMA synchronous = FULL")
-            database.execute("BEGIN")
-            for statement in _SCHEMA.split(";"):
-                database.execute(statement)
-            values = {"format": FORMAT, "config": config, "versions": versions()}
-            database.executemany(
-                "INSERT INTO run VALUES (?, ?)",
-                [(key, plain(key, value)) for key, value in values.items()],
-            )
-            _set_seal(database, 0, 0, _rest(database))
-            database.execute("COMMIT")
-        os.replace(draft, path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-
-
-def _acquire(path: Path) -> sqlite3.Connection:
-    """The lock of the one writer.
-
-    An exclusive transaction on a file beside the store: the operating system drops it with the
-    process, on every platform, and it keeps no reader out. The file is removed before the lock
-    is let go, so a lock on a file that is no longer there is nobody's.
-    """
-    name = Path(f"{path}.lock")
-    while True:
-        try:
-            name.touch()
-            before = name.stat()
-            lock = sqlite3.connect(name, timeout=0, isolation_level=None)
-        except OSError as error:
-            raise OSError(
-                f"store {str(path)!r} cannot be written to ({error.strerror}: {str(name)!r})"
-            ) from None
-        failed = None
-        try:
-            lock.execute("PRAGMA journal_mode = OFF")
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.Error as error:
-            failed = error
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(before, name.stat()):
-                if failed is None:
-                    return lock
-                lock.close()
-                if _kind(failed) != "BUSY":
-                    raise _explained(path, failed)
-                raise ValueError(
-                    f"store {str(path)!r} is being written to by another process; allowed: one "
-                    "writer at a time"
-                )
-        lock.close()
-
-
-def _release(path: Path, lock: sqlite3.Connection) -> None:
-    name = Path(f"{path}.lock")
-    with contextlib.suppress(OSError):
-        name.unlink()
-    lock.close()
-    # Where an open file cannot be removed.
-    with contextlib.suppress(OSError):
-        if os.name == "nt":
-            name.unlink()
-
-
-def _tidy(database: sqlite3.Connection) -> None:
-    """Make the store one file again, between two readers (each is there for a moment)."""
-    for _ in range(100):
-        try:
-            database.execute("PRAGMA journal_mode = DELETE")
-            return
-        except sqlite3.OperationalError as error:
-            if _kind(error) not in ("BUSY", "LOCKED"):
-                raise
-        time.sleep(0.02)
-
-
-def _kind(error: sqlite3.Error) -> str:
-    """SQLite's name of the error: "FULL", "BUSY", "IOERR", ..."""
-    return getattr(error, "sqlite_errorname", "SQLITE_").split("_")[1]
-
-
-def _explained(path: Path, error: sqlite3.Error) -> Exception:
-    """What an error of SQLite means for the store, in our words."""
-    kind, name = _kind(error), f"store {str(path)!r}"
-    if kind == "FULL" or (kind == "IOERR" and shutil.disk_usage(path.parent).free < 2**16):
-        return OSError(f"the disk of {name} is full")
-    if kind == "IOERR":
-        return OSError(f"the disk of {name} fails ({error}: over quota, or defective?)")
-    if kind in ("READONLY", "CANTOPEN", "PERM"):
-        return OSError(f"{name} cannot be written to ({error}: a read-only folder or file?)")
-    if kind in ("BUSY", "LOCKED"):
-        return ValueError(f"{name} is in use by another program ({error})")
-    return _damaged(path, error)
-
-
-def _damaged(path: Path, error: Exception) -> ValueError:
-    # Errors of decoding go on with what they could not decode.
-    reason = str(error).split(" with text ")[0] or type(error).__name__
-    return ValueError(
-        f"store {str(path)!r} is damaged or not a run store ({reason}); allowed: a file as "
-        "certify_dataset left it"
-    )
 
 
 def _same(path: Path, held: Mapping[str, Any], given: Mapping[str, Any]) -> None:
@@ -635,9 +387,3 @@ def _agree(a: RunRow, b: RunRow) -> bool:
         and (a.label, a.digest, a.invalid, a.seed) == (b.label, b.digest, b.invalid, b.seed)
         and a.law == b.law
     )
-
-
-def remove_store(path: str | os.PathLike[str]) -> None:
-    """Remove a store and whatever a killed process left beside it."""
-    for end in ("", "-wal", "-shm", "-journal", ".new", ".new-journal"):
-        Path(f"{os.fspath(path)}{end}").unlink(missing_ok=True)

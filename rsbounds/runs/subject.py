@@ -23,10 +23,13 @@ class Answers(NamedTuple):
         Class indices, or scores.
     kind : str
         The arithmetic behind them, such as "float32".
+    weights : str
+        A hash of the weights behind them, "" where they are not known.
     """
 
     values: NDArray[Any]
     kind: str
+    weights: str = ""
 
 
 class Subject(Protocol):
@@ -78,7 +81,9 @@ def attempt(index: int, work: Callable[[], T]) -> T | Failure:
     except Exception as error:
         text = str(error).strip().split("\n")[0]
         if "out of memory" in text.lower():
-            raise
+            raise MemoryError(
+                f"{text}; a smaller batch_size needs less, and the same call resumes the run"
+            ) from error
         # Refusals of ours are sentences; others need their name.
         ours = isinstance(error, ValueError) and text
         return Failure(index, text if ours else f"{type(error).__name__}: {text}", error)

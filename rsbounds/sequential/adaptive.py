@@ -23,10 +23,10 @@ class Adaptive:
     At look l the margin is bounded from all counts so far at level alpha times share_l; the
     shares add to 1, so with probability at least 1 - alpha the bounds of *all* looks hold
     (union bound, with the margin method's theorem), the best of them is reported, and the
-    rule that stops may be anything. Here it stops once the radius projected to every later
-    look (counts scaled up, that look's share) exceeds the best one by no more than ``gain``
-    of it, or of the radius that a margin of one buys where the best is smaller than that:
-    a tiny radius is not worth much either.
+    rule that stops may be anything. The rule here asks what every later look would find if the
+    votes went on in the same proportions, and stops where none would raise the best radius r by
+    more than ``gain`` times max(r, u), u the radius that a margin of one buys. (Without u, rows
+    with tiny radii would be drawn to the end.)
 
     Parameters
     ----------
@@ -50,6 +50,12 @@ class Adaptive:
     ------
     ValueError
         An argument out of range.
+
+    See Also
+    --------
+    rsbounds.Decide : Is the radius at least r?
+    rsbounds.sample_until : Draws the votes that a rule asks for.
+    rsbounds.geometric_looks : Where to look.
 
     Examples
     --------
@@ -138,10 +144,11 @@ class Adaptive:
         Raises
         ------
         ValueError
-            Another number of draws or rows, or entries that are not whole numbers >= 0;
-            nothing is taken then.
+            Another number of draws or rows, entries that are not whole numbers >= 0, or votes
+            that bring all counts so far to those that the class was selected from, as for
+            `Decide`; nothing is taken then.
         """
-        fresh, total = checked_increments(counts, self.top, self._selection)
+        fresh, total = checked_increments(counts, self.top, self._selection, self._counts)
         if self._counts is not None and fresh.shape != self._counts.shape:
             raise ValueError(
                 f"counts has {fresh.shape[1]} columns; allowed: {self._counts.shape[1]} as before"

@@ -11,6 +11,7 @@ from scipy.special import ndtr
 
 from rsbounds import _validate
 from rsbounds._types import Certificates, Selection
+from rsbounds.bounds.margin._base import refuse_equal
 from rsbounds.bounds.mean._one_sided import log_capital
 from rsbounds.bounds.mean.beta_binomial import checked_prior
 from rsbounds.claims import checked_claim
@@ -57,6 +58,19 @@ class Decide:
     ValueError
         An argument out of range.
 
+    See Also
+    --------
+    rsbounds.Adaptive : Radii, in place of one yes or no.
+    rsbounds.sample_until : Draws the votes that a rule asks for.
+
+    References
+    ----------
+    .. [1] J. Ville, "Etude critique de la notion de collectif", 1939.
+    .. [2] H. Robbins, "Statistical methods related to the law of the iterated logarithm", Annals of
+       Mathematical Statistics 41 (1970).
+    .. [3] J. Cohen, E. Rosenfeld and J. Z. Kolter, "Certified adversarial robustness via randomized
+       smoothing", ICML 2019.
+
     Examples
     --------
     >>> import rsbounds
@@ -86,6 +100,7 @@ class Decide:
             else _validate.integer("limit", limit, low=1, high=_validate.MAX_N)
         )
         self._selection = top if isinstance(top, Selection) else None
+        self._seen: NDArray[np.int64] | None = None
         self.radius, self.top = checked_rows(radius, top)
         rows = self.radius.size
         noise.check_rows(rows)
@@ -133,8 +148,8 @@ class Decide:
     def wanted(self) -> NDArray[np.int64]:
         """(B,) draws worth taking before the next `update`; 0 for a row with its answer.
 
-        An eighth of those so far: few rounds, and little is drawn in vain. Any other number
-        is as valid.
+        An eighth of the draws so far, and 64: few rounds, and few draws taken after the answer
+        was there to be found. Any other number is as valid.
         """
         more = np.minimum(64 + self._n // 8, self.limit - self._n)
         return np.where(self.active, more, 0)
@@ -155,18 +170,22 @@ class Decide:
         Raises
         ------
         ValueError
-            Wrong number of rows, or entries that are not whole numbers >= 0; nothing is
-            taken then.
+            Wrong number of rows, entries that are not whole numbers >= 0, or votes that bring
+            all counts so far to those that the class was selected from, where independent
+            samples agree with a chance of 1 % at most (see `select_top`); nothing is taken then.
         """
         if not self.active.any():
             raise ValueError("counts were given after every answer; allowed: while active.any()")
-        fresh, total = checked_increments(counts, self.top, self._selection)
+        fresh, total = checked_increments(counts, self.top, self._selection, self._seen)
         votes = fresh[np.arange(len(fresh)), self.top]
         grow = self.active
         sums = self._n + np.where(grow, total, 0)
         checked_total(sums)
         self._successes = self._successes + np.where(grow, votes, 0)
         self._n = sums
+        if self._selection is not None and not self._selection.independent:
+            # All votes given, those of rows with their answer too: the sample to compare.
+            self._seen = fresh if self._seen is None else self._seen + fresh
         rows = np.flatnonzero(grow & (self._n > 0))
         if rows.size == 0:
             return
@@ -197,7 +216,8 @@ class Decide:
     def certificates(self) -> Certificates:
         """Balls of radius r where the answer is yes; the other rows abstain."""
         unknown = -math.inf if self.noise.scale == "probit" else -1.0
-        # The law rounds its radius down; the margin proven is as much larger.
+        # The law rounds the radius of a margin down, by less than 8e-15 of it. The thresholds
+        # have proven a margin that is larger by more than that.
         with np.errstate(over="ignore"):
             margin = self.radius / self.noise.radius_per_margin * (1.0 + 8e-15)
         return certificates(
@@ -275,9 +295,17 @@ def checked_total(total: NDArray[np.int64]) -> None:
 
 
 def checked_increments(
-    counts: ArrayLike, top: NDArray[np.int64], selection: Selection | None
+    counts: ArrayLike,
+    top: NDArray[np.int64],
+    selection: Selection | None,
+    before: NDArray[np.int64] | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(B, K) votes since the last time, rows of zeros allowed, and their sums."""
+    """(B, K) votes since the last time, rows of zeros allowed, and their sums.
+
+    Refuses the selection sample, by its memory or, together with the counts ``before``, by its
+    values. Each row reaches the number of selection draws once at most, so that a pair of
+    independent samples is compared once, however many updates there are.
+    """
     table = _validate.count_table(counts)
     if len(table) != top.size:
         raise ValueError(f"counts has {len(table)} row(s); allowed: {top.size}, one per input")
@@ -287,8 +315,11 @@ def checked_increments(
             "top was selected from the counts that are given now; allowed: a selection from an "
             "independent sample"
         )
-    # A row without votes is fine here: give it one for the check alone.
+    # `count_rows` refuses rows without votes, which are fine here: they get a vote in a further
+    # column, for the check alone.
     one = (table == 0).all(axis=1).astype(table.dtype)
     rows, _ = _validate.count_rows(np.concatenate([table, one[:, None]], axis=1))
     rows = rows[:, :-1]
+    if selection is not None and not selection.independent:
+        refuse_equal(selection.counts, rows if before is None else before + rows)
     return rows, rows.sum(axis=1)

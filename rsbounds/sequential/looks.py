@@ -21,7 +21,8 @@ def geometric_looks(first: int, last: int, ratio: float = 2.0) -> tuple[int, ...
     Returns
     -------
     tuple of int
-        Increasing sample sizes, the first no larger than needed for equal factors.
+        Increasing sample sizes, from ``first`` to ``last`` in as few equal factors as ``ratio``
+        allows, rounded; ``last`` alone where it equals ``first``.
 
     Raises
     ------

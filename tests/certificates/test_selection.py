@@ -57,7 +57,7 @@ def test_the_same_memory_is_refused_whatever_is_said():
 
 
 def test_independent_samples_are_refused_as_rarely_as_said():
-    from rsbounds.bounds.margin._base import _refuse_equal
+    from rsbounds.bounds.margin._base import refuse_equal
 
     rng = np.random.default_rng(1)
     # By enumeration: the chance that two samples are equal and refused, at any p.
@@ -72,7 +72,7 @@ def test_independent_samples_are_refused_as_rarely_as_said():
         refused = 0.0
         for row in outcomes(n, len(p)):
             try:
-                _refuse_equal(row[None], row[None].copy())
+                refuse_equal(row[None], row[None].copy())
             except ValueError:
                 refused += multinomial.pmf(row, n, p) ** 2
         assert refused <= 0.01

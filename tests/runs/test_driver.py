@@ -166,6 +166,18 @@ def test_a_data_set_that_grew_is_refused(tmp_path):
         run(tmp_path / "run.sqlite", inputs=np.vstack([X, X]), labels=[*LABELS, *LABELS])
 
 
+def test_noise_of_another_version_is_refused_by_name(tmp_path, monkeypatch):
+    # item 6: the same seed, other draws.
+    from rsbounds.runs import plan as module
+    from rsbounds.streams import VERSION
+
+    run(tmp_path / "run.sqlite")
+    monkeypatch.setattr(module, "VERSION", VERSION + 1)
+    said = f"was made with streams = {VERSION}; this run has streams = {VERSION + 1}"
+    with pytest.raises(ValueError, match=said):
+        run(tmp_path / "run.sqlite")
+
+
 # -- section B, item 10: one failing input does not stop a run ---------------------------------
 
 FAILING = {
@@ -297,7 +309,7 @@ def test_out_of_memory_is_nobody_s_input(tmp_path):
             raise RuntimeError("CUDA out of memory")
         return np.array([[1, 0]]), np.array([0])
 
-    with pytest.raises(RuntimeError, match="out of memory"):
+    with pytest.raises(MemoryError, match="CUDA out of memory; a smaller batch_size"):
         drive(tmp_path / "run.sqlite", Counting(votes=votes))
 
 

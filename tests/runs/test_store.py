@@ -9,9 +9,8 @@ import pytest
 from _stores import CONFIG, content, edit, filled, plain, row
 
 import rsbounds
-from rsbounds.runs import RunStore, merge_stores, remove_store
+from rsbounds.runs import RunStore, format2, merge_stores, remove_store
 from rsbounds.runs import row as row_module
-from rsbounds.runs import store as store_module
 
 
 def test_what_is_put_in_comes_out(tmp_path):
@@ -94,9 +93,9 @@ def test_checksums_are_not_the_only_check(tmp_path):
         with contextlib.closing(sqlite3.connect(broken, isolation_level=None)) as database:
             total = row_module.checksum(bad)
             database.execute("DELETE FROM inputs")
-            database.execute(store_module._INSERT, (*bad, total))
-            _, _, rest = store_module._seal(database)
-            store_module._set_seal(database, 1, int(total, 16), rest)
+            database.execute(format2.INSERT, (*bad, total))
+            _, _, rest = format2.seal(database)
+            format2.set_seal(database, 1, int(total, 16), rest)
         with pytest.raises(ValueError, match="damaged"):
             RunStore(broken)
 

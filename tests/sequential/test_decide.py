@@ -212,6 +212,58 @@ def test_the_selection_counts_decide_nothing():  # issue item 14, for the stoppi
         assert rule_.n.tolist() == [0, 0]
 
 
+def test_copies_of_the_selection_counts_decide_nothing():  # issue item 14, for copies
+    rng = np.random.default_rng(11)
+    first, second = rng.multinomial(50, [0.6, 0.3, 0.1], size=(2, 4))
+    whole = first + second
+    for independent in (False, True):
+        # At once: a copy, as another type, is the same sample.
+        chosen = rsbounds.select_top(whole, independent=independent)
+        rules = [
+            rsbounds.Decide(0.4, chosen, noise=NOISE),
+            rsbounds.Adaptive(chosen, noise=NOISE, looks=(100, 1000)),
+        ]
+        for rule_ in rules:
+            if independent:
+                rule_.update(whole.tolist())
+                assert rule_.n.tolist() == [100] * 4
+                continue
+            state = pickle.dumps(rule_)
+            with pytest.raises(ValueError, match="top was selected from counts with the same val"):
+                rule_.update(whole.tolist())
+            assert pickle.dumps(rule_) == state
+            # Another sample of as many draws is welcome, and so is what follows.
+            rule_.update(whole[:, ::-1].copy())
+            assert rule_.n.tolist() == [100] * 4
+        # In parts: all counts so far are the selection's.
+        in_parts = [
+            rsbounds.Decide(0.4, chosen, noise=NOISE, alpha=1e-9),
+            rsbounds.Adaptive(chosen, noise=NOISE, looks=(50, 100, 1000), gain=0.0),
+        ]
+        for rule_ in in_parts:
+            rule_.update(first)
+            assert rule_.active.all()
+            if independent:
+                rule_.update(second)
+                assert rule_.n.tolist() == [100] * 4
+                continue
+            rule_ = pickle.loads(pickle.dumps(rule_))
+            with pytest.raises(ValueError, match="top was selected from counts with the same val"):
+                rule_.update(second)
+            assert rule_.n.tolist() == [50] * 4
+
+
+def test_equal_counts_that_may_be_chance_are_taken():  # issue item 14, for copies
+    # Every vote for one class: independent samples agree there all the time.
+    votes = np.array([[100, 0], [0, 100]])
+    for rule_ in (
+        rsbounds.Decide(0.4, rsbounds.select_top(votes), noise=NOISE),
+        rsbounds.Adaptive(rsbounds.select_top(votes), noise=NOISE, looks=(100, 1000)),
+    ):
+        rule_.update(votes.copy())
+        assert rule_.n.tolist() == [100, 100]
+
+
 def test_decide_refuses():
     for arguments, message in [
         ({"radius": 0.0}, "radius is 0.0"),

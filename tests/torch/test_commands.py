@@ -107,6 +107,40 @@ def test_bad_arguments(folder, capsys):
     assert "without the law to draw from" in capsys.readouterr().err
 
 
+def test_integers_say_their_scale(folder, capsys):  # issue item 4
+    np.savez("pixels.npz", inputs=(255 * X).astype(np.uint8), label=[0, 1, 0, 1])
+    words = [*WORDS, "--store", "run.sqlite", "--data", "pixels.npz", "--sigma", "100"]
+    assert "allowed: floating-point numbers, or integers with input_bounds" in refused(
+        capsys, "--data", "pixels.npz"
+    )
+    assert "input_bounds is [9.0, 1.0]" in refused(capsys, "--input-bounds", "9", "1")
+    assert "inputs[0, 0] is 1.0; allowed: numbers from 2 to 3" in refused(
+        capsys, "--input-bounds", "2", "3"
+    )
+    assert main([*words, "--input-bounds", "0", "255", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["summary"]["noise"] == "gaussian(sigma=100)"
+    radius = [row["radius"] for row in found["rows"]]
+    assert 50 < max(radius) < 255 / 2**0.5
+
+
+def test_failing_inputs_and_names_of_models(folder, capsys):  # issue items 6 and 10
+    inputs = X.copy()
+    inputs[2, 1] = np.nan
+    np.savez("nan.npz", inputs=inputs, label=[0, 1, 0, 1])
+    assert "input 2: its value at [1] is nan" in refused(
+        capsys, "--data", "nan.npz", "--on-error", "stop"
+    )
+    assert "on_error is 'go'" in refused(capsys, "--on-error", "go")
+    words = [*WORDS, "--sigma", "0.5", "--store", "run.sqlite", "--data", "nan.npz", "--json"]
+    assert main([*words, "--model-id", "a"]) == 0
+    out, err = capsys.readouterr()
+    assert [row["abstained"] for row in json.loads(out)["rows"]] == [False, False, True, False]
+    assert "1 of 4 inputs have invalid answers and abstain (input 2: its value" in err
+    assert main([*words, "--model-id", "b"]) == 2
+    assert "model_id = 'a'; this run has model_id = 'b'" in capsys.readouterr().err
+
+
 def test_it_has_what_certify_has(folder, capsys):
     words = [*WORDS, "--sigma", "0.5", "--lipschitz", "2", "--store", "run.sqlite"]
     assert main([*words, "--output", "rows.tsv", "--json"]) == 0

@@ -128,9 +128,60 @@ def test_another_machine_s_rounding_is_the_same_model(tmp_path):
     certify(tmp_path / "run.sqlite", behind(model), indices=[0, 1])
 
     def rounded(batch):
-        return model.double()(batch.double()).float()
+        return model(batch) * (1 + 1e-6)
 
     certify(tmp_path / "run.sqlite", behind(rounded))
+
+
+def test_weights_of_every_kind_have_a_fingerprint():
+    # A sparse buffer ended the run with torch's words.
+    def model(value):
+        made = net()
+        for name, part in (("a", torch.eye(3)), ("b", torch.ones(3, dtype=torch.bfloat16))):
+            made.register_buffer(name, value * part)
+        made.register_buffer("c", (value * torch.eye(3)).to_sparse())
+        return made
+
+    assert fingerprint(model(1)) == fingerprint(model(1)) != fingerprint(model(2))
+    rsbounds_torch.SmoothedClassifier(model(1), num_classes=3, noise=LAW).sample_counts(X[0], n=9)
+
+
+LAZY = []
+
+
+def lazy(batch):
+    if not LAZY:
+        LAZY.append(net())
+    return LAZY[0](batch)
+
+
+@pytest.mark.parametrize("place", ["function", "preprocess", "global made by the call"])
+def test_weights_out_of_sight_have_a_fingerprint(tmp_path, place):
+    # item 6: a change too small for the probes, in modules that are not the model itself.
+    def settings(change):
+        if place == "preprocess":
+            layer = torch.nn.Linear(16, 16)
+            torch.nn.init.eye_(layer.weight)
+            torch.nn.init.constant_(layer.bias, change)
+            return net(), {"preprocess": lambda batch: layer(batch)}
+        if place == "function":
+            model = net()
+            model[0].bias.data += change
+            return behind(model), {}
+        for model in LAZY:
+            model[0].bias.data += change
+        return lazy, {}
+
+    LAZY.clear()
+    path = tmp_path / "run.sqlite"
+    model, more = settings(0)
+    certify(path, model, indices=[0, 1], **more)
+    model, more = settings(0)
+    certify(path, model, indices=[2], **more)
+    model, more = settings(1e-7)
+    with pytest.raises(ValueError, match=r"a model whose weights have the hash [0-9a-f]"):
+        certify(path, model, **more)
+    assert [row[0] for row in plain(path)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -165,6 +216,35 @@ def test_each_input_may_have_its_own_law(tmp_path):
     alone = rsbounds_torch.SmoothedClassifier(model, num_classes=3, noise=law[4], batch_size=100)
     counts = alone.sample_counts(X[4], n=200, seed=1, index=[4])
     assert plain(tmp_path / "whole")[4][4] == counts.values[0].tolist()
+
+
+class Kinds:
+    """A model without parameters, and the types of what it was given."""
+
+    def __init__(self):
+        self.met = set()
+
+    def __call__(self, batch):
+        self.met.add(batch.dtype)
+        return batch[:, :3]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (torch.utils.data.TensorDataset(torch.tensor(X).double()), torch.float64),
+        ([{"x": torch.tensor(x).double(), "y": y} for x, y in DATA], torch.float64),
+        (torch.utils.data.TensorDataset(torch.tensor(X)), torch.float32),
+        ([(x.tolist(), y) for x, y in DATA], torch.float32),
+    ],
+    ids=["tensors", "dicts", "single", "lists"],
+)
+def test_float64_tensors_stay_float64_without_parameters(tmp_path, data, kind):
+    # Item 4: all of them became float32.
+    model = Kinds()
+    certify(tmp_path / "run.sqlite", model, data, indices=[0, 1])
+    certify(tmp_path / "run.sqlite", model, data)
+    assert model.met == {kind}
 
 
 # -- section B, item 10: one failing input does not stop a run ---------------------------------

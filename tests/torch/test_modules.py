@@ -200,6 +200,16 @@ def test_placement_is_that_of_the_modules_found():
         smoothed(nn.LazyLinear(2))
 
 
+def flip():
+    return NET
+
+
+def test_an_attribute_called_like_a_global_is_not_that_global():
+    # Its weights were taken for the model's: other modes, another type, another fingerprint.
+    assert smoothed(lambda batch: batch[:, :2].flip(1)).modules() == []
+    assert smoothed(lambda batch: batch[:, :2] + 0 * flip()[0].weight.mean()).modules() == [NET]
+
+
 def test_shared_weights_and_parts_are_found_once():
     net = network()
     tied = nn.Sequential(net, net)
@@ -320,6 +330,14 @@ def test_a_model_switched_by_another_hand_is_refused():
     net[0].register_forward_hook(lambda *_: net.train() and None)
     with pytest.raises(ValueError, match=r"draws random numbers|put in training mode"):
         classifier.sample_counts(X, n=100, seed=1)
+
+
+def test_a_model_that_is_refused_at_once_is_left_as_it_was():
+    net = network()
+    state = copy.deepcopy(net.state_dict())
+    with pytest.raises(ValueError, match="put in training mode while it is evaluated"):
+        smoothed(lambda batch: net.train()(batch)).sample_counts(X, n=100, seed=1)
+    assert all((state[key] == value).all() for key, value in net.state_dict().items())
 
 
 @pytest.mark.parametrize(

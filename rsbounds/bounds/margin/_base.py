@@ -87,8 +87,8 @@ class MarginMethod(abc.ABC):
     choose: ClassVar[str]
     #: Rows per chunk; methods that are slow per row say fewer, for progress and balance.
     chunk: ClassVar[int] = 4096
-    #: Roughly, where a row takes longer than 10 ms. Such a method is left out of comparisons
-    #: unless named, and tests give it as many rows as it has time for.
+    #: Seconds that a row takes, roughly, for a method that needs more than 10 ms; else 0. A slow
+    #: method is left out of comparisons unless it is named, and tests give it fewer rows.
     seconds_per_row: ClassVar[float] = 0.0
     #: Draws per row up to which the method is usable; None where there is no limit.
     max_n: ClassVar[int | None] = None
@@ -155,7 +155,7 @@ def claimed(
             "from an independent sample (the top class must be fixed before the counts are seen)"
         )
     if isinstance(top, Selection) and not top.independent:
-        _refuse_equal(top.counts, counts)
+        refuse_equal(top.counts, counts)
     return claim
 
 
@@ -163,7 +163,7 @@ def claimed(
 _SURPRISE = 0.01
 
 
-def _refuse_equal(selection: NDArray[Any], counts: NDArray[Any]) -> None:
+def refuse_equal(selection: NDArray[Any], counts: NDArray[Any]) -> None:
     """Refuse a selection sample that is the estimation sample by its values.
 
     Given the selection counts x of a row, another sample of n draws equals them with
@@ -228,6 +228,19 @@ def margin_lower_bound(
     ------
     ValueError
         Bad counts, top, alpha, scale, method or option; the message names the row.
+
+    See Also
+    --------
+    rsbounds.certify : Radii from this bound.
+    rsbounds.compare : Every method on the same counts.
+    rsbounds.soft_margin_bound : The same for scores in place of votes.
+
+    References
+    ----------
+    .. [1] J. Cohen, E. Rosenfeld and J. Z. Kolter, "Certified adversarial robustness via randomized
+       smoothing", ICML 2019.
+    .. [2] H. Feng et al., "Regularized training and tight certification for randomized smoothed
+       classifier with provable robustness", AAAI 2020.
 
     Examples
     --------

@@ -28,7 +28,7 @@ def separate_bound(
 ) -> tuple[float, float, float]:
     """(margin, lower p_A, upper p_B) with ``fraction`` of alpha for p_A, the rest for p_B."""
     p_a, q_a = proportion_lower(x_a, n, fraction * alpha)
-    # p_B <= 1 - p_A always; a second bound may improve on it where it gets a share.
+    # p_B <= 1 - p_A holds at no cost; what alpha is left may buy a smaller bound on p_B.
     p_b, q_b = q_a, p_a
     # (1 - fraction) is rounded down, so that the two shares never exceed alpha together.
     rest = (1.0 - fraction) * (1.0 - 4e-16) * alpha

@@ -109,7 +109,7 @@ class SignomialMargin(MarginMethod):
                 )
                 if p_a < 0.5:
                     fallback[i] = True
-                    # Part of a procedure that is only proven as a whole.
+                    # One step of a procedure that is proven only as a whole.
                     found.append(Found(bound, self.certify, alpha, 1.0, 0, False))
                     continue
                 level, order, window = self.share * alpha, self.order, Window(0.5, 0.5)

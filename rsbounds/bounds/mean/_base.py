@@ -214,6 +214,16 @@ def mean_bound(
         gives the first index and value); a table without ``axis``; bad alpha, side, support,
         method or option.
 
+    See Also
+    --------
+    rsbounds.confidence_sequence : Bounds that hold at every sample size at once.
+    rsbounds.clopper_pearson_lower : Samples that can only be 0 or 1.
+
+    References
+    ----------
+    .. [1] I. Waudby-Smith and A. Ramdas, "Estimating means of bounded random variables by betting",
+       Journal of the Royal Statistical Society B 86 (2024).
+
     Examples
     --------
     >>> import numpy as np, rsbounds
@@ -302,6 +312,19 @@ def confidence_sequence(
     ------
     ValueError
         Unknown method, a method without an any-time form, bad alpha, side, support or option.
+
+    See Also
+    --------
+    rsbounds.mean_bound : A tighter bound where n is fixed in advance.
+    rsbounds.CountSequence : Votes for every class.
+
+    References
+    ----------
+    .. [1] J. Ville, "Etude critique de la notion de collectif", 1939.
+    .. [2] H. Robbins, "Statistical methods related to the law of the iterated logarithm", Annals of
+       Mathematical Statistics 41 (1970).
+    .. [3] I. Waudby-Smith and A. Ramdas, "Estimating means of bounded random variables by betting",
+       Journal of the Royal Statistical Society B 86 (2024).
 
     Examples
     --------

@@ -30,7 +30,7 @@ def log_capital(
     """
     won = _log_won(successes.astype(np.float64), failures.astype(np.float64), p0, q0, prior)
     staked = betainc(prior[1], prior[0], q0)
-    # Where the prior mass underflows, what its logarithm says is not known.
+    # Where the prior mass underflows its logarithm is unknown, and no capital is claimed.
     return np.where(staked > _TINY, won - _log_staked(q0, prior), -math.inf)
 
 
@@ -51,7 +51,8 @@ def _log_won(
     posterior = betainc(b + f, a + s, q)
     with np.errstate(divide="ignore"):
         gain = np.log(posterior) - _BETA_ERROR
-    # With little posterior mass above p there is nothing to win, and no accuracy to rely on.
+    # Where little posterior mass is above p there is little to win, and `betainc` is less
+    # accurate than allowed for: no capital is claimed.
     return np.where(posterior > 1e-3, plain + gain, -math.inf)
 
 
@@ -66,13 +67,14 @@ def one_sided_lower(
 ) -> NDArray[np.float64]:
     """A p such that the capital against every p' <= p provably reached 1/alpha; 0 if none.
 
-    The capital against p is won(p)/staked(p), both falling with p: won below s/n, since each
-    likelihood ratio falls there and fewer are left, staked everywhere. It need not fall
-    itself, so every step from x to y is proven whole: for p in [x, y],
-    won(p)/staked(p) >= won(y)/staked(x), and y is accepted only if that is 1/alpha. (Beyond
-    s/n no ratio is above 1, so that no step gets there.) The first x has won(x) >= 1/alpha,
-    which covers everything below as the stake is at most 1. The steps are Newton's, in
-    log-odds, halved until they are accepted.
+    The capital against p is won(p)/staked(p). Both fall as p grows, staked everywhere and won
+    up to s/n: there each likelihood ratio falls, and fewer of them are left. Their quotient
+    need not fall, so the search climbs from x to y in steps that are proven whole: for every p
+    in [x, y] the capital is at least won(y)/staked(x), and y is accepted only if that reaches
+    1/alpha. (Beyond s/n no ratio is above 1, so that no step gets there.) The search starts
+    at an x with won(x) >= 1/alpha; everything below it is refuted too, because won is larger
+    there and the stake is at most 1. The steps are Newton's, in log-odds, halved until they
+    are accepted.
     """
     s = successes.astype(np.float64)
     f = n - s

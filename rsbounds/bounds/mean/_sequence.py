@@ -176,7 +176,7 @@ class Remembering(ConfidenceSequence):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        # The spare room at the end holds whatever the memory held before.
+        # Beyond n the store is spare room that was never written: not to be saved.
         state["_store"] = self._store[:, : self.n].copy()
         return state
 

@@ -25,6 +25,19 @@ PILOT_SHARE = 0.05
 #: half its width on average, and time.
 PITCH_SHORT, PITCH_LONG, SHORT = 0.003, 0.005, 5000
 
+#: How the grid is laid out (`_grid`); any layout is valid, these decide tightness and time.
+#: Added to the pilot's sum of squares, so that equal samples do not give a width of 0.
+SQUARES_FLOOR = 0.05
+#: Spread of the bound about its expected place, in expected widths, beyond the pilot's error.
+SPREAD = 0.25
+#: How fast cells grow with the distance from that place: 1 + GROWTH z^2 at z spreads.
+GROWTH = 0.25
+#: Below that place no cell takes more than this part of the way to it: the fine part is not
+#: stepped over.
+APPROACH = 0.2
+#: Cells at most; far more than any n and alpha were seen to need.
+MAX_CELLS = 100_000
+
 #: Cells that are played side by side.
 LANES = 16
 
@@ -57,7 +70,11 @@ def _hazard(p: float) -> float:
 
 @kernel
 def _grid(pilot: NDArray[np.float64], n: int, alpha: float, fineness: float) -> NDArray[np.float64]:
-    """Right ends of cells, fine around the bound that the pilot lets expect."""
+    """Right ends of cells, fine around the bound that the pilot lets expect.
+
+    The bound is expected near mean - width with the width of the empirical Bernstein bound; the
+    pilot's mean is off by about sigma / sqrt(size).
+    """
     size = pilot.size
     mean = 0.0
     for x in pilot:
@@ -65,20 +82,19 @@ def _grid(pilot: NDArray[np.float64], n: int, alpha: float, fineness: float) -> 
     squares = 0.0
     for x in pilot:
         squares += (x - mean) * (x - mean)
-    sigma = math.sqrt((squares + 0.05) / size)
+    sigma = math.sqrt((squares + SQUARES_FLOOR) / size)
     log_inverse = -math.log(alpha)
     width = sigma * math.sqrt(2.0 * log_inverse / n) + log_inverse / n
     centre = mean - width
-    spread = sigma / math.sqrt(size) + 0.25 * width
-    grid = np.empty(100000)
+    spread = sigma / math.sqrt(size) + SPREAD * width
+    grid = np.empty(MAX_CELLS)
     count = 0
     m = 0.0
     while m < 1.0 and count < grid.size:
         z = (m - centre) / spread
-        pitch = fineness * width * (1.0 + 0.25 * z * z)
+        pitch = fineness * width * (1.0 + GROWTH * z * z)
         if z < 0:
-            # Far below, do not step past the fine part.
-            pitch = min(pitch, max(0.2 * (centre - m), fineness * width))
+            pitch = min(pitch, max(APPROACH * (centre - m), fineness * width))
         m = min(m + pitch, 1.0)
         grid[count] = m
         count += 1

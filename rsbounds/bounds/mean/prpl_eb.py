@@ -16,8 +16,10 @@ from rsbounds.bounds.mean._base import MeanMethod
 from rsbounds.bounds.mean._samples import Side, checked_cap
 from rsbounds.bounds.mean._sequence import ConfidenceSequence
 
-#: Numbers that a stream has to remember: samples seen, 1/2 + sum y, 1/4 + sum (y - mu_i)^2,
-#: sum lambda, sum lambda y, sum v psi(lambda), running maximum of the bound, last bound.
+#: Numbers that a stream has to remember, in the order of the state: samples seen, 1/2 + sum y,
+#: 1/4 + sum (y - mu_i)^2, sum lambda, sum lambda y, sum v psi(lambda), running maximum of the
+#: bound, bound of all samples so far.
+COUNT, TOTAL, SQUARES, SUM_BET, SUM_WON, SUM_PAID, BEST, LAST = range(8)
 STATE = 8
 _BLOCK = 256
 
@@ -85,8 +87,8 @@ def advance(
                 best = min(won / divisor * (1.0 - 4.0 * EPS), 1.0)
         if size > 0:
             last = max(won / divisor * (1.0 - 4.0 * EPS), 0.0)
-    state[0], state[1], state[2], state[3] = count, total, squares, sum_bet
-    state[4], state[5], state[6], state[7] = sum_won, sum_paid, best, last
+    state[COUNT], state[TOTAL], state[SQUARES], state[SUM_BET] = count, total, squares, sum_bet
+    state[SUM_WON], state[SUM_PAID], state[BEST], state[LAST] = sum_won, sum_paid, best, last
 
 
 @kernel
@@ -100,9 +102,9 @@ def _rows(
     state = np.empty(STATE)
     for i in range(y.shape[0]):
         state[:] = 0.0
-        state[1], state[2] = 0.5, 0.25
+        state[TOTAL], state[SQUARES] = 0.5, 0.25
         advance(y[i], alpha, y.shape[1], cap, state)
-        lower[i] = state[6] if running else state[7]
+        lower[i] = state[BEST] if running else state[LAST]
 
 
 class PrPlEBSequence(ConfidenceSequence):

@@ -216,6 +216,16 @@ def clopper_pearson_lower(
     ValueError
         k, n, alpha or seed out of range.
 
+    See Also
+    --------
+    rsbounds.clopper_pearson_upper : The bound on the other side.
+    rsbounds.clopper_pearson_interval : Both sides together.
+
+    References
+    ----------
+    .. [1] C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in
+       the case of the binomial", Biometrika 26 (1934).
+
     Examples
     --------
     >>> import rsbounds

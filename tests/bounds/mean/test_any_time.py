@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsbounds.bounds.mean import MEAN_METHODS, mean_bound, mixture
+import rsbounds
+from rsbounds.bounds.mean import MEAN_METHODS, confidence_sequence, mean_bound, mixture
 from rsbounds.bounds.mean._beta_binomial import log_ratio, log_ratio_rows
 from rsbounds.bounds.mean._one_sided import log_capital, one_sided_lower
 from rsbounds.bounds.mean.beta_binomial import beta_binomial_lower
-from rsbounds.sequential import CountSequence, confidence_sequence
 from rsbounds.testing import assert_error_rate
 from rsbounds.testing.any_time import stopping_distribution
 
@@ -104,6 +104,8 @@ def test_bad_settings():
     for method in ("beta-binomial", MEAN_METHODS["beta-binomial"]()):
         with pytest.raises(ValueError, match="which has no form for a fixed n; allowed: goal, mix"):
             mean_bound([0.0, 1.0], alpha=0.1, method=method)
+    with pytest.raises(ValueError, match="method is 'beta-binomial', which has no form"):
+        rsbounds.certify_soft(np.ones((1, 9, 2)), 0, noise=rsbounds.Gaussian(1.0), method=method)
     with pytest.raises(ValueError, match="cap is not an option of mixture"):
         confidence_sequence("mixture", alpha=0.1, cap=0.5)
     with pytest.raises(ValueError, match="caps is given without weights"):
@@ -310,35 +312,3 @@ def test_log_ratio_against_mpmath():
             got = log_ratio(float(s), float(n - s), p, 1 - p, a, b)
             assert got <= true
             assert got == pytest.approx(float(true), abs=1e-4)
-
-
-def test_count_sequence():
-    rng = np.random.default_rng(9)
-    one = CountSequence(alpha=0.01, classes=3)
-    many = CountSequence(alpha=0.01, classes=3, simultaneous=True)
-    parts = rng.multinomial(50, [0.7, 0.2, 0.1], size=20)
-    assert one.lower.tolist() == [0, 0, 0]
-    assert one.upper.tolist() == [1, 1, 1]
-    for part in parts:
-        one.update(part)
-        many.update(part)
-    whole = CountSequence(alpha=0.01, classes=3)
-    whole.update(parts.sum(axis=0))
-    assert one.n == 1000
-    assert (one.lower == whole.lower).all()
-    assert (one.upper == whole.upper).all()
-    assert (many.lower < one.lower).all()
-    assert (many.upper > one.upper).all()
-    seq = confidence_sequence("beta-binomial", alpha=0.01)
-    seq.update(np.r_[np.ones(one.counts[0]), np.zeros(1000 - one.counts[0])])
-    assert seq.lower[0] == one.lower[0]
-    assert seq.upper[0] == one.upper[0]
-    before = one.counts.copy()
-    for bad in ([1, 2], [1, -1, 0], [0, 0, 0], [0.5, 0, 0]):
-        with pytest.raises(ValueError, match="allowed"):
-            one.update(bad)
-        assert (one.counts == before).all()
-    assert (pickle.loads(pickle.dumps(one)).lower == one.lower).all()
-    one.close()
-    with pytest.raises(ValueError, match="closed"):
-        one.update([1, 1, 1])
