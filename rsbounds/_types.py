@@ -154,7 +154,7 @@ class Predictions:
     Attributes
     ----------
     candidate : (B,) int64
-        Class with most votes.
+        Class with most votes; `rsbounds.NO_CLASS` where a draw had no valid answer.
     abstained : (B,) bool
         True where the two leading classes could not be told apart at level alpha.
     p_value : (B,) float64

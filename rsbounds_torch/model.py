@@ -143,14 +143,14 @@ class SmoothedClassifier(NoisyModel):
         _validate.alpha(alpha)
         counts = self.sample_counts(inputs, n=n, seed=seed, index=index, progress=progress)
         bad = counts.invalid > 0
-        votes = np.where(bad[:, None], 1, counts.values)
-        answers = rsbounds.predict(votes, alpha=alpha)
+        candidate, abstained = np.full(len(bad), rsbounds.NO_CLASS), bad.copy()
+        p_value = np.ones(len(bad))
+        if not bad.all():
+            answers = rsbounds.predict(counts.values[~bad], alpha=alpha)
+            candidate[~bad], abstained[~bad] = answers.candidate, answers.abstained
+            p_value[~bad] = answers.p_value
         _text.warn_invalid("the model", bad)
-        return dataclasses.replace(
-            answers,
-            abstained=answers.abstained | bad,
-            p_value=np.where(bad, 1.0, answers.p_value),
-        )
+        return rsbounds.Predictions(candidate, abstained, p_value, float(alpha))
 
     def certify(
         self,

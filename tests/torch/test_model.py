@@ -317,6 +317,18 @@ def test_certify_soft():
     assert (result.radius[[0, 2]] == 0).all()
 
 
+def test_predict_invents_no_votes_for_rows_with_nan():
+    # Issue 10, item 5: such a row got one made-up vote per class, and class 0 for a candidate.
+    x = [[0.9, 0.0], [-0.9, 0.0], [9.0, 0.0]]
+    with pytest.warns(RuntimeWarning, match=r"NaN on 2 of 3 inputs \(0, 2\)"):
+        answers = smoothed(brittle).predict(x, seed=1)
+    assert answers.candidate.tolist() == [rsbounds.NO_CLASS, 0, rsbounds.NO_CLASS]
+    assert answers.abstained.tolist() == [True, False, True]
+    assert answers.p_value[[0, 2]].tolist() == [1.0, 1.0]
+    with pytest.warns(RuntimeWarning, match="NaN on 1 of 1 inputs"):
+        assert smoothed(brittle).predict(x[:1], seed=1).top.tolist() == [rsbounds.NO_CLASS]
+
+
 def test_decide_and_adaptive():
     x = [[0.9, 0.0], [0.2, 0.0], [-1.2, 0.0]]
     test = smoothed().decide(x, 0.5, seed=1, alpha=0.001)
