@@ -104,4 +104,5 @@ def _write(
             labels,
             path=folder / f"{name}.{ending}",
             title=f"digits, sigma {sigma:g}, n = {estimate.n[0]}, alpha = {comparison.alpha:g}",
+            force=True,
         )

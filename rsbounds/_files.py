@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from rsbounds import _validate
 from rsbounds._reading import TextTable, arrays, is_number, listed, opened
 
-#: What a total or a draw count is called, and no class.
-_TOTALS = {"total", "sum", "all", "n", "count", "counts", "votes", "draws", "top", "argmax"}
+#: What a total, a draw count, an identifier or a label is called, and no class.
+_NO_CLASS = {"total", "sum", "all", "n", "n0", "count", "counts", "votes", "draws", "top", "argmax"}
+_NO_CLASS |= {"id", "idx", "index", "row", "label", "labels", "target", "true", "predicted"}
 #: Names that a column or an array has unless another is given; the plural serves too.
 _LABELS = ("label", "labels")
 
@@ -165,11 +166,11 @@ def _place(name: str, header: list[str], prefix: str, said: _Names, bare: bool) 
             f"{name} has columns {listed(header)}; allowed: count columns whose names start with "
             f"{prefix!r} (--counts PREFIX names another prefix, --classes the columns themselves)"
         )
-    odd = [s for s in suffixes if is_number(s) or s == "" or s.casefold() in _TOTALS]
+    odd = [s for s in suffixes if is_number(s) or s == "" or s.casefold() in _NO_CLASS]
     if odd or any(suffix.isdigit() for suffix in suffixes):
         raise ValueError(
             f"{name} has columns {shown}; allowed: all numbered from {prefix}0, or all named "
-            "after their class, and no total (--classes says which columns count)"
+            "after their class, and no total, label or id (--classes says which columns count)"
         )
     return _Placed(found, tuple(suffixes), True)
 
@@ -292,6 +293,11 @@ def _counts_of_text(text: TextTable, said: _Names) -> CountFile:
         if any(column.startswith(prefix) for column in header):
             again = _place(name, header, prefix, _same_classes(said, placed), bare=False)
             selected = again.columns
+            if set(selected) & set(placed.columns):
+                raise ValueError(
+                    f"--select is {prefix!r}, which takes count columns of {name} again; allowed: "
+                    "columns of an independent selection sample"
+                )
             if len(selected) != len(placed.columns) or again.by_name != placed.by_name:
                 raise ValueError(
                     f"{name} has {len(placed.columns)} count columns and the selection columns "
@@ -397,6 +403,11 @@ def _counts_of_arrays(
         raise ValueError(
             f"{name} holds arrays {sorted(held)}; allowed: {', '.join(repr(k) for k in asked)}, "
             "optionally 'label' and 'select'"
+        )
+    if select == key:
+        raise ValueError(
+            f"--select is {select!r}, the counts of {name}; allowed: an independent selection "
+            "sample"
         )
     used = {key, select, label, said.id}
     for other in set(held) - used:

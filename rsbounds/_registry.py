@@ -11,6 +11,7 @@ import importlib
 import inspect
 import warnings
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
@@ -36,13 +37,23 @@ class Registry(Generic[T]):
         self._found = False
         self._base: type[Any] | None = None
         self._needed: tuple[str, ...] = ()
+        self._instances = False
 
-    def require(self, base: type[Any], *needed: str) -> None:
-        """Entries must be classes below ``base`` that declare ``needed`` themselves."""
-        self._base, self._needed = base, needed
+    def require(self, base: type[Any], *needed: str, instances: bool = False) -> None:
+        """Entries must be dataclasses below ``base`` that declare ``needed`` themselves.
+
+        ``instances`` asks for objects of that class instead.
+        """
+        self._base, self._needed, self._instances = base, needed, instances
 
     def _check(self, name: str, entry: Any) -> None:
         if self._base is None:
+            return
+        if self._instances:
+            if not isinstance(entry, self._base):
+                raise ValueError(
+                    f"{self.kind} {name!r} is {entry!r}; allowed: a {self._base.__name__}"
+                )
             return
         if not (inspect.isclass(entry) and issubclass(entry, self._base)):
             raise ValueError(
@@ -59,8 +70,13 @@ class Registry(Generic[T]):
                 f"{self.kind} {name!r} ({entry.__name__}) does not declare {', '.join(missing)}; "
                 f"allowed: a class with {', '.join(self._needed)}"
             )
+        if not is_dataclass(entry):
+            raise ValueError(
+                f"{self.kind} {name!r} ({entry.__name__}) is no dataclass; allowed: a frozen "
+                "dataclass, whose fields are the options"
+            )
         own = getattr(entry, "name", None)
-        if own != name:
+        if "name" in self._needed and own != name:
             raise ValueError(f"{self.kind} {name!r} has the name {own!r}; allowed: one name")
 
     def register(self, name: str, target: str | T) -> None:
@@ -81,6 +97,16 @@ class Registry(Generic[T]):
             for point in entry_points(group=self.group):
                 if point.name not in self._targets and point.name not in self._loaded:
                     self._targets[point.name] = point.value
+                    continue
+                known = self._targets.get(point.name, f"{self._loaded.get(point.name)!r}")
+                # One package may be found twice, by two entries of the path.
+                if known != point.value:
+                    warnings.warn(
+                        f"{self.kind} {point.name!r} is {known} and, in another package, "
+                        f"{point.value}; the first is used",
+                        RuntimeWarning,
+                        stacklevel=3,
+                    )
 
     def names(self) -> list[str]:
         """Every name, in the order of registration."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import math
@@ -30,7 +31,7 @@ def write(
     _text.check_output(path, force=force, name="path")
     if tsv:
         lines = ["\t".join(names)]
-        lines += ["\t".join(_cell(name, row[name]) for name in names) for row in rows]
+        lines += ["\t".join(_cell(name, row.get(name)) for name in names) for row in rows]
     else:
         lines = [json.dumps(row, allow_nan=False) for row in rows]
     head = {_MARK: _FORMAT, **shared, "rows": len(lines) - tsv}
@@ -44,12 +45,14 @@ def write(
 
 
 def is_certificates(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is one of certificates, by its first bytes."""
+    """Whether a file is one of certificates, of this version or before, by its first bytes."""
     if not Path(path).is_file():
         return False
     with open(path, "rb") as stream:
         start = stream.read(64)
-    return start.startswith((f"# {_MARK}".encode(), f'{{"{_MARK}"'.encode()))
+    return start.startswith(
+        (f"# {_MARK}".encode(), f'{{"{_MARK}"'.encode(), b"index\ttop\t", b'{"index": ')
+    )
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
@@ -76,7 +79,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, list[A
         shared = head or _earlier_head(rows[0])
         for row in rows:
             _check(row, shared)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
         raise ValueError(
             f"path is {str(path)!r}, which cannot be read as certificates ({what}); allowed: a "
@@ -92,7 +95,11 @@ def _hash(head: Mapping[str, Any], lines: Sequence[str]) -> str:
 def _cell(name: str, value: Any) -> str:
     if value is None:
         return "-inf" if name == "margin_lower" else ""
-    return str(int(value) if isinstance(value, bool) else value)
+    text = str(int(value) if isinstance(value, bool) else value)
+    if any(mark in text for mark in "\t\r\n"):
+        raise ValueError(f"{name} is {text!r}; allowed in TSV: no tab and no line break (.jsonl)")
+    # As pandas and spreadsheets read it: a mark for comments or quotes is quoted.
+    return '"' + text.replace('"', '""') + '"' if '"' in text or "#" in text else text
 
 
 def _tsv_head(lines: list[str]) -> tuple[dict[str, Any], list[str]]:
@@ -107,7 +114,7 @@ def _jsonl_head(lines: list[str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _tsv_rows(lines: list[str]) -> list[dict[str, str]]:
-    cells = [line.split("\t") for line in lines]
+    cells = list(csv.reader(lines, delimiter="\t"))
     return [dict(zip(cells[0], row, strict=True)) for row in cells[1:]]
 
 
@@ -149,13 +156,16 @@ _KINDS: dict[str, Callable[[Any], Any]] = {
     "noise": str,
     "norm": str,
 }
+#: Columns that only some files have.
+_NAMES = ("class", "id")
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = sorted(set(row) - set(_KINDS))
+    unknown = sorted(set(row) - set(_KINDS) - set(_NAMES))
     if unknown:
         raise ValueError(f"it has a column {unknown[0]!r}")
-    return {name: kind(row[name]) for name, kind in _KINDS.items()}
+    named = {name: None if row[name] is None else str(row[name]) for name in _NAMES if name in row}
+    return {**{name: kind(row[name]) for name, kind in _KINDS.items()}, **named}
 
 
 def _check(row: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
@@ -165,6 +175,10 @@ def _check(row: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
         raise ValueError(f"row {row['index']} has radius {row['radius']} and says otherwise")
     if row["top"] != (row["candidate"] if certified else None):
         raise ValueError(f"row {row['index']} has class {row['top']} at radius {row['radius']}")
+    names = shared.get("classes")
+    called = None if names is None or row["top"] is None else names[row["top"]]
+    if (row.get("class") or None) != called:
+        raise ValueError(f"row {row['index']} has class {row.get('class')!r}, which is {called!r}")
     for name in _SHARED:
         if row[name] != shared[name]:
             raise ValueError(f"row {row['index']} has {name} {row[name]}, others {shared[name]}")

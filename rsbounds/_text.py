@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import ROUND_FLOOR, Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +27,43 @@ def down(value: float, digits: int = 4) -> str:
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
     return str(Decimal(value).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_FLOOR))
+
+
+def up(value: float, digits: int = 4) -> str:
+    """``value`` with ``digits`` decimals, rounded towards plus infinity.
+
+    Examples
+    --------
+    >>> up(0.4541, 3), up(-0.1239, 2), up(0.5, 1)
+    ('0.455', '-0.12', '0.5')
+    """
+    text = down(-value, digits)
+    return text.removeprefix("-") if text.startswith("-") else f"-{text}"
+
+
+def mean_down(values: Iterable[float]) -> float:
+    """The mean of some numbers, exact and then rounded down to a float; 0 of none.
+
+    A mean in floating point can lie above the mean of the numbers.
+
+    Examples
+    --------
+    >>> mean_down([0.1] * 3) == 0.1, sum([0.1] * 3) / 3 > 0.1
+    (True, True)
+    """
+    # Sums of whole numbers, one for each binary exponent, are exact.
+    sums: dict[int, int] = {}
+    count = 0
+    for value in values:
+        mantissa, exponent = math.frexp(value)
+        sums[exponent] = sums.get(exponent, 0) + int(mantissa * 2.0**53)
+        count += 1
+    if not count:
+        return 0.0
+    total = sum((whole * Fraction(2) ** (e - 53) for e, whole in sums.items()), Fraction(0))
+    mean = total / count
+    near = float(mean)
+    return near if Fraction(near) <= mean else math.nextafter(near, -math.inf)
 
 
 def share(value: float, total: int, digits: int = 3) -> str:

@@ -265,7 +265,8 @@ class MeanBound:
 class Certificate:
     """One row of `Certificates`; ``top`` is None where it abstained.
 
-    ``candidate`` is None where there was no class to put to the test.
+    ``candidate`` is None where there was no class to put to the test. ``class_name`` is the name
+    of ``top`` where classes have names, ``id`` what identifies the row where something does.
     """
 
     index: int
@@ -282,12 +283,16 @@ class Certificate:
     solved: bool
     noise: str
     norm: str
+    class_name: str | None = None
+    id: str | None = None
 
     def __str__(self) -> str:
+        who = f"input {self.index if self.id is None else self.id}"
         if self.abstained:
-            return f"input {self.index}: abstained"
+            return f"{who}: abstained"
+        called = self.top if self.class_name is None else self.class_name
         return (
-            f"input {self.index}: class {self.top} within {self.norm} radius "
+            f"{who}: class {called} within {self.norm} radius "
             f"{_text.down(self.radius)} ({self.method}, error probability {self.alpha:g})"
         )
 
@@ -355,6 +360,7 @@ class Certificates:
 
     _ROWS = ("index", "candidate", "radius", "margin_lower", "n", "solved")
     _DERIVED = ("top", "certified", "abstained")
+    _SHARED = ("alpha", "method", "guarantee", "noise", "norm")
 
     def __post_init__(self) -> None:
         for name in self._ROWS:
@@ -396,8 +402,13 @@ class Certificates:
             }
             for name in ("top", "candidate"):
                 values[name] = None if values[name] == NO_CLASS else values[name]
-            shared = {name: getattr(self, name) for name in values if name not in rows}
-            return Certificate(**{**values, **shared})
+            shared = {name: getattr(self, name) for name in self._SHARED}
+            top = values["top"]
+            named = {
+                "class_name": self.classes[top] if self.classes and top is not None else None,
+                "id": None if self.ids is None else self.ids[key],
+            }
+            return Certificate(**{**values, **shared, **named})
         chosen = {f.name: getattr(self, f.name) for f in fields(self)}
         chosen.update({name: getattr(self, name)[key] for name in self._ROWS})
         if self.ids is not None:
@@ -441,7 +452,7 @@ class Certificates:
         text = _text.table(["input", "class", "radius", "margin", "n"], body)
         if len(shown) < len(self):
             text += f"\n... {len(self) - len(shown)} more rows"
-        mean = float(self.radius.mean()) if len(self) else 0.0
+        mean = _text.mean_down(self.radius.tolist())
         text += (
             f"\n{int(self.certified.sum())} of {len(self)} certified, mean {self.norm} radius "
             f"{_text.down(mean, 5)}\n{self.noise}, {self.method}, alpha {self.alpha:g}, "
@@ -456,17 +467,28 @@ class Certificates:
     def records(self) -> Iterator[dict[str, Any]]:
         """One dictionary per row, every field a plain value that JSON can carry.
 
-        ``top`` is None where the row abstained, and a margin of -inf is None.
+        ``top`` is None where the row abstained, and a margin of -inf is None. Where classes have
+        names, ``class`` is that of ``top``; where rows have identifiers, ``id`` is the row's.
         """
+        columns = self._columns()
         for certificate in self:
-            row = {f.name: getattr(certificate, f.name) for f in fields(certificate)}
+            row = {column: getattr(certificate, name) for column, name in columns.items()}
             if math.isinf(row["margin_lower"]):
                 row["margin_lower"] = None
             yield row
 
+    def _columns(self) -> dict[str, str]:
+        """Columns of the exported forms, and which field of a row each holds."""
+        columns = {f.name: f.name for f in fields(Certificate)}
+        del columns["class_name"], columns["id"]
+        if self.classes is not None:
+            columns["class"] = "class_name"
+        if self.ids is not None:
+            columns["id"] = "id"
+        return columns
+
     def header(self) -> dict[str, Any]:
         """What all rows share, as plain values that JSON can carry: the head of every file."""
-        named = {"classes": self.classes, "ids": self.ids}
         return {
             "version": self.version,
             "law": None if self.law is None else dict(self.law),
@@ -478,18 +500,20 @@ class Certificates:
             "options": dict(self.options),
             "guarantee": self.guarantee,
             "input_hash": self.input_hash,
-            **{key: list(names) for key, names in named.items() if names is not None},
+            **({} if self.classes is None else {"classes": list(self.classes)}),
         }
 
     def to_tsv(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write a TSV file; see `write`."""
-        names = [f.name for f in fields(Certificate)]
-        _tables.write(path, self.header(), names, self.records(), tsv=True, force=force)
+        _tables.write(
+            path, self.header(), list(self._columns()), self.records(), tsv=True, force=force
+        )
 
     def to_jsonl(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write a file of JSON lines; see `write`."""
-        names = [f.name for f in fields(Certificate)]
-        _tables.write(path, self.header(), names, self.records(), tsv=False, force=force)
+        _tables.write(
+            path, self.header(), list(self._columns()), self.records(), tsv=False, force=force
+        )
 
     def write(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         r"""Write every row and what they share to a file that `read` reads back, lossless.
@@ -497,7 +521,8 @@ class Certificates:
         ``.tsv`` has lines ``# key: value`` (values in JSON), then a header line and one line
         per row: ``pandas.read_csv(path, sep="\t", comment="#")`` reads it. ``.jsonl`` has one
         object with what the rows share, then one object per row. Numbers are in full
-        precision; the class of a row that abstained is empty (TSV) or null.
+        precision; the class of a row that abstained is empty (TSV) or null. Where classes have
+        names or rows have identifiers, they stand in columns ``class`` and ``id``.
 
         Parameters
         ----------
@@ -509,7 +534,8 @@ class Certificates:
         Raises
         ------
         ValueError
-            Another ending, a folder that is not there, or an existing file without ``force``.
+            Another ending, a folder that is not there, an existing file without ``force``, or, in
+            TSV, a name with a tab or a line break.
         """
         forms = {".tsv": self.to_tsv, ".jsonl": self.to_jsonl}
         ending = os.path.splitext(path)[1]
@@ -549,15 +575,16 @@ class Certificates:
         _validate.alpha(shared["alpha"])
         _validate.choice("guarantee", shared["guarantee"], ("proven", "enumerated", "none"))
         _validate.choice("scale", shared["scale"], ("linear", "probit"))
-        for key in ("classes", "ids"):
-            if key in shared:
-                shared[key] = tuple(str(name) for name in shared[key])
+        if "classes" in shared:
+            shared["classes"] = tuple(shared["classes"])
+        if "id" in columns:
+            shared["ids"] = tuple(columns["id"])
         columns["candidate"] = [NO_CLASS if c is None else c for c in columns["candidate"]]
         arrays: dict[str, Any] = {name: np.array(columns[name]) for name in cls._ROWS}
         return cls(**arrays, **shared)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """The rows as a data frame; ``top`` is NaN where the row abstained.
+        """The rows as a data frame; ``top`` and ``class`` are missing where the row abstained.
 
         NaN equals no label. A column of nullable integers would leave abstentions out of
         ``(frame["top"] == labels).mean()``. Needs pandas: install ``rsbounds[all]``.
@@ -566,6 +593,11 @@ class Certificates:
             import pandas
         except ImportError:
             raise ImportError("to_pandas needs pandas; install rsbounds[all]") from None
-        columns = {f.name: getattr(self, f.name) for f in fields(Certificate)}
+        rows = (*self._ROWS, *self._DERIVED, *self._SHARED)
+        columns = {column: getattr(self, column) for column in self._columns() if column in rows}
         columns["top"] = np.where(self.certified, self.candidate, np.nan)
+        if self.classes is not None:
+            columns["class"] = [certificate.class_name for certificate in self]
+        if self.ids is not None:
+            columns["id"] = list(self.ids)
         return pandas.DataFrame(columns, index=self.index)

@@ -95,7 +95,19 @@ def array(name: str, values: Any) -> NDArray[Any]:
     return _plain_numbers(name, table) if table.dtype.kind == "O" else table
 
 
+def real_array(name: str, values: Any) -> NDArray[np.float64]:
+    """``values`` as float64; refuses what `array` refuses, and what are no real numbers."""
+    table = array(name, values)
+    if table.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has type {table.dtype}; allowed: real numbers")
+    return table.astype(np.float64)
+
+
 def _plain_tensor(name: str, values: Any) -> None:
+    if isinstance(values, (list, tuple)):
+        for value in values:
+            if isinstance(value, (list, tuple)) or hasattr(value, "requires_grad"):
+                _plain_tensor(name, value)
     # By its attributes, since nothing here imports PyTorch.
     if not (hasattr(values, "requires_grad") and hasattr(values, "layout")):
         return

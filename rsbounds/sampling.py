@@ -59,7 +59,7 @@ def _source(
     _validate.integer("batch_size", batch_size, low=1)
     _validate.integer("index", index, low=0)
     chosen = secrets.randbits(63) if seed is None else _validate.integer("seed", seed, low=0)
-    array = np.asarray(inputs)
+    array = _validate.array("inputs", inputs)
     if array.dtype == np.uint8:
         raise ValueError(
             "inputs have type uint8 and nothing says their scale, which is that of the noise and "
@@ -90,7 +90,7 @@ def _labels(
     answer: Any, size: int, num_classes: int | None, index: int
 ) -> tuple[NDArray[Any], int]:
     """Class indices and K from what a classifier returned for a batch of ``size``."""
-    values = np.asarray(answer)
+    values = _validate.array("the classifier's answer", answer)
     if values.ndim == 2 and values.shape[0] == size and values.shape[1] >= 2:
         if num_classes is not None and values.shape[1] != num_classes:
             raise ValueError(
@@ -362,14 +362,14 @@ def sample_scores(
     (1000, 2)
     """
     _validate.integer("n", n, low=1, high=_validate.MAX_N)
-    source, chosen = _source(np.asarray(x)[None], noise, role, seed, index, batch_size)
+    source, chosen = _source(_validate.array("x", x)[None], noise, role, seed, index, batch_size)
     low, high = float(support[0]), float(support[1])
     if not low < high:
         raise ValueError(f"support is {support!r}; allowed: (a, b) with a < b")
     parts = []
     with Progress(n, "scores", progress) as bar:
         for batch in source.batches(0, (0, n)):
-            scores = np.asarray(classifier(batch), dtype=np.float64)
+            scores = _validate.real_array("the classifier's answer", classifier(batch))
             if scores.ndim != 2 or scores.shape[0] != len(batch):
                 raise ValueError(
                     f"classifier returned shape {scores.shape} for a batch of {len(batch)}; "

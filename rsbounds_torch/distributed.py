@@ -417,11 +417,24 @@ def _outcome(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
         return None, RuntimeError(f"{type(error).__name__}: {error}")
 
 
+@contextmanager
+def _together() -> Iterator[None]:
+    """What torch says where another rank has ended, in our words."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ConnectionError(
+            "another process of the run has ended; what is finished is stored, and the same call "
+            "resumes the run"
+        ) from error
+
+
 def _gather(value: T) -> list[T]:
     """The values of all ranks, on every rank."""
     _, size = _ranks()
     values: list[Any] = [None] * size
-    dist.all_gather_object(values, value)
+    with _together():
+        dist.all_gather_object(values, value)
     return values
 
 
@@ -442,7 +455,8 @@ def _on_first(work: Callable[[], T]) -> T:
     if size == 1:
         return work()
     box: list[Any] = [_outcome(work) if rank == 0 else None]
-    dist.broadcast_object_list(box)
+    with _together():
+        dist.broadcast_object_list(box)
     value, error = box[0]
     if error is not None:
         raise error

@@ -100,3 +100,114 @@ def test_compare_leaves_it_out(broken, monkeypatch):
     with pytest.warns(RuntimeWarning, match="left out: method 'broken'"):
         result = rsbounds.compare([[9, 1]], 0, noise=rsbounds.Gaussian(1.0))
     assert [row.method for row in result.rows] == ["complement"]
+
+
+def planted(monkeypatch, registry, **entries):
+    """The registry with these entries beside two of its own, and nothing else."""
+    kept = {"complement": "rsbounds.bounds.margin.complement:Complement"}
+    monkeypatch.setattr(registry, "_targets", kept)
+    monkeypatch.setattr(registry, "_found", True)
+    monkeypatch.setattr(registry, "_loaded", entries)
+
+
+@dataclass(frozen=True)
+class Demanding(Silent):
+    """With probability one the margin is at least -1; its option has no default."""
+
+    name: ClassVar[str] = "demanding"
+    level: float
+
+    @property
+    def guarantee(self):
+        return "proven" if self.level > 0 else "none"
+
+
+def failing(name, answer):
+    def rows(self, problem):
+        return answer(problem)
+
+    return type(name, (Silent,), {"name": name, "guarantee": "proven", "rows": rows})
+
+
+def test_compare_goes_on_where_one_method_fails(monkeypatch):  # a plug-in stopped all of it
+    planted(
+        monkeypatch,
+        MARGIN_METHODS,
+        boom=failing("boom", lambda problem: {"lower": [1 / 0]}),
+        nothing=failing("nothing", lambda problem: {"lower": np.full(problem.n.size, np.nan)}),
+        short=failing("short", lambda problem: {"lower": np.zeros(())}),
+        demanding=Demanding,
+        unsure=type("unsure", (Silent,), {"usable": classmethod(lambda cls: 1 / 0)}),
+    )
+    with pytest.warns(RuntimeWarning, match="left out") as warned:
+        result = rsbounds.compare([[9, 1], [8, 2]], 0, noise=rsbounds.Gaussian(1.0))
+    assert [row.method for row in result.rows] == ["complement"]
+    said = " ".join(str(w.message) for w in warned)
+    for name in ("'boom' failed (ZeroDivisionError", "'nothing'", "'short'", "'demanding'"):
+        assert name in said
+    assert "'unsure' failed (ZeroDivisionError" in said
+    # What is wrong with the counts is no method's fault.
+    with pytest.raises(ValueError, match=r"counts\[0, 0\] is -9"):
+        rsbounds.compare([[-9, 1]], 0, noise=rsbounds.Gaussian(1.0), methods=["complement"])
+
+
+def test_methods_lists_options_without_defaults(monkeypatch, capsys):
+    unsure = type("unsure", (Silent,), {"usable": classmethod(lambda cls: 1 / 0)})
+    planted(monkeypatch, MARGIN_METHODS, demanding=Demanding, unsure=unsure)
+    assert main(["methods"]) == 0
+    out = capsys.readouterr().out
+    assert "demanding  (margin bound, guarantee: that of its options)" in out
+    assert "level=must be given" in out
+    assert main(["methods", "--json"]) == 0
+
+
+def test_two_packages_with_one_name_are_reported(monkeypatch):
+    from importlib.metadata import EntryPoint
+
+    from rsbounds import _registry
+
+    points = [
+        EntryPoint("mine", target, "rsbounds.x")
+        for target in ("one:Method", "one:Method", "two:Method")
+    ]
+    points.append(EntryPoint("own", "three:Method", "rsbounds.x"))
+    monkeypatch.setattr(_registry, "entry_points", lambda group: points)
+    registry = Registry("method", "rsbounds.x")
+    registry.register("own", "here:Method")
+    with pytest.warns(RuntimeWarning) as warned:
+        assert registry.names() == ["own", "mine"]
+    assert [str(w.message) for w in warned] == [
+        "method 'mine' is one:Method and, in another package, two:Method; the first is used",
+        "method 'own' is here:Method and, in another package, three:Method; the first is used",
+    ]
+    assert registry.names() == ["own", "mine"]
+
+
+def test_every_registry_checks_what_it_is_given():
+    from rsbounds.commands import COMMANDS
+    from rsbounds.solvers import SOLVERS
+
+    for registry in (MARGIN_METHODS, MEAN_METHODS, NOISES, SOLVERS, COMMANDS):
+        for bad in (3, int, object()):
+            with pytest.raises(ValueError, match=f"{registry.kind} 'no-such' is .*; allowed: a "):
+                registry.register("no-such", bad)
+        assert "no-such" not in registry
+    pytest.importorskip("torch")
+    from rsbounds_torch.optimizers import OPTIMIZERS, NoiseOptimizer
+    from rsbounds_torch.training import LOSSES, TrainingLoss
+
+    for registry, base in ((OPTIMIZERS, NoiseOptimizer), (LOSSES, TrainingLoss)):
+        with pytest.raises(ValueError, match="does not declare name, source, cost, choose"):
+            registry.register("no-such", type("Other", (base,), {}))
+        assert registry.working() == registry.names()
+
+
+def test_a_method_is_a_dataclass():
+    class Bare(MarginMethod):
+        name, source, cost, choose, guarantee = "bare", "nothing", "nothing", "never", "none"
+
+        def rows(self, problem):
+            return {}
+
+    with pytest.raises(ValueError, match=r"'bare' \(Bare\) is no dataclass; allowed: a frozen"):
+        MARGIN_METHODS.register("bare", Bare)

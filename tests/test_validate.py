@@ -35,7 +35,24 @@ MASKED_SAMPLES = np.ma.array([0.2, 0.4, 1.0], mask=[False, False, True])
 MASKED_COUNTS = np.ma.array([90, 5], mask=[False, True])
 MASKED_SCORES = np.ma.array([[0.9, 0.1], [0.8, 0.2]], mask=[[False, False], [True, False]])
 
+
+def masked_answers(batch):
+    return np.ma.array((batch[:, 0] > 0).astype(int), mask=batch[:, 0] > 1)
+
+
 MASKED_CALLS = {  # issue item 18
+    "radius": lambda: LAW.radius(MASKED_SAMPLES),
+    "radius of a pair": lambda: LAW.radius_of_pair(MASKED_SAMPLES, 0.1),
+    "lipschitz radius": lambda: rsbounds.lipschitz_radius(MASKED_SAMPLES, 1.0),
+    "accuracy": lambda: rsbounds.certified_accuracy(
+        rsbounds.certify([9, 1], 0, noise=LAW, method="complement"), [0], MASKED_SAMPLES
+    ),
+    "inputs": lambda: rsbounds.sample_counts(
+        lambda batch: (batch[:, 0] > 0).astype(int), MASKED_SCORES, noise=LAW, n=9, num_classes=2
+    ),
+    "answers": lambda: rsbounds.sample_counts(
+        masked_answers, np.ones((1, 2)), noise=LAW, n=99, num_classes=2
+    ),
     "mean_bound": lambda: rsbounds.mean_bound(MASKED_SAMPLES, alpha=0.1),
     "mean_bound, rows": lambda: rsbounds.mean_bound(
         [MASKED_SAMPLES, MASKED_SAMPLES], alpha=0.1, axis=1
@@ -158,3 +175,39 @@ def test_real_tensors():
             certify(bad)
         with pytest.raises(ValueError, match=f"top is a tensor that {message}"):
             certify(top=bad[:, 0])
+
+
+class TestTensors:
+    """Item 23: tensors that are no plain arrays got PyTorch's sentence, or a traceback."""
+
+    @pytest.fixture
+    def tensors(self):
+        torch = pytest.importorskip("torch")
+        row = torch.tensor([9.0, 1.0])
+        return [
+            (row.clone().requires_grad_(), "requires gradients; allowed: .*detach"),
+            (row.to_sparse(), "has layout torch.sparse_coo; allowed: .*to_dense"),
+            (row.to(torch.bfloat16), "has type bfloat16; allowed: .*float"),
+        ]
+
+    def test_they_are_refused_wherever_numbers_come_in(self, tensors):
+        for tensor, message in tensors:
+            for call in (
+                lambda t: rsbounds.certify(t, 0, noise=LAW),
+                lambda t: rsbounds.certify([t, t], 0, noise=LAW),
+                lambda t: rsbounds.certify([[9, 1], [9, 1]], t, noise=LAW),
+                lambda t: rsbounds.mean_bound(t, alpha=0.1, support=(0, 10)),
+                lambda t: rsbounds.clopper_pearson_lower(t, 10, alpha=0.1),
+                rsbounds.softmax,
+                LAW.radius,
+            ):
+                with pytest.raises(ValueError, match=message):
+                    call(tensor)
+
+
+def test_float16_is_read_without_a_warning():  # issue item 23
+    half = np.array([9, 1], dtype=np.float16)
+    bound = rsbounds.clopper_pearson_lower(half, np.float16(10), alpha=0.1)
+    assert bound.tolist() == rsbounds.clopper_pearson_lower([9, 1], 10, alpha=0.1).tolist()
+    top = np.array([0], dtype=np.float16)
+    assert rsbounds.certify([half], top, noise=LAW, method="complement").n.tolist() == [10]

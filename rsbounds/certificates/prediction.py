@@ -17,9 +17,11 @@ def select_top(counts: ArrayLike, *, independent: bool = False) -> Selection:
 
     Pass the result as ``top`` of `certify`: the class is then fixed before the estimation
     counts are seen, which every bound here needs. The selection counts are remembered, and
-    `certify`, `Decide` and `Adaptive` refuse those same counts, or equal ones where independent
-    samples are equal with a chance of 1 % at most. An estimation sample that contains the selection
-    sample cannot be told from an independent one: that they are apart is up to the caller.
+    `certify`, `Decide` and `Adaptive` refuse those same counts, or copies: counts that equal them
+    in so many rows that independent samples do so with a chance of 20 % at most. (Rows of other
+    totals are never equal; where one class has every vote, equal rows say nothing.) An estimation
+    sample that contains the selection sample cannot be told from an independent one: that they are
+    apart is up to the caller.
 
     Parameters
     ----------

@@ -11,8 +11,7 @@ from rsbounds import _validate
 
 
 def _logits(logits: ArrayLike) -> NDArray[np.float64]:
-    _validate.unmasked("logits", logits)
-    values = np.asarray(logits)
+    values = _validate.array("logits", logits)
     if values.dtype.kind not in "iuf" or values.ndim == 0 or values.shape[-1] < 2:
         raise ValueError(
             f"logits has type {values.dtype} and shape {values.shape}; allowed: real numbers with "

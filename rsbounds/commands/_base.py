@@ -42,3 +42,6 @@ class Command:
     arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
     resume: Callable[[argparse.Namespace], str] | None = None
+
+
+COMMANDS.require(Command, instances=True)

@@ -94,7 +94,7 @@ def show_certificates(
         summary = {
             "rows": len(result),
             "certified": int(result.certified.sum()),
-            "mean_radius": float(result.radius.mean()),
+            "mean_radius": _text.mean_down(result.radius.tolist()),
             "acr": acr,
             "alpha": result.alpha,
             "method": result.method,
@@ -103,13 +103,7 @@ def show_certificates(
             "norm": result.norm,
             **more,
         }
-        rows = list(result.records())
-        for i, row in enumerate(rows):
-            if result.classes is not None:
-                row["class"] = None if row["top"] is None else result.class_name(row["top"])
-            if result.ids is not None:
-                row["id"] = result.ids[i]
-        print(json.dumps({"summary": summary, "rows": rows}))
+        print(json.dumps({"summary": summary, "rows": list(result.records())}))
         return
     print(result.table(20))
     if acr is not None:

@@ -49,6 +49,11 @@ def _add_table_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", help=_TOP_HELP)
     parser.add_argument("--counts", default="class_", help="prefix of the count columns (class_)")
     parser.add_argument("--select", help="prefix of the selection columns (select_)")
+    parser.add_argument(
+        "--independent",
+        action="store_true",
+        help="the selection columns are another sample than the counts, even where they are equal",
+    )
     parser.add_argument("--label", help="name of the label column (label)")
     parser.add_argument("--id", help="name of a column that identifies the rows")
     parser.add_argument(
@@ -80,13 +85,7 @@ def _top(given: argparse.Namespace, table: CountFile) -> tuple[Any | Selection, 
             raise ValueError(
                 f"--top is 'selection' but no column starts with {given.select or 'select_'!r}"
             )
-        # Read from a file, the same sample twice no longer shares memory.
-        if np.array_equal(table.select, table.counts):
-            raise ValueError(
-                f"the selection counts of {given.file} are its estimation counts; allowed: an "
-                "independent selection sample (--select and --counts name different columns)"
-            )
-        return rsbounds.select_top(table.select), True
+        return rsbounds.select_top(table.select, independent=given.independent), True
     if rule == "label":
         if table.label is None:
             raise ValueError(f"--top is 'label' but there is no column {given.label or 'label'!r}")
@@ -141,7 +140,7 @@ def _show_again(given: argparse.Namespace, path: Path | None) -> int:
         f"--{name.removeprefix('law_').replace('_', '-')}"
         for name, value in vars(given).items()
         if name not in ("file", "output", "json", "force")
-        and value not in (None, [])
+        and value not in (None, [], False)
         and value != _DEFAULTS.get(name)
     ]
     if said:
@@ -187,6 +186,7 @@ def _compare(given: argparse.Namespace) -> int:
             table.label,
             path=figure,
             title=f"{Path(given.file).name}, {result.noise}, alpha {result.alpha:g}",
+            force=True,
         )
     if output is not None:
         with _text.complete_file(output) as stream:

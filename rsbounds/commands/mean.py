@@ -49,12 +49,6 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
-def _up(value: float, digits: int) -> str:
-    """Rounded up: the negative of what `_text.down` makes of the negative."""
-    text = _text.down(-value, digits)
-    return text.removeprefix("-") if text.startswith("-") else f"-{text}"
-
-
 def _comparison(given: argparse.Namespace, samples: NDArray[Any], names: Sequence[str]) -> None:
     """Bounds of every method on the same samples; two-point methods where they apply."""
     from rsbounds.bounds.mean import MEAN_METHODS
@@ -89,7 +83,7 @@ def _comparison(given: argparse.Namespace, samples: NDArray[Any], names: Sequenc
         return
     rows.sort(key=lambda row: names.index(row["name"]))
     body = [
-        [row["name"], row["method"], _text.down(row["lower"], 6), _up(row["upper"], 6)]
+        [row["name"], row["method"], _text.down(row["lower"], 6), _text.up(row["upper"], 6)]
         for row in rows
     ]
     print(_text.table(["quantity", "method", "lower", "upper"], body))
@@ -132,7 +126,8 @@ def _run(given: argparse.Namespace) -> int:
         print(json.dumps({"summary": about, "rows": rows}))
         return 0
     body = [
-        [name, str(n), f"{mean:.6f}", _text.down(a, 6), _up(b, 6)] for name, n, mean, a, b in lines
+        [name, str(n), f"{mean:.6f}", _text.down(a, 6), _text.up(b, 6)]
+        for name, n, mean, a, b in lines
     ]
     print(_text.table(["quantity", "n", "mean", "lower", "upper"], body))
     print(

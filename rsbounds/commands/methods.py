@@ -14,6 +14,32 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
+def _options(kind: Any) -> dict[str, Any]:
+    """Names and defaults of the options; one without a default must be given."""
+    missing = dataclasses.MISSING
+    return {
+        f.name: f.default_factory() if f.default_factory is not missing
+        else "must be given" if f.default is missing else f.default
+        for f in dataclasses.fields(kind)
+    }  # fmt: skip
+
+
+def _guarantee(kind: Any) -> str:
+    """What a method with its default options guarantees."""
+    try:
+        return str(kind().guarantee)
+    except Exception:
+        # Options without defaults, as another package may have them.
+        return "that of its options"
+
+
+def _installed(kind: Any) -> bool:
+    try:
+        return bool(kind.usable())
+    except Exception:
+        return False
+
+
 def _rows() -> list[dict[str, Any]]:
     from rsbounds.bounds.margin import MARGIN_METHODS
     from rsbounds.bounds.mean import MEAN_METHODS
@@ -27,12 +53,12 @@ def _rows() -> list[dict[str, Any]]:
         {
             "name": name,
             "role": role,
-            "guarantee": kind().guarantee,
-            "options": {f.name: f.default for f in dataclasses.fields(kind)},
+            "guarantee": _guarantee(kind),
+            "options": _options(kind),
             "cost": kind.cost,
             "choose": kind.choose,
             "source": kind.source,
-            "installed": kind.usable(),
+            "installed": _installed(kind),
         }
         for role, name, kind in listed
     ]
@@ -49,7 +75,7 @@ def _rows() -> list[dict[str, Any]]:
                 "cost": sequence.memory,
                 "choose": sequence.choose,
                 "source": sequence.source,
-                "installed": kind.usable(),
+                "installed": _installed(kind),
             }
         )
     return rows
@@ -58,7 +84,7 @@ def _rows() -> list[dict[str, Any]]:
 def _run(given: argparse.Namespace) -> int:
     rows = _rows()
     if given.json:
-        print(json.dumps(rows))
+        print(json.dumps(rows, default=str))
         return 0
     for row in rows:
         options = ", ".join(f"{key}={value}" for key, value in row["options"].items())

@@ -36,6 +36,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
+from rsbounds import _validate
 from rsbounds._registry import Registry
 from rsbounds._types import MarginBound, Scale
 from rsbounds.noises._curve import inverse, radius_of_pair
@@ -399,7 +400,7 @@ class Noise(abc.ABC):
         >>> rsbounds.Gaussian(sigma=[0.25, 0.5]).radius([2.0, 2.0]).round(3)
         array([0.25, 0.5 ])
         """
-        values = np.asarray(margin, dtype=np.float64)
+        values = _validate.real_array("margin", margin)
         if np.isnan(values).any():
             raise ValueError("margin is NaN; allowed: numbers")
         if self.curve_only:
@@ -433,7 +434,7 @@ class Noise(abc.ABC):
             A number outside [0, 1], or parameters for another number of inputs.
         """
         low, high = np.broadcast_arrays(
-            np.asarray(p_a, dtype=np.float64), np.asarray(p_b, dtype=np.float64)
+            _validate.real_array("p_a", p_a), _validate.real_array("p_b", p_b)
         )
         for name, values in (("p_a", low), ("p_b", high)):
             if not ((values >= 0) & (values <= 1)).all():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rsbounds import _validate
+from rsbounds import _text, _validate
 from rsbounds._types import Certificates
 from rsbounds.report.limit import LimitCurve
 
@@ -61,7 +61,7 @@ def certified_accuracy(
     >>> rsbounds.certified_accuracy(certificates, labels=[0, 0], radii=[0.0, 0.5, 2.0])
     array([0.5, 0.5, 0. ])
     """
-    at = np.atleast_1d(np.asarray(radii, dtype=np.float64))
+    at = np.atleast_1d(_validate.real_array("radii", radii))
     bad = ~(at >= 0)
     if bad.any():
         raise ValueError(f"radii contains {at[bad][0]}; allowed: numbers >= 0")
@@ -83,7 +83,7 @@ def average_certified_radius(certificates: Certificates | LimitCurve, labels: Ar
     Returns
     -------
     float
-        The mean (Zhai et al. 2020, MACER).
+        The mean (Zhai et al. 2020, MACER), exact and rounded down.
 
     Raises
     ------
@@ -106,4 +106,5 @@ def average_certified_radius(certificates: Certificates | LimitCurve, labels: Ar
     >>> rsbounds.average_certified_radius(certificates, labels=[1])
     0.0
     """
-    return float(np.where(_correct(certificates, labels), certificates.radius, 0.0).mean())
+    radii = np.where(_correct(certificates, labels), certificates.radius, 0.0)
+    return _text.mean_down(radii.tolist())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -52,7 +54,7 @@ class ComparisonRow:
     microseconds_per_row: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
     """Methods side by side; print it, or take ``rows`` and ``certificates``.
 
@@ -89,6 +91,17 @@ class Comparison:
     def curves(self) -> dict[str, Certificates | LimitCurve]:
         """What the certified-accuracy plot shows: the methods, and the limit."""
         return {**self.certificates, self.limit.method: self.limit_curve}
+
+    def __repr__(self) -> str:
+        best, size = self.rows[0], len(next(iter(self.certificates.values())))
+        return (
+            f"Comparison({len(self.rows)} methods on {size} inputs, "
+            f"{self.noise}, alpha {self.alpha:g}; largest mean radius "
+            f"{_text.down(best.mean_radius, 5)}: {best.method})"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def __str__(self) -> str:
         header = ["method", "guarantee", "certified", "mean radius"]
@@ -143,15 +156,26 @@ def accuracy_radii(results: Sequence[Certificates]) -> NDArray[np.float64]:
 def _settings(methods: Sequence[str] | None) -> list[tuple[str, dict[str, Any]]]:
     """Methods with their options, as far as they are usable; by default all that are fast."""
     fast = [name for name in MARGIN_METHODS.working() if not MARGIN_METHODS[name].seconds_per_row]
-    found = [
-        (name, dict(options))
-        for name in (fast if methods is None else methods)
-        for options in MARGIN_METHODS[name].variants
-        if MARGIN_METHODS[name].usable()
-    ]
+    found = []
+    for name in fast if methods is None else methods:
+        kind = MARGIN_METHODS[name]
+        try:
+            usable = kind.usable()
+        except Exception as error:
+            _left_out(name, error)
+            continue
+        found += [(name, dict(options)) for options in kind.variants if usable]
     if not found:
         raise ValueError(f"methods is {methods!r}; allowed: {', '.join(MARGIN_METHODS.names())}")
     return found
+
+
+def _left_out(label: str, error: Exception) -> None:
+    warnings.warn(
+        f"left out: method {label!r} failed ({type(error).__name__}: {error})",
+        RuntimeWarning,
+        stacklevel=4,
+    )
 
 
 def _timed(
@@ -162,17 +186,28 @@ def _timed(
     settings: list[tuple[str, dict[str, Any]]],
     progress: bool | None,
 ) -> list[tuple[str, Certificates, float]]:
-    """Label, certificates and wall time of each setting."""
+    """Label, certificates and wall time of each setting; those that fail are left out."""
     timed = []
+    failed: list[tuple[str, Exception]] = []
     with Progress(len(settings), "methods", progress) as bar:
         for name, options in settings:
-            # Compilation is not what a user pays per row: one small call first.
-            certify([2, 1], 0, noise=noise.at([0]), alpha=alpha, method=name, **options)
-            start = time.perf_counter()
-            result = certify(table, top, noise=noise, alpha=alpha, method=name, **options)
-            took = time.perf_counter() - start
-            timed.append((method_label(name, options), result, took))
+            label = method_label(name, options)
+            try:
+                # Compilation is not what a user pays per row: one small call first.
+                certify([2, 1], 0, noise=noise.at([0]), alpha=alpha, method=name, **options)
+                start = time.perf_counter()
+                result = certify(table, top, noise=noise, alpha=alpha, method=name, **options)
+                took = time.perf_counter() - start
+            except Exception as error:
+                # Of one method, or of all: then it is the counts, or what was asked.
+                failed.append((label, error))
+            else:
+                timed.append((label, result, took))
             bar.advance(1)
+    if not timed:
+        raise failed[0][1]
+    for label, fault in failed:
+        _left_out(label, fault)
     return timed
 
 
@@ -189,7 +224,7 @@ def _row(
         method=label,
         guarantee=guarantee,
         certified=float((result.radius > 0).mean()),
-        mean_radius=float(result.radius.mean()),
+        mean_radius=_text.mean_down(result.radius.tolist()),
         acr=None if labels is None else average_certified_radius(result, labels),
         accuracy=tuple(certified_accuracy(result, known, radii).tolist()),
         microseconds_per_row=microseconds,
@@ -208,6 +243,8 @@ def compare(
     progress: bool | None = False,
 ) -> Comparison:
     """Certify the same counts with every registered method and its noteworthy options.
+
+    A method that fails where another does not is left out with a warning that names it.
 
     Each method's radii hold at its own alpha. Picking the best method after looking at the
     result is not covered by any of them: choose one beforehand. The last line is the
@@ -255,7 +292,7 @@ def compare(
     if radii is None:
         at = accuracy_radii([result for _, result, _ in timed])
     else:
-        at = np.atleast_1d(np.asarray(radii, dtype=np.float64))
+        at = np.atleast_1d(_validate.real_array("radii", radii))
 
     rows = [
         _row(label, result, labels, at, result.guarantee, took / len(result) * 1e6)

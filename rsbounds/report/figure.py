@@ -25,6 +25,7 @@ def plot_certified_accuracy(
     *,
     path: str | os.PathLike[str],
     title: str | None = None,
+    force: bool = False,
 ) -> Path:
     """Certified accuracy against radius, one line per entry, as a picture file.
 
@@ -39,6 +40,8 @@ def plot_certified_accuracy(
         File to write; ``.png``, ``.svg`` or ``.pdf``.
     title : str, optional
         Title of the plot.
+    force : bool
+        Replace an existing file.
 
     Returns
     -------
@@ -48,7 +51,7 @@ def plot_certified_accuracy(
     Raises
     ------
     ValueError
-        Another file type, or nothing to draw.
+        Another file type, a file that is there already (without ``force``), or nothing to draw.
     ImportError
         matplotlib is missing: install ``rsbounds[plot]``.
 
@@ -68,6 +71,7 @@ def plot_certified_accuracy(
         raise ValueError(f"path is {str(path)!r}; allowed endings: {', '.join(_FORMATS)}")
     if not curves:
         raise ValueError("curves is empty; allowed: at least one set of certificates")
+    _text.check_output(target, force=force, name="path")
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rsbounds import _tables, _text
+from rsbounds import _tables, _text, _validate
 from rsbounds._types import Certificates
 from rsbounds.bounds.margin import MARGIN_METHODS, MarginMethod
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
@@ -119,7 +119,7 @@ def report_runs(
     if radii is None:
         at = accuracy_radii([c for run in runs.values() for c in run.by_method.values()])
     else:
-        at = np.atleast_1d(np.asarray(radii, dtype=np.float64))
+        at = np.atleast_1d(_validate.real_array("radii", radii))
     lines = [_line(name, run, method, at) for name, run in runs.items() for method in run.by_method]
     Path(folder).mkdir(parents=True, exist_ok=True)
     written = [Path(folder, name) for name in _TABLES]
@@ -128,11 +128,13 @@ def report_runs(
         if name in runs:
             run = runs[name]
             title = f"{name}: {run.own.noise}, alpha {run.own.alpha:g}"
-            draw = partial(plot_certified_accuracy, run.by_method, run.labels, title=title)
+            draw = partial(
+                plot_certified_accuracy, run.by_method, run.labels, title=title, force=True
+            )
         elif all(run.labels is not None for run in runs.values()):
             own = {key: run.own for key, run in runs.items()}
             labels: dict[str, Any] = {key: run.labels for key, run in runs.items()}
-            draw = partial(plot_certified_accuracy, own, labels, title=name)
+            draw = partial(plot_certified_accuracy, own, labels, title=name, force=True)
         else:
             continue
         written += [draw(path=path) for path in paths]
@@ -191,7 +193,7 @@ def _line(name: str, run: _Run, method: str, at: NDArray[np.float64]) -> dict[st
         "inputs": len(result),
         "abstained": int(result.abstained.sum()),
         "invalid": run.invalid,
-        "mean_radius": float(result.radius.mean()),
+        "mean_radius": _text.mean_down(result.radius.tolist()),
         "acr": None if known is None else average_certified_radius(result, known),
         "accuracy": certified_accuracy(result, truth, at).tolist(),
     }

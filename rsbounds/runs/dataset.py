@@ -161,7 +161,7 @@ def certify_dataset(
     >>> certificates.top
     array([1, 0])
     """
-    array = np.asarray(inputs)
+    array = _validate.array("inputs", inputs)
     if array.ndim < 2 or array.shape[0] == 0:
         raise ValueError(f"inputs have shape {array.shape}; allowed: (B, ...) with B >= 1")
     _validate.integer("num_classes", num_classes, low=2)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds import _validate
+from rsbounds import _text, _validate
 from rsbounds._parallel import Progress
 from rsbounds._types import Certificates
 from rsbounds.certificates import certify_votes
@@ -380,4 +380,5 @@ class _Score:
     def note(self) -> str:
         if not self._labelled:
             return ""
-        return f"certified accuracy {self._correct / self._labelled:.3f}"
+        share = _text.share(self._correct / self._labelled, self._labelled)
+        return f"certified accuracy {share}"

@@ -11,7 +11,7 @@ from scipy.special import ndtr
 
 from rsbounds import _validate
 from rsbounds._types import Certificates, Selection
-from rsbounds.bounds.margin._base import refuse_equal
+from rsbounds.bounds.margin._copies import refuse_copies
 from rsbounds.bounds.mean._one_sided import log_capital
 from rsbounds.bounds.mean.beta_binomial import checked_prior
 from rsbounds.claims import checked_claim
@@ -321,5 +321,5 @@ def checked_increments(
     rows, _ = _validate.count_rows(np.concatenate([table, one[:, None]], axis=1))
     rows = rows[:, :-1]
     if selection is not None and not selection.independent:
-        refuse_equal(selection.counts, rows if before is None else before + rows)
+        refuse_copies(selection.counts, rows if before is None else before + rows)
     return rows, rows.sum(axis=1)

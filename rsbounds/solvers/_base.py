@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,7 @@ class Solution:
     evaluations: int = 0
 
 
+@runtime_checkable
 class Solver(Protocol):
     """See the module's text."""
 
@@ -85,6 +86,7 @@ class Solver(Protocol):
 
 
 SOLVERS: Registry[type[Solver]] = Registry("solver", "rsbounds.solvers")
+SOLVERS.require(Solver)
 
 
 def curve_range(region: Region, level: float, window: Window) -> tuple[float, float]:

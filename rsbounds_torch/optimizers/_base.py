@@ -127,5 +127,7 @@ class NoiseOptimizer(abc.ABC, Generic[State]):
         """The law found so far, one set of parameters per input."""
 
 
+OPTIMIZERS.require(NoiseOptimizer, "name", "source", "cost", "choose", "needs_gradients")
+
 #: Says after each step whether to stop: given the number of steps done.
 Stop = Callable[[int], bool]

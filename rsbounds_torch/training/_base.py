@@ -122,6 +122,9 @@ class TrainingLoss(abc.ABC):
         """
 
 
+LOSSES.require(TrainingLoss, "name", "source", "cost", "choose")
+
+
 def logits_of_copies(model: Model, noisy: torch.Tensor) -> torch.Tensor:
     """(k, B, K) logits of (k, B, ...) noisy copies, in one pass.
 

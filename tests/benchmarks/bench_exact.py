@@ -182,18 +182,19 @@ def table_time(counts: np.ndarray) -> None:
 
 def hard_rows() -> None:
     """CPU time of the rows that cost the most: few votes outside two classes, or for the top."""
-    print("n         row                  scale   CPU ms   evaluations  exhausted")
-    for n in (10**5, 10**7):
+    print("n          row                                scale   CPU ms   evaluations  exhausted")
+    for n in (10**5, 10**6, 10**7, 10**9):
         rows = [[n, 0, 0], [0, n, 0], [0, n - 1, 1], [1, n - 1, 0], [n // 2, n - n // 2, 0]]
         rows += [[n // 2, 1, n - n // 2 - 1], [5, n // 2, n - n // 2 - 5]]
-        rows += [[6 * n // 10, 3 * n // 10, n // 10]]
+        rows += [[n - n // 10 * 4, n // 10 * 3, n // 10], [n - 25_000, 25_000, 0]]
+        rows += [[n - 40_000, 40_000, 0], [n // 100 * 99, n // 200, n - n // 100 * 99 - n // 200]]
         for row in rows:
             for scale in ("linear", "probit"):
                 start = time.process_time()
                 found = bounds(np.array([row]), np.array([0]), scale, "exact")
                 spent = 1e3 * (time.process_time() - start)
                 used, short = found.details["evaluations"][0], found.details["exhausted"][0]
-                print(f"{n:<9} {row!s:28} {scale:7} {spent:<8.2f} {used:<8} {short}")
+                print(f"{n:<10} {row!s:34} {scale:7} {spent:<8.2f} {used:<8} {short}")
 
 
 def main() -> int:

@@ -123,6 +123,47 @@ class TestFiles:
         )  # fmt: skip
         assert again.radius[1:].tolist() == back.radius.tolist()
 
+    def test_names_and_identifiers_are_columns(self, certificates, tmp_path):
+        pandas = pytest.importorskip("pandas")
+        named = dataclasses.replace(
+            certificates, classes=("cat", 'a "dog" #2', "cow"), ids=("007", "x#1", 'say "y"', "")
+        )
+        called = ["cat", None, 'a "dog" #2', None]
+        for ending in (".tsv", ".jsonl"):
+            path = tmp_path / f"c{ending}"
+            named.write(path)
+            assert same(named, rsbounds.Certificates.read(path))
+        frame = pandas.read_csv(
+            tmp_path / "c.tsv", sep="\t", comment="#", dtype={"id": str}, keep_default_na=False
+        )
+        assert frame["class"].tolist() == [name or "" for name in called]
+        assert frame["id"].tolist() == list(named.ids)
+        plain = pandas.read_csv(tmp_path / "c.tsv", sep="\t", comment="#")
+        assert plain["class"].isna().tolist() == [False, True, False, True]
+        made = named.to_pandas()
+        assert made["class"].isna().tolist() == [False, True, False, True]
+        assert made["id"].tolist() == list(named.ids)
+        assert [row["class"] for row in named.records()] == called
+        assert str(named[0]).startswith("input 007: class cat within")
+        assert (made["class"] == ["cat"] * 4).mean() == 0.25
+        broken = dataclasses.replace(named, ids=("a\tb", "c", "d", "e"))
+        with pytest.raises(ValueError, match=r"id is 'a\\tb'; allowed in TSV"):
+            broken.write(tmp_path / "broken.tsv")
+        assert not (tmp_path / "broken.tsv").exists()
+        broken.write(tmp_path / "broken.jsonl")
+        assert rsbounds.Certificates.read(tmp_path / "broken.jsonl").ids == broken.ids
+
+    def test_a_class_that_is_not_its_name_is_refused(self, certificates, tmp_path):
+        named = dataclasses.replace(certificates, classes=("cat", "dog", "cow"))
+        rows = list(named.records())
+        for change in ({"class": "dog"}, {"class": None}, {"top": 7, "candidate": 7}):
+            _tables.write(
+                tmp_path / "c.jsonl", named.header(), list(rows[0]), [{**rows[0], **change}],
+                tsv=False, force=True,
+            )  # fmt: skip
+            with pytest.raises(ValueError, match="cannot be read as certificates"):
+                rsbounds.Certificates.read(tmp_path / "c.jsonl")
+
     def test_the_hash_is_that_of_the_counts(self, certificates):
         for kind in (np.uint16, np.float32, float):
             other = rsbounds.certify(COUNTS.astype(kind), TOP, noise=LAW, method="complement")
@@ -218,6 +259,10 @@ class TestFiles:
             "0\t0\t1.05\t0\t4.2\t1000\t0.01\texact\tproven\t1\tgaussian(sigma=0.5)\tl2\n"
             "1\t2\t0.0\t1\t-inf\t1000\t0.01\texact\tproven\t1\tgaussian(sigma=0.5)\tl2\n"
         )
+        assert _tables.is_certificates(tmp_path / "c.tsv")
+        from rsbounds.commands import main
+
+        assert main(["certify", str(tmp_path / "c.tsv")]) == 0
         back = rsbounds.Certificates.read(tmp_path / "c.tsv")
         assert back.top.tolist() == [0, rsbounds.NO_CLASS]
         assert back.candidate.tolist() == [0, 2]

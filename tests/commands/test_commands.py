@@ -106,10 +106,16 @@ def test_other_files(tmp_path, capsys, suffix):
 
 def test_the_estimation_counts_are_refused_as_selection(table, tmp_path, capsys):
     np.savez(tmp_path / "same.npz", counts=ROWS, select=ROWS)
-    for arguments in ([table, "--select", "class_"], [str(tmp_path / "same.npz")]):
+    same = str(tmp_path / "same.npz")
+    for arguments, message in (
+        ([table, "--select", "class_"], "takes count columns of FILE"),
+        ([same, "--select", "counts"], "--select is 'counts', the counts of FILE"),
+        ([same], "same values as those that are to be bounded, in 3 of 3 rows"),
+    ):
         code, out, err = run(capsys, "certify", *arguments, "--sigma", "1")
         assert (code, out) == (2, "")
-        assert "are its estimation counts" in err
+        assert message in err
+    assert run(capsys, "certify", same, "--sigma", "1", "--independent")[0] == 0
 
 
 def test_compare(table, tmp_path, capsys):

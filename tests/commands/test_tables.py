@@ -75,6 +75,8 @@ def test_selection_columns_are_placed_by_number(tmp_path):  # issue item 11
         ("class_0,class_dog", "class_0, class_dog; allowed: all numbered"),
         ("class_cat,class_dog,class_total", "class_total; allowed: all numbered"),
         ("class_,class_dog", "allowed: all numbered"),
+        ("class_cat,class_dog,class_id", "class_id; allowed: all numbered"),
+        ("class_cat,class_dog,class_label", "class_label; allowed: all numbered"),
         ("class_0,class_1,clas_2", "column 'clas_2', which is read as nothing; allowed: class_2"),
         ("class_0,class_1,Class_2", "column 'Class_2', which is read as nothing"),
         ("class_0,class_1,class2", "column 'class2', which is read as nothing"),

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -81,6 +82,31 @@ def test_compare_where_nothing_is_certified():
     assert np.isfinite(result.radii).all()
 
 
+def test_a_comparison_says_what_it_is_in_one_line():
+    result = rsbounds.compare(COUNTS, 0, noise=LAW, methods=["complement"])
+    assert repr(result).startswith("Comparison(1 methods on 4 inputs, gaussian(sigma=0.5), alpha")
+    assert "\n" not in repr(result)
+    assert result._repr_html_().startswith("<pre>4 rows, gaussian")
+
+
+def test_means_are_exact_and_never_rounded_up(certificates):  # issue item 16
+    from fractions import Fraction
+
+    from rsbounds import _text
+
+    # The mean in floating point of three radii of 0.1 is above 0.1.
+    three = dataclasses.replace(certificates[[0, 0, 0]], radius=np.full(3, 0.1))
+    assert three.radius.mean() > 0.1
+    assert rsbounds.average_certified_radius(three, [0, 0, 0]) == 0.1
+    rng = np.random.default_rng(0)
+    for size in (1, 7, 1000):
+        values = rng.exponential(size=size) * 10.0 ** rng.integers(-300, 3, size)
+        exact = sum(map(Fraction, values.tolist())) / size
+        mean = _text.mean_down(values.tolist())
+        assert Fraction(mean) <= exact < Fraction(np.nextafter(mean, np.inf))
+    assert _text.mean_down([]) == 0.0
+
+
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 def test_figure(certificates, tmp_path, ending):
     path = tmp_path / f"curve.{ending}"
@@ -88,6 +114,9 @@ def test_figure(certificates, tmp_path, ending):
         {"one": certificates, "two": certificates}, LABELS, path=path, title="a title"
     )
     assert got == path
+    with pytest.raises(ValueError, match="which is there already"):  # issue item 13
+        rsbounds.plot_certified_accuracy({"one": certificates}, path=path)
+    rsbounds.plot_certified_accuracy({"one": certificates}, path=path, force=True)
     start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[ending]
     assert path.read_bytes().startswith(start)
     if ending == "svg":
@@ -187,7 +216,7 @@ def test_compare_shows_the_limit():
     assert list(result.curves())[-1] == "limit (not a bound)"
     assert result.as_dict()["limit"]["guarantee"] == "none"
     assert not isinstance(result.limit_curve, rsbounds.Certificates)
-    assert result.limit_curve.radius.mean() == result.limit.mean_radius
+    assert result.limit_curve.radius.mean() == pytest.approx(result.limit.mean_radius, rel=1e-15)
 
 
 def test_compare_with_a_law_of_one_sigma_per_input():

@@ -382,6 +382,21 @@ def test_ranks_that_are_killed_or_interrupted_resume_without_a_seed(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run.sqlite", "whole.sqlite"]
 
 
+def test_a_rank_that_is_left_alone_says_so(monkeypatch):
+    # Item 9: torch's words, with the path of a source file, where another rank was interrupted.
+    from rsbounds_torch import distributed
+
+    def closed(*_):
+        raise RuntimeError("[pair.cc:553] Connection closed by peer")
+
+    monkeypatch.setattr(distributed, "_ranks", lambda: (1, 2))
+    for name in ("all_gather_object", "broadcast_object_list"):
+        monkeypatch.setattr(distributed.dist, name, closed)
+    for agree in (distributed._everywhere, distributed._on_first):
+        with pytest.raises(OSError, match=r"another process of the run has ended; .* resumes"):
+            agree(lambda: None)
+
+
 def test_ranks_with_different_models_are_refused(tmp_path):
     ended = launch(tmp_path, "models", 2)
     assert [code for _, _, code in ended] == [2, 2]

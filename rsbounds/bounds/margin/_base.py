@@ -18,19 +18,18 @@ A method is a frozen dataclass; its fields are its options. It writes only
 from __future__ import annotations
 
 import abc
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaln, xlogy
 
 from rsbounds import _validate
 from rsbounds._parallel import map_rows
 from rsbounds._registry import Registry
 from rsbounds._types import Guarantee, MarginBound, Scale, Selection, plain_options
+from rsbounds.bounds.margin._copies import refuse_copies
 from rsbounds.claims import Claim, Top, checked_claim
 
 MARGIN_METHODS: Registry[type[MarginMethod]] = Registry("method", "rsbounds.margin_bounds")
@@ -155,34 +154,8 @@ def claimed(
             "from an independent sample (the top class must be fixed before the counts are seen)"
         )
     if isinstance(top, Selection) and not top.independent:
-        refuse_equal(top.counts, counts)
+        refuse_copies(top.counts, counts)
     return claim
-
-
-#: Chance of equal values, at most, where independent samples are refused as one.
-_SURPRISE = 0.01
-
-
-def refuse_equal(selection: NDArray[Any], counts: NDArray[Any]) -> None:
-    """Refuse a selection sample that is the estimation sample by its values.
-
-    Given the selection counts x of a row, another sample of n draws equals them with
-    probability at most n!/(x_1! ... x_K!) prod (x_k/n)^x_k, the likelihood at its maximum: 1
-    where one class has every vote, small where votes are spread. Rows are independent.
-    """
-    if not np.array_equal(selection, counts):
-        return
-    log_chance = 0.0
-    for start in range(0, len(counts), 4096):
-        x, n = _validate.count_rows(counts[start : start + 4096], start)
-        log_chance += float((gammaln(n + 1.0) - xlogy(n, n)).sum())
-        log_chance += float((xlogy(x, x) - gammaln(x + 1.0)).sum())
-    if log_chance <= math.log(_SURPRISE):
-        raise ValueError(
-            "top was selected from counts with the same values as those that are to be bounded, "
-            f"which independent samples have with a chance of {math.exp(log_chance):.1g} at most; "
-            "allowed: an independent sample (select_top(counts, independent=True) if it is one)"
-        )
 
 
 def margin_lower_bound(
@@ -270,8 +243,11 @@ def margin_lower_bound(
         problem = Problem(rows, n, part_claim, level, scale, picked)
         part = dict(chosen.rows(problem))
         part["n"] = n
-        if np.isnan(part["lower"]).any():
-            raise ArithmeticError(f"method {chosen.name} returned NaN; please report this")
+        if np.shape(part["lower"]) != n.shape or np.isnan(part["lower"]).any():
+            raise ArithmeticError(
+                f"method {chosen.name} returned NaN, or not one bound for each row; please report "
+                "this"
+            )
         return part
 
     joined = map_rows(work, len(table), chunk=chosen.chunk, label=chosen.name, progress=progress)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._numerics import kernel, margin_down, normal_quantile, proportion_lower
+from rsbounds.bounds.margin._many import many_draws
 from rsbounds.bounds.margin._orderings import (
     divergence_limit,
     fill_boundary,
@@ -25,6 +26,7 @@ from rsbounds.bounds.margin._orderings import (
     wald_limit,
 )
 from rsbounds.bounds.margin.runner_up import separate_bound
+from rsbounds.solvers._large import Window
 from rsbounds.solvers._sup import (
     Problem,
     certified_sup,
@@ -41,7 +43,10 @@ PSEUDO = 0.5
 
 
 class Settings(NamedTuple):
-    """Options of the exact bound; ``beta`` is the part of alpha spent on the confidence set."""
+    """Options of the exact bound; ``beta`` is the part of alpha spent on the confidence set.
+
+    With more than ``many`` draws, points q with n q2 >= ``few`` are tested by half-planes.
+    """
 
     alpha: float
     beta: float
@@ -49,6 +54,8 @@ class Settings(NamedTuple):
     split: float
     slack: float
     budget: int
+    many: int
+    few: float
 
 
 class Proof(NamedTuple):
@@ -419,8 +426,7 @@ def exact_row(
     x1: int, x2: int, n: int, probit: bool, settings: Settings, out: NDArray[np.float64]
 ) -> None:
     """Bound for one competitor; out = (lower, log p-value bound, cells, evaluations, status)."""
-    out[0], out[1] = -math.inf if probit else -1.0, 0.0
-    out[2], out[3], out[4] = 0.0, 0.0, 1.0
+    out[0], out[1], out[2], out[3], out[4] = -math.inf if probit else -1.0, 0.0, 0.0, 0.0, 1.0
     if x1 == 0 and (probit or x2 == n):
         # Nothing ranks lower: the region is everything, at every level.
         return
@@ -432,11 +438,22 @@ def exact_row(
         # Already valid at beta, whatever happens below.
         out[0] = margin_down(a1, a1_rest, b2, b2_rest, probit)
         out[1] = math.log(beta)
+    least, most = -math.inf, math.inf
+    if n > settings.many and beta > 0.0:
+        window = Window(n, x1, x2, settings.few, a1, a1_rest, b2, b2_rest, probit)
+        left, least, most = many_draws(window, alpha, beta, settings.split, out)
+        if not left:
+            return
+        if b2 > settings.few / n:
+            b2, b2_rest = settings.few / n, 1.0 - settings.few / n
     target = math.log(alpha - beta) - 1e-12
     z = max(-normal_quantile(alpha), 0.3)
     pearson = settings.ordering == SCORE
     y1, y2, y3 = ranked_as(x1, x2, n - x1 - x2, PSEUDO)
     tested, at, slope = divergence_limit(y1, y2, y3, z, probit, pearson)
+    if least > tested:
+        out[0], out[1] = min(max(out[0], least), most), math.log(alpha)
+        return
     rate = (z + 1.0 / (z + 0.5)) * abs(slope)
     share = edge_share(n, alpha)
     nothing = np.empty(0, dtype=np.int64)
@@ -464,3 +481,5 @@ def exact_row(
     # What ran out of evaluations on the way and got there all the same has lost nothing.
     if short and out[1] < target - 2.0 * settings.slack:
         out[4] = 0.0
+    if least > -math.inf:
+        out[0], out[1] = min(max(out[0], least), most), math.log(alpha)

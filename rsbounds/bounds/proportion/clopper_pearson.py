@@ -142,12 +142,13 @@ def _checked(
     k: ArrayLike, n: ArrayLike, alpha: ArrayLike
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     arrays = []
-    for name, given in (("k", k), ("n", n), ("alpha", alpha)):
-        _validate.unmasked(name, given)
     for name, values, low in (("k", k, 0), ("n", n, 1)):
-        array = np.asarray(values)
+        array = _validate.array(name, values)
         if array.dtype.kind not in "iuf":
             raise ValueError(f"{name} is {values!r}; allowed: whole numbers >= {low}")
+        if array.dtype.kind == "f":
+            # Smaller floats cannot be compared with the largest n.
+            array = array.astype(np.float64)
         bad = ~((array >= low) & (array <= _validate.MAX_N))
         if array.dtype.kind == "f":
             bad |= np.floor(array) != array
@@ -157,7 +158,7 @@ def _checked(
                 f"{_validate.MAX_N:.0e}"
             )
         arrays.append(array.astype(np.int64, copy=False))
-    levels = np.asarray(alpha, dtype=np.float64)
+    levels = _validate.real_array("alpha", alpha)
     bad = ~((levels >= 1e-300) & (levels < 1))
     if bad.any():
         raise ValueError(
