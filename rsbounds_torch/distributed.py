@@ -22,11 +22,12 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from rsbounds import Certificates, RunStore, rebound
+from rsbounds import Certificates, RunStore
 from rsbounds.runs import RunPlan, merge_stores, remove_store, run_inputs
 from rsbounds.runs import probes as _probes
 from rsbounds.runs.driver import begin, failed, failures_note, refuse_hopeless, resumable
 from rsbounds.runs.plan import resumed_seed
+from rsbounds.runs.rebounding import certificates_of
 from rsbounds_torch._device import local_processes, own_device
 from rsbounds_torch._subject import ModelSubject, fingerprint
 from rsbounds_torch.data import items_of
@@ -162,9 +163,7 @@ def certify_dataset(
             )
         )  # fmt: skip
         _same_plan(plan)
-        _run(ModelSubject(classifier, data, chosen), plan, wanted, path, on_error, progress)
-        with RunStore(path) as finished:
-            return rebound(finished)
+        return _run(ModelSubject(classifier, data, chosen), plan, wanted, path, on_error, progress)
 
 
 def _indices(given: Sequence[int] | None, inputs: int) -> list[int]:
@@ -189,8 +188,8 @@ def _run(
     path: str,
     on_error: str,
     progress: bool | None,
-) -> None:
-    """Every wanted input into the store."""
+) -> Certificates:
+    """Every wanted input into the store, and what it then holds."""
     rank, size = _ranks()
     held: list[RunStore] = []
     shown = progress if rank == 0 else False
@@ -210,14 +209,16 @@ def _run(
     try:
         shared = _on_first(opened)
         if size == 1:
-            run_inputs(subject, plan, wanted, store=held[0], on_error=on_error, progress=progress)
+            bounded = run_inputs(
+                subject, plan, wanted, store=held[0], on_error=on_error, progress=progress
+            ).bounded
         else:
             _everywhere(lambda: _check(subject, plan, path, shared, shown))
             done = _on_first(lambda: _retry(held[0]))
             todo = [i for i in wanted if i not in done]
             deal = _deal_inputs if len(todo) >= size else _deal_draws
-            deal(subject, plan, todo, path, held, shared["facts"], on_error, shown)
-        note = _on_first(lambda: _finish(path, held[0]))
+            bounded = deal(subject, plan, todo, path, held, shared["facts"], on_error, shown)
+        note, certificates = _on_first(lambda: _finish(path, held[0], bounded))
         if note is not None and rank == 0:
             warnings.warn(note, RuntimeWarning, stacklevel=3)
     finally:
@@ -226,6 +227,7 @@ def _run(
             store.keep_empty = store.keep_empty or bool(_shards(path))
             store.close()
     _everywhere(lambda: None)
+    return certificates
 
 
 def _check(
@@ -243,13 +245,15 @@ def _retry(store: RunStore) -> set[int]:
     return store.done()
 
 
-def _finish(path: str, store: RunStore) -> str | None:
+def _finish(
+    path: str, store: RunStore, bounded: Sequence[Certificates]
+) -> tuple[str | None, Certificates]:
     _absorb(path, store)
     for leftover in glob.glob(f"{glob.escape(path)}.rank*"):
         # Locks of ranks that were killed; those that live have closed their shards.
         Path(leftover).unlink(missing_ok=True)
     refuse_hopeless(store)
-    return failures_note(store)
+    return failures_note(store), certificates_of(store, bounded)
 
 
 def _deal_inputs(
@@ -261,7 +265,7 @@ def _deal_inputs(
     facts: dict[str, Any],
     on_error: str,
     shown: bool | None,
-) -> None:
+) -> tuple[Certificates, ...]:
     """Every rank takes a share of the inputs into a shard of its own."""
     rank, size = _ranks()
     flag = _flag(path)
@@ -270,15 +274,15 @@ def _deal_inputs(
         if flag.exists():
             raise _Elsewhere
 
-    def share() -> None:
+    def share() -> tuple[Certificates, ...]:
         try:
             with RunStore(f"{path}.rank{rank}", plan.config()) as shard:
                 for key, value in facts.items():
                     shard.set_fact(key, value)
-                run_inputs(
+                return run_inputs(
                     subject, plan, todo[rank::size], store=shard, on_error=on_error,
                     progress=shown, watch=watch,
-                )  # fmt: skip
+                ).bounded  # fmt: skip
         except Exception:
             # Where even this fails, the others go on to their end first.
             with suppress(OSError):
@@ -286,7 +290,7 @@ def _deal_inputs(
             raise
 
     try:
-        _everywhere(share)
+        mine = _everywhere(share)
     except Exception:
         if rank == 0:
             # What was finished belongs in one file; what cannot be merged now is by the next call.
@@ -294,6 +298,7 @@ def _deal_inputs(
                 _absorb(path, held[0])
             flag.unlink(missing_ok=True)
         raise
+    return tuple(part for parts in _gather(mine) for part in parts)
 
 
 def _deal_draws(
@@ -305,18 +310,27 @@ def _deal_draws(
     facts: dict[str, Any],
     on_error: str,
     shown: bool | None,
-) -> None:
+) -> tuple[Certificates, ...]:
     """Fewer inputs than ranks: every rank takes a share of each input's draws."""
+    bounded: list[Certificates] = []
     for i in todo:
         votes = {
             role: _shared_votes(subject, i, role, n)
             for role, n in (("select", plan.n0), ("estimate", plan.n))
         }
-        _on_first(
-            lambda votes=votes, i=i: run_inputs(  # type: ignore[misc]
-                _Dealt(subject, votes), plan, [i], store=held[0], on_error=on_error, progress=False
+        bounded += _on_first(
+            lambda votes=votes, i=i: (
+                run_inputs(  # type: ignore[misc]
+                    _Dealt(subject, votes),
+                    plan,
+                    [i],
+                    store=held[0],
+                    on_error=on_error,
+                    progress=False,
+                ).bounded
             )
         )
+    return tuple(bounded)
 
 
 def _shared_votes(subject: ModelSubject, index: int, role: Any, n: int) -> Any:

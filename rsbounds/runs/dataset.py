@@ -15,7 +15,7 @@ from rsbounds._types import Certificates
 from rsbounds.noises import Noise
 from rsbounds.runs.driver import begin, failures_note, refuse_hopeless, resumable, run_inputs
 from rsbounds.runs.plan import RunPlan, resumed_seed
-from rsbounds.runs.rebounding import rebound
+from rsbounds.runs.rebounding import certificates_of
 from rsbounds.runs.store import RunStore
 from rsbounds.runs.subject import Answers
 from rsbounds.sampling import Classifier, sample_counts
@@ -179,9 +179,9 @@ def certify_dataset(
     indices = range(len(array))
     with resumable(store), RunStore(store, plan.config()) as run:
         begin(subject, plan, indices, store=run, on_error=on_error, progress=progress)
-        run_inputs(subject, plan, indices, store=run, on_error=on_error, progress=progress)
+        done = run_inputs(subject, plan, indices, store=run, on_error=on_error, progress=progress)
         refuse_hopeless(run)
         note = failures_note(run)
         if note is not None:
             warnings.warn(note, RuntimeWarning, stacklevel=2)
-        return rebound(run)
+        return certificates_of(run, done.bounded)

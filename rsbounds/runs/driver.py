@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rsbounds import _text, _validate
 from rsbounds._parallel import Progress
+from rsbounds._types import Certificates
 from rsbounds.certificates import certify_votes
 from rsbounds.runs import probes
 from rsbounds.runs.plan import RunPlan
@@ -50,11 +51,14 @@ class RunSummary:
         Inputs in the store.
     invalid : tuple of int
         Indices of inputs with invalid answers, or that failed; they abstained.
+    bounded : tuple of Certificates
+        What was certified in this call, by groups; `certificates_of` takes them as they are.
     """
 
     finished: int
     total: int
     invalid: tuple[int, ...]
+    bounded: tuple[Certificates, ...] = field(default=(), repr=False)
 
 
 def begin(subject: Subject, plan: RunPlan, indices: Sequence[int], *, store: RunStore,
@@ -139,6 +143,7 @@ def run_inputs(
     wanted = list(indices)
     todo = [i for i in wanted if i not in done]
     score = _Score(store.rows())
+    certifier = _Certifier(plan)
     in_a_row = at = 0
     with Progress(len(wanted), "inputs", progress) as bar:
         bar.advance(len(wanted) - len(todo))
@@ -147,7 +152,7 @@ def run_inputs(
                 watch()
             chunk = todo[at : at + pace.size]
             start = time.perf_counter()
-            outcomes = _outcomes(subject, plan, chunk, known, store, on_error)
+            outcomes = _outcomes(subject, plan, chunk, known, store, on_error, certifier)
             took = time.perf_counter() - start
             rows = [_row(plan, outcome, took / len(chunk)) for outcome in outcomes]
             store.add_many(rows)
@@ -165,7 +170,7 @@ def run_inputs(
             pace.took(len(chunk), time.perf_counter() - start, outcomes)
             bar.note = score.note()
             bar.advance(len(chunk))
-    return RunSummary(len(todo), len(store), tuple(sorted(score.invalid)))
+    return RunSummary(len(todo), len(store), tuple(sorted(score.invalid)), tuple(certifier.done))
 
 
 def refuse_hopeless(store: RunStore) -> None:
@@ -223,6 +228,30 @@ class _Votes:
     abstained: bool
 
 
+class _Certifier:
+    """Certifies votes of a run, and keeps what it certified."""
+
+    def __init__(self, plan: RunPlan) -> None:
+        self._plan = plan
+        # One object for the whole run: it may remember what it has bounded.
+        self._method = plan.bound()
+        self.done: list[Certificates] = []
+
+    def certify(
+        self,
+        select: NDArray[np.int64],
+        estimate: NDArray[np.int64],
+        invalid: NDArray[np.int64],
+        indices: list[int],
+    ) -> Certificates:
+        result = certify_votes(
+            select, estimate, invalid, noise=self._plan.noise.at(indices),
+            alpha=self._plan.alpha, method=self._method,
+        )  # fmt: skip
+        self.done.append(dataclasses.replace(result, index=np.array(indices)))
+        return result
+
+
 def _outcomes(
     subject: Subject,
     plan: RunPlan,
@@ -230,6 +259,7 @@ def _outcomes(
     known: dict[int, str],
     store: RunStore,
     on_error: str,
+    certifier: _Certifier,
 ) -> list[_Votes | Failure]:
     """What became of each input of a group, in its order."""
     outcomes: dict[int, _Votes | Failure] = {}
@@ -244,7 +274,7 @@ def _outcomes(
             probes.check_digest(store.path, i, known[i], item.x)
         alike.setdefault((item.x.shape, item.x.dtype), []).append(item)
     for items in alike.values():
-        for outcome in _voted(subject, plan, items):
+        for outcome in _voted(subject, plan, items, certifier):
             if isinstance(outcome, Failure):
                 outcome = _refused(outcome, on_error)
             outcomes[_index(outcome)] = outcome
@@ -257,7 +287,9 @@ def _refused(failure: Failure, on_error: str) -> Failure:
     return failure
 
 
-def _voted(subject: Subject, plan: RunPlan, items: list[Item]) -> list[_Votes | Failure]:
+def _voted(
+    subject: Subject, plan: RunPlan, items: list[Item], certifier: _Certifier
+) -> list[_Votes | Failure]:
     """Votes and certificates of inputs of one shape; one by one where they fail together."""
     inputs, indices = np.stack([item.x for item in items]), [item.index for item in items]
     sampled = attempt(
@@ -270,18 +302,11 @@ def _voted(subject: Subject, plan: RunPlan, items: list[Item]) -> list[_Votes | 
     if isinstance(sampled, Failure):
         if len(items) == 1:
             return [dataclasses.replace(sampled, label=items[0].label)]
-        return [_voted(subject, plan, [item])[0] for item in items]
+        return [_voted(subject, plan, [item], certifier)[0] for item in items]
     (select, none0), (estimate, none) = sampled
     invalid = none0 + none
     # No input is to blame for what goes wrong here.
-    result = certify_votes(
-        select,
-        estimate,
-        invalid,
-        noise=plan.noise.at(indices),
-        alpha=plan.alpha,
-        method=plan.bound(),
-    )
+    result = certifier.certify(select, estimate, invalid, indices)
     return [
         _Votes(item, select[j], estimate[j], int(invalid[j]),
                # A store keeps -1 where there was no class to put to the test.

@@ -3,7 +3,7 @@
 A model has no name that could be trusted: a function hides its weights, a layer can be replaced
 by another with the same parameters. So a store keeps what the model answered on a few inputs,
 raw and with noise, and a call that takes the run up must get the same answers, up to what
-another machine rounds differently. Inputs are known by the digests of their bytes.
+another machine rounds differently. Inputs are known by digests of their type, shape and bytes.
 """
 
 from __future__ import annotations
@@ -35,11 +35,19 @@ PATIENCE = 10
 ROUNDING, COARSE_ROUNDING = 1e-4, 2e-2
 _COARSE = ("float16", "bfloat16")
 _FACT = "probes"
+#: How digests begin that cover type and shape.
+_KIND = "2:"
 
 
-def digest(x: NDArray[Any]) -> str:
-    """Start of the SHA-256 of an input's bytes."""
-    return hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()[:16]
+def digest(x: NDArray[Any], like: str = _KIND) -> str:
+    """What an input is known by: the start of the SHA-256 of its type, shape and bytes.
+
+    ``like`` is a stored digest to compare with: earlier versions took the bytes only.
+    """
+    held = np.ascontiguousarray(x)
+    kind = _KIND if like.startswith(_KIND) else ""
+    facts = f"{x.dtype.str}{list(x.shape)}" if kind else ""
+    return kind + hashlib.sha256(facts.encode() + held.tobytes()).hexdigest()[:16]
 
 
 def probe_model(subject: Subject, plan: RunPlan, indices: Iterable[int], stop: bool) -> list[Any]:
@@ -80,7 +88,11 @@ def check_model(subject: Subject, plan: RunPlan, store: Any, held: Sequence[Any]
     """
     for probe in held:
         index = int(probe["index"])
-        given = attempt(index, lambda i=index: _ask(subject, plan, i))  # type: ignore[misc]
+        like = str(probe["digest"])
+        given = attempt(
+            index,
+            lambda i=index, d=like: _ask(subject, plan, i, d),  # type: ignore[misc]
+        )
         if isinstance(given, Failure):
             raise ValueError(
                 f"store {str(store)!r} was made when input {index} could be certified; "
@@ -132,7 +144,7 @@ def check_rows(
 
 def check_digest(store: Any, index: int, stored: str, x: NDArray[Any]) -> None:
     """Refuse an input that is not the one met before."""
-    if digest(x) != stored:
+    if digest(x, stored) != stored:
         raise ValueError(
             f"input {index} is not the one that store {str(store)!r} was made with; allowed: the "
             "same data set, which returns the same input at each access (no random augmentation)"
@@ -154,8 +166,8 @@ def keep_probes(store: RunStore, probes: Sequence[Any]) -> None:
     store.set_fact(_FACT, list(probes))
 
 
-def _ask(subject: Subject, plan: RunPlan, index: int) -> dict[str, Any]:
-    """The model's answers at an input, raw and with noise."""
+def _ask(subject: Subject, plan: RunPlan, index: int, like: str = _KIND) -> dict[str, Any]:
+    """The model's answers at an input, raw and with noise; its digest as that of ``like``."""
     item = read(subject, plan, index)
     if isinstance(item, Failure):
         raise ValueError(item.reason) from item.cause
@@ -167,7 +179,7 @@ def _ask(subject: Subject, plan: RunPlan, index: int) -> dict[str, Any]:
         answers = subject.answers(_copies(item, plan, CLASS_COPIES))
     return {
         "index": index,
-        "digest": digest(item.x),
+        "digest": digest(item.x, like),
         "noise": [float(value) for value in copies[1].reshape(-1)[:3]],
         **_plain(answers),
     }

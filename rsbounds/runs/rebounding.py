@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,54 +82,104 @@ def rebound(
     ...         print(rebound(store, method="complement", alpha=1e-4).abstained)
     [False False]
     """
-    rows = list(store.rows())
-    if not rows:
-        raise ValueError(f"store {str(store.path)!r} holds no finished input yet")
     if method is None:
         config = store.config
         method, options = config["method"], {**config["options"], **options}
-    chosen = margin_method(method, options)
     level = store.config["alpha"] if alpha is None else alpha
-    groups: dict[str, list[int]] = {}
-    for position, row in enumerate(rows):
-        groups.setdefault(json.dumps(row.law), []).append(position)
-    parts = [
-        (
-            where,
-            certify_votes(
-                np.array([rows[i].select for i in where]),
-                np.array([rows[i].estimate for i in where]),
-                np.array([rows[i].invalid for i in where]),
-                noise=noise_from_dict(rows[where[0]].law),
-                alpha=level,
-                method=chosen,
-            ),
+    return _certificates(store, margin_method(method, options), level, {})
+
+
+def certificates_of(store: RunStore, bounded: Iterable[Certificates]) -> Certificates:
+    """Certificates of a run, where some of its inputs have just been certified.
+
+    Parameters
+    ----------
+    store : RunStore
+        With at least one input.
+    bounded : iterable of Certificates
+        Of stored inputs, from the stored counts, at the run's own method and alpha; they are
+        not computed again.
+
+    Returns
+    -------
+    Certificates
+        Those of `rebound`.
+
+    Raises
+    ------
+    ValueError
+        An empty store.
+    """
+    names = _values_of_a_row()
+    known = {
+        index: values
+        for part in bounded
+        for index, *values in zip(
+            part.index.tolist(), *(getattr(part, name).tolist() for name in names), strict=True
         )
-        for where in groups.values()
-    ]
+    }
+    config = store.config
+    method = margin_method(config["method"], config["options"])
+    return _certificates(store, method, config["alpha"], known)
+
+
+def _values_of_a_row() -> list[str]:
+    """What a table of certificates says of each input besides its index."""
+    return [name for name in Certificates._ROWS if name != "index"]
+
+
+def _certificates(
+    store: RunStore, method: MarginMethod, alpha: float, known: Mapping[int, Sequence[Any]]
+) -> Certificates:
+    """Certificates of all stored inputs; those that are known are taken as they are."""
+    rows = list(store.rows())
+    if not rows:
+        raise ValueError(f"store {str(store.path)!r} holds no finished input yet")
+    classes = len(rows[0].estimate)
+    laws: dict[str, list[int]] = {}
+    for position, row in enumerate(rows):
+        laws.setdefault(json.dumps(row.law), []).append(position)
+    tables = []
+    for where in laws.values():
+        new = [i for i in where if rows[i].index not in known]
+        table = certify_votes(
+            np.array([rows[i].select for i in new], np.int64).reshape(-1, classes),
+            np.array([rows[i].estimate for i in new], np.int64).reshape(-1, classes),
+            np.array([rows[i].invalid for i in new], np.int64),
+            noise=noise_from_dict(rows[where[0]].law),
+            alpha=alpha,
+            method=method,
+        )
+        tables.append((new, table))
+    given = [(i, known[row.index]) for i, row in enumerate(rows) if row.index in known]
     counts = content_hash(np.array([row.estimate for row in rows]))
-    return _joined(parts, np.array([row.index for row in rows]), counts)
+    return _joined(tables, given, np.array([row.index for row in rows]), counts)
 
 
 def _joined(
-    parts: Sequence[tuple[Sequence[int], Certificates]], index: NDArray[np.int64], input_hash: str
+    tables: Sequence[tuple[Sequence[int], Certificates]],
+    given: Sequence[tuple[int, Sequence[Any]]],
+    index: NDArray[np.int64],
+    input_hash: str,
 ) -> Certificates:
     """One table of the certificates of several laws, in the order of the inputs."""
-    first = parts[0][1]
+    first = tables[0][1]
+    for _, table in tables:
+        if (table.norm, table.scale) != (first.norm, first.scale):
+            raise ValueError(
+                f"noise is {first.noise} and {table.noise}; allowed: laws whose radii have one norm"
+            )
+    places = [i for i, _ in given]
     arrays: dict[str, Any] = {}
-    for name in (name for name in Certificates._ROWS if name != "index"):
+    for column, name in enumerate(_values_of_a_row()):
         values = np.empty(len(index), dtype=getattr(first, name).dtype)
-        for where, part in parts:
-            if (part.norm, part.scale) != (first.norm, first.scale):
-                raise ValueError(
-                    f"noise is {first.noise} and {part.noise}; allowed: laws whose radii have one "
-                    "norm"
-                )
-            values[where] = getattr(part, name)
+        values[places] = [known[column] for _, known in given]
+        for where, table in tables:
+            values[where] = getattr(table, name)
         arrays[name] = values
-    names = list(dict.fromkeys(part.noise for _, part in parts))
+    names = list(dict.fromkeys(table.noise for _, table in tables))
     text = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)} laws)"
-    law = first.law if len(parts) == 1 else None
+    law = first.law if len(tables) == 1 else None
     return dataclasses.replace(
         first, index=index, noise=text, law=law, input_hash=input_hash, **arrays
     )

@@ -29,7 +29,7 @@ class RunRow:
     label : int or None
         True class.
     digest : str
-        Start of the SHA-256 of the input's bytes.
+        What the input is known by: of its type, shape and bytes ("2:..."), or of its bytes.
     select, estimate : (K,) int64
         Counts of the selection and of the estimation sample.
     n0, n : int

@@ -103,7 +103,7 @@ class NoiseStream(abc.ABC, Generic[Array]):
 
     def _at(self, row: int | None, x: Any) -> tuple[Law, Any]:
         """The law of a row, and its flat factors in the kind of ``x`` (None: it has none)."""
-        key = row, x.dtype
+        key = row if self._law.batch_shape else None, x.dtype
         if self._current is None or self._current[0] != key:
             law = law_of_row(self._law, row)
             given = law.multiplier()

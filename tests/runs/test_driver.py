@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import rsbounds
-from rsbounds.runs import Answers, RunPlan, RunStore, driver, run_inputs
+from rsbounds.runs import Answers, RunPlan, RunStore, driver, rebounding, run_inputs
 from rsbounds.runs.probes import digest
 from rsbounds.runs.rebounding import stored_labels
 
@@ -380,3 +380,107 @@ def test_a_plan_checks_its_values():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert digest(X[0]) == digest(X[0].copy()) != digest(X[1])
+
+
+# -- what a run returns (issue: small inputs) ----------------------------------------------------
+
+
+def tables_equal(a, b):
+    for field in dataclasses.fields(rsbounds.Certificates):
+        one, other = getattr(a, field.name), getattr(b, field.name)
+        if isinstance(one, np.ndarray):
+            np.testing.assert_array_equal(one, other, err_msg=field.name)
+            assert one.dtype == other.dtype, field.name
+        else:
+            assert one == other, field.name
+
+
+@pytest.mark.parametrize("law", [LAW, rsbounds.Gaussian(np.linspace(0.2, 0.6, 12))])
+@pytest.mark.parametrize("method", ["exact", "complement"])
+def test_a_run_bounds_each_input_once(tmp_path, monkeypatch, law, method):
+    """The certificates of a run were computed twice, once for its rows and once at its end."""
+    bounded = []
+    for module in (driver, rebounding):
+        true = module.certify_votes
+
+        def counted(select, estimate, invalid, true=true, **settings):
+            bounded.append(len(select))
+            return true(select, estimate, invalid, **settings)
+
+        monkeypatch.setattr(module, "certify_votes", counted)
+    x = X.copy()
+    x[4, 0] = np.nan
+    settings = {"noise": law, "method": method}
+    with pytest.warns(RuntimeWarning, match="1 of 12 inputs"):
+        first = run(tmp_path / "a.sqlite", inputs=x, **settings)
+    # The input that failed has no votes: its abstention is made from its row.
+    assert sum(bounded) == 12
+    with RunStore(tmp_path / "a.sqlite") as store:
+        tables_equal(first, rebounding.rebound(store))
+    whole = run(tmp_path / "b.sqlite", **settings)
+    bounded.clear()
+    resumed = run(tmp_path / "a.sqlite", **settings)
+    # Eleven were finished by the first call, one by this one.
+    assert sum(bounded) == 12
+    tables_equal(resumed, whole)
+    with RunStore(tmp_path / "a.sqlite") as store:
+        tables_equal(resumed, rebounding.rebound(store))
+
+
+# -- what an input is known by (issue: no wrong result, B) ---------------------------------------
+
+
+class Shaped(Counting):
+    """The inputs above with other shapes or types."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def item(self, i):
+        x, label = super().item(i)
+        return self.change(x), label
+
+    def votes(self, inputs, indices, role, n):
+        return super().votes(np.array([X[i] for i in indices]), indices, role, n)
+
+    def answers(self, batch):
+        return Answers(np.zeros(len(batch), dtype=np.int64), "classes")
+
+
+CHANGES = {
+    "shape": lambda x: x.reshape(3, 1),
+    "type": lambda x: x.view(np.int64),
+}
+
+
+def finish(path, subject, count):
+    given = plan()
+    with RunStore(path, given.config()) as store:
+        driver.begin(subject, given, range(12), store=store)
+        run_inputs(subject, given, range(count), store=store)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_input_of_another_shape_or_type_is_another_input(tmp_path, change):
+    """Digests covered the bytes only."""
+    finish(tmp_path / "a.sqlite", Shaped(lambda x: x), 5)
+    with pytest.raises(ValueError, match="input 0"):
+        finish(tmp_path / "a.sqlite", Shaped(CHANGES[change]), 12)
+
+
+def test_stores_with_digests_of_bytes_go_on(tmp_path, monkeypatch):
+    path = tmp_path / "a.sqlite"
+    with monkeypatch.context() as earlier:
+        true = digest
+        earlier.setattr(driver.probes, "digest", lambda x, like="": true(x, ""))
+        finish(path, Shaped(lambda x: x), 5)
+    finish(path, Shaped(lambda x: x), 12)
+    with RunStore(path) as store:
+        kinds = [row.digest[:2] == "2:" for row in store.rows()]
+        assert kinds == [False] * 5 + [True] * 7
+        assert [row.digest for row in store.rows()] == [
+            digest(x, "" if i < 5 else "2:") for i, x in enumerate(X)
+        ]
+    with pytest.raises(ValueError, match="input 0"):
+        finish(path, Shaped(lambda x: x + 1), 12)

@@ -31,6 +31,8 @@ ORDERINGS = {
     "runner-up": RUNNER_UP,
 }
 
+#: Bounds that a method object remembers: inputs of few draws have the same counts again and again.
+_HELD = 1 << 16
 #: More draws than this, and ``statistic="auto"`` tests by half-planes all points with at least
 #: ``FEW`` expected votes for the other class: the ordering costs O(sqrt n) for each of many sums.
 MANY = 1_000_000
@@ -122,6 +124,9 @@ class Exact(MarginMethod):
     slack: float = 2e-3
     budget: int = 20_000
 
+    # What this object has bounded; no field, for fields are options.
+    _held: ClassVar[dict[tuple[Any, ...], NDArray[np.float64]]]
+
     name: ClassVar[str] = "exact"
     guarantee: ClassVar[Guarantee] = "proven"
     source: ClassVar[str] = "Buehler 1957, Berger and Boos 1994; optimal-certified-radius, (7)-(11)"
@@ -139,9 +144,9 @@ class Exact(MarginMethod):
         _validate.number("split", self.split, "a number in (0, 1)", lambda v: 0 < v < 1)
         _validate.number("slack", self.slack, "a number in (0, 0.5]", lambda v: 0 < v <= 0.5)
         _validate.integer("budget", self.budget, low=1)
+        object.__setattr__(self, "_held", {})
 
     def rows(self, problem: Problem) -> Mapping[str, NDArray[Any]]:
-        counts, top, n = problem.counts, problem.top, problem.n
         settings = Settings(
             float(problem.alpha),
             float(self.beta * problem.alpha),
@@ -152,8 +157,24 @@ class Exact(MarginMethod):
             MANY if self.statistic == "auto" else np.iinfo(np.int64).max,
             FEW,
         )
-        out = np.empty((n.size, 5))
-        _kernel(counts, top, n, problem.probit, settings, out)
+        keys, first, which = _unlike(problem)
+        held = self._held
+        unlike = np.empty((len(keys), 5))
+        new = []
+        for i, key in enumerate(keys):
+            values = held.get(key)
+            if values is None:
+                new.append(i)
+            else:
+                unlike[i] = values
+        fresh = np.empty((len(new), 5))
+        at = first[new]
+        _kernel(problem.counts[at], problem.top[at], problem.n[at], problem.probit, settings, fresh)
+        unlike[new] = fresh
+        for i, values in zip(new, fresh, strict=True):
+            if len(held) < _HELD:
+                held[keys[i]] = values
+        out = unlike[which]
         return {
             "lower": out[:, 0].copy(),
             "p_value": np.minimum(np.exp(out[:, 1]) * (1.0 + 1e-12), 1.0),
@@ -161,3 +182,22 @@ class Exact(MarginMethod):
             "evaluations": out[:, 3].astype(np.int64),
             "exhausted": out[:, 4] == 0.0,
         }
+
+
+def _unlike(
+    problem: Problem,
+) -> tuple[list[tuple[Any, ...]], NDArray[np.intp], NDArray[np.intp]]:
+    """What bounds rest on, a row that has each, and which of them each row has.
+
+    A bound rests on alpha, the scale, the votes for the top class, the largest other count, n,
+    and on whether there are only two classes.
+    """
+    counts, top = problem.counts, problem.top
+    every = np.arange(len(top))
+    others = counts.copy()
+    others[every, top] = -1
+    table = np.column_stack([counts[every, top], others.max(axis=1), problem.n])
+    different, first, which = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    shared = float(problem.alpha), problem.probit, counts.shape[1] == 2
+    keys = [(*shared, *row) for row in different.tolist()]
+    return keys, first, which.reshape(-1)

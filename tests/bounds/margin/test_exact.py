@@ -414,3 +414,42 @@ def test_a_row_that_used_up_its_budget_says_so():
     assert short.details["exhausted"][0]
     assert short.details["p_value"][0] <= 0.001
     assert short.lower[0] <= full.lower[0]
+
+
+def test_rows_that_share_their_bound_are_bounded_once(monkeypatch):
+    """A bound rests on alpha, the scale, the top count, the largest other count and n."""
+    from rsbounds.bounds.margin import exact, margin_method
+
+    kernel, asked = exact._kernel, []
+
+    def counted(counts, top, n, *rest):
+        asked.extend(zip(counts.tolist(), top.tolist(), strict=True))
+        return kernel(counts, top, n, *rest)
+
+    monkeypatch.setattr(exact, "_kernel", counted)
+    rows = [[60, 30, 10], [10, 60, 30], [60, 30, 9], [50, 40, 10], [5, 60, 35], [60, 30, 10]]
+    top = [0, 1, 0, 0, 1, 1]
+    method = margin_method("exact", {})
+    settings = {"alpha": 0.01, "scale": "probit"}
+    together = rsbounds.margin_lower_bound(rows, top, method=method, **settings)
+    # (60, 30, 100) twice; (60, 30, 99), (50, 40, 100), (60, 35, 100) and (30, 60, 100) once.
+    assert len(asked) == 5
+    again = rsbounds.margin_lower_bound(rows[::-1], top[::-1], method=method, **settings)
+    assert len(asked) == 5
+    alone = [
+        rsbounds.margin_lower_bound([row], [t], method="exact", **settings)
+        for row, t in zip(rows, top, strict=True)
+    ]
+    assert len(asked) == 11
+    np.testing.assert_array_equal(together.lower, [one.lower[0] for one in alone])
+    np.testing.assert_array_equal(again.lower, together.lower[::-1])
+    for name, values in together.details.items():
+        np.testing.assert_array_equal(values, [one.details[name][0] for one in alone])
+    # Nothing else is taken for it: two classes, another alpha, another scale.
+    for counts, changed in [
+        ([[60, 40]], settings), ([[60, 40, 0]], settings),
+        (rows[:1], {**settings, "alpha": 0.02}), (rows[:1], {**settings, "scale": "linear"}),
+    ]:  # fmt: skip
+        held = rsbounds.margin_lower_bound(counts, 0, method=method, **changed)
+        new = rsbounds.margin_lower_bound(counts, 0, method="exact", **changed)
+        np.testing.assert_array_equal(held.lower, new.lower)
