@@ -82,6 +82,7 @@ def rebound(
     ...         print(rebound(store, method="complement", alpha=1e-4).abstained)
     [False False]
     """
+    _check_any(store)
     if method is None:
         config = store.config
         method, options = config["method"], {**config["options"], **options}
@@ -110,6 +111,7 @@ def certificates_of(store: RunStore, bounded: Iterable[Certificates]) -> Certifi
     ValueError
         An empty store.
     """
+    _check_any(store)
     names = _values_of_a_row()
     known = {
         index: values
@@ -123,6 +125,11 @@ def certificates_of(store: RunStore, bounded: Iterable[Certificates]) -> Certifi
     return _certificates(store, method, config["alpha"], known)
 
 
+def _check_any(store: RunStore) -> None:
+    if not len(store):
+        raise ValueError(f"store {str(store.path)!r} holds no finished input yet")
+
+
 def _values_of_a_row() -> list[str]:
     """What a table of certificates says of each input besides its index."""
     return [name for name in Certificates._ROWS if name != "index"]
@@ -133,8 +140,6 @@ def _certificates(
 ) -> Certificates:
     """Certificates of all stored inputs; those that are known are taken as they are."""
     rows = list(store.rows())
-    if not rows:
-        raise ValueError(f"store {str(store.path)!r} holds no finished input yet")
     classes = len(rows[0].estimate)
     laws: dict[str, list[int]] = {}
     for position, row in enumerate(rows):
