@@ -10,5 +10,6 @@ from rsbounds.regions._base import Region
 from rsbounds.regions.ball import Ball
 from rsbounds.regions.cross_polytope import CrossPolytope
 from rsbounds.regions.ellipsoid import Ellipsoid
+from rsbounds.regions.low_rank import LowRankEllipsoid
 
-__all__ = ["Ball", "CrossPolytope", "Ellipsoid", "Region"]
+__all__ = ["Ball", "CrossPolytope", "Ellipsoid", "LowRankEllipsoid", "Region"]
