@@ -12,12 +12,14 @@ from rsbounds.regions.ball import Ball
 from rsbounds.regions.cross_polytope import CrossPolytope
 from rsbounds.regions.disjoint import Separation, disjoint, inside
 from rsbounds.regions.ellipsoid import Ellipsoid
+from rsbounds.regions.low_rank import LowRankEllipsoid
 from rsbounds.regions.shrink import shrink_into, shrink_to_avoid
 
 __all__ = [
     "Ball",
     "CrossPolytope",
     "Ellipsoid",
+    "LowRankEllipsoid",
     "Region",
     "Separation",
     "disjoint",

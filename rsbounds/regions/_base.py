@@ -89,7 +89,7 @@ class Region(abc.ABC):
             rows = slice(rows, rows + 1) if rows != -1 else slice(rows, None)
         return self.of_arrays(
             {
-                name: value[rows] if name == "radius" or len(value) == len(self) else value
+                name: value[rows] if name == "radius" or len(value) > 1 else value
                 for name, value in self.arrays().items()
             }
         )
@@ -132,20 +132,20 @@ class Region(abc.ABC):
     def _log_unit_volume(self, dimension: int) -> float:
         """Log volume of the gauge's unit ball with semi-axes 1."""
 
+    @abc.abstractmethod
     def _unit_support_up(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
         """Largest w . delta over the sets at radius 1, rounded up, for (B, d) directions.
 
         The largest number of a direction is 1 in size, so that nothing vanishes.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no support function")
 
+    @abc.abstractmethod
     def _shape(self, dimension: int) -> Shape:
         """Ellipsoids around the sets at radius 1."""
-        raise NotImplementedError(f"{type(self).__name__} has no shape")
 
+    @abc.abstractmethod
     def _unit_circumscribed_up(self, dimension: int) -> NDArray[np.float64]:
         """(B,) or (1,) l2 radii of balls around the sets at radius 1, rounded up."""
-        raise NotImplementedError(f"{type(self).__name__} has no circumscribed radius")
 
     def _turned(self, dimension: int) -> bool:
         """Whether the axes are not those of the coordinates."""

@@ -118,17 +118,12 @@ def shrink_into(region: R, centre: ArrayLike, host: Region, host_centre: ArrayLi
     with np.errstate(all="ignore"):
         gauge = offset_gauge_up(host, host_at, at)
         room = (host.radius - gauge) * (1.0 - 4.0 * EPS)
-        factor = _by_room(region, host, room, d)
-        shapes = region._shape(d), host._shape(d)
-        plain = shapes[0].factors is None and shapes[1].factors is None
-        if plain and region.norm == host.norm == "l2" and not _balls(region, host):
+        alike = region.norm == host.norm and not (region._turned(d) or host._turned(d))
+        factor = _by_room(region, host, room, d, alike)
+        if alike and region.norm == "l2" and not _balls(region, host):
             delta = np.broadcast_to(at - host_at, (rows, d))
-            better = _by_search(
-                region.radius[:, None] * shapes[0].axes,
-                host.radius[:, None] * shapes[1].axes,
-                delta,
-            )
-            factor = np.maximum(factor, better)
+            axes, host_axes = (r.radius[:, None] * r._shape(d).axes for r in (region, host))
+            factor = np.maximum(factor, _by_search(axes, host_axes, delta))
         factor = np.where((room > 0) & np.isfinite(factor), np.minimum(factor, 1.0), 0.0)
         radius = region.radius * factor
     radius = np.broadcast_to(np.where(factor < 1.0, radius * (1.0 - 4.0 * EPS), radius), (rows,))
