@@ -427,6 +427,9 @@ class Certificates:
         Names of the classes, where they have names.
     ids : tuple of str or None
         (B,) what identifies each row, where something does.
+    about : {"fixed noise", "memory"}
+        Which classifier the rows are about: the one smoothed with the noise of the row, or the
+        one that a memory of disjoint regions makes of many (`rsbounds.MemoryClassifier`).
     """
 
     candidate: NDArray[np.int64]
@@ -447,6 +450,7 @@ class Certificates:
     version: str = __version__
     classes: tuple[str, ...] | None = None
     ids: tuple[str, ...] | None = None
+    about: Literal["fixed noise", "memory"] = "fixed noise"
 
     _ROWS = ("index", "candidate", "radius", "margin_lower", "n", "solved")
     _DERIVED = ("top", "certified", "abstained")
@@ -548,7 +552,7 @@ class Certificates:
             f"{_text.down(mean, 5)}\n{self.noise}, {self.method}, alpha {self.alpha:g}, "
             f"guarantee: {self.guarantee}"
         )
-        return text
+        return text if self.about == "fixed noise" else f"{text}, about the {self.about} classifier"
 
     def class_name(self, index: int) -> str:
         """What a class is called: its name where classes have names, else its index."""
@@ -591,6 +595,7 @@ class Certificates:
             "guarantee": self.guarantee,
             "input_hash": self.input_hash,
             **({} if self.classes is None else {"classes": list(self.classes)}),
+            **({} if self.about == "fixed noise" else {"about": self.about}),
         }
 
     def to_tsv(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
@@ -667,6 +672,8 @@ class Certificates:
         _validate.choice("scale", shared["scale"], ("linear", "probit"))
         if "classes" in shared:
             shared["classes"] = tuple(shared["classes"])
+        if "about" in shared:
+            _validate.choice("about", shared["about"], ("fixed noise", "memory"))
         if "id" in columns:
             shared["ids"] = tuple(columns["id"])
         columns["candidate"] = [NO_CLASS if c is None else c for c in columns["candidate"]]

@@ -13,14 +13,17 @@ from rsbounds.runs._sqlite import remove_store
 from rsbounds.runs.dataset import certify_dataset
 from rsbounds.runs.driver import RunSummary, run_inputs
 from rsbounds.runs.export import export_rows
+from rsbounds.runs.memory import MemoryStore, load_memory
 from rsbounds.runs.plan import RunPlan
 from rsbounds.runs.rebounding import rebound
+from rsbounds.runs.remembering import remember
 from rsbounds.runs.row import RunRow
 from rsbounds.runs.store import RunStore, merge_stores
 from rsbounds.runs.subject import Answers, Subject
 
 __all__ = [
     "Answers",
+    "MemoryStore",
     "RunPlan",
     "RunRow",
     "RunStore",
@@ -28,8 +31,10 @@ __all__ = [
     "Subject",
     "certify_dataset",
     "export_rows",
+    "load_memory",
     "merge_stores",
     "rebound",
+    "remember",
     "remove_store",
     "run_inputs",
 ]
