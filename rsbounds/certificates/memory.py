@@ -32,7 +32,8 @@ from rsbounds.certificates._memory_index import Column, Index
 from rsbounds.noises import Noise
 from rsbounds.regions import Ball, Region, inside, shrink_into, shrink_to_avoid
 
-Numbers, Rows = NDArray[np.float64], NDArray[np.intp]
+Numbers = NDArray[np.float64]
+Rows = NDArray[np.intp]
 
 #: Numbers of stored inputs that are compared at once.
 _AT_ONCE = 1 << 21
@@ -156,7 +157,6 @@ class MemoryClassifier:
         self._answers: list[MemoryAnswer] = []
         self._positions: dict[bytes, int] = {}
         self._index = Index(dimension)
-        self._points = Column((dimension,), np.float32)
         self._classes = Column((), np.int64)
         self._kind: Region | None = None
         self._columns: dict[str, Column] = {}
@@ -351,7 +351,7 @@ class MemoryClassifier:
 
     def point_of(self, position: int) -> NDArray[Any]:
         """(d,) the stored input, float32 where every stored one is."""
-        return np.asarray(self._points[np.array([position])][0])
+        return np.asarray(self._index.points[np.array([position])][0])
 
     def region_of(self, position: int) -> Region:
         """The stored region of an input; empty where it abstained."""
@@ -372,15 +372,8 @@ class MemoryClassifier:
         if answer.position != len(self) or key in self._positions:
             raise ValueError(f"answer is {answer}; allowed: the next one, of a new input")
         self._keep_kind(region)
-        if self._points.dtype == np.float32 and (point.astype(np.float32) != point).any():
-            wide = Column((self._dimension,), np.float64)
-            for block in self._points.filled():
-                for row in block:
-                    wide.append(row)
-            self._points = wide
         for name, column in self._columns.items():
             column.append(region.arrays()[name][0])
-        self._points.append(point)
         self._classes.append(answer.candidate)
         reach = -np.inf if answer.abstained else self._reach(region)
         self._index.append(point, reach)
@@ -443,7 +436,7 @@ class MemoryClassifier:
         size = max(1, _AT_ONCE // self._dimension)
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
-            yield part, np.asarray(self._points[part], dtype=np.float64)
+            yield part, np.asarray(self._index.points[part], dtype=np.float64)
 
     def _stored(self, rows: Rows) -> Region:
         assert self._kind is not None

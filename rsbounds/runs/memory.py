@@ -113,7 +113,7 @@ class MemoryStore:
     ) -> None:
         self.path = Path(path)
         self._database: sqlite3.Connection | None = None
-        self._base = base
+        self._base, self._made = base, False
         self.memory = MemoryClassifier(model=model, noise=noise, dimension=dimension, base=base)
         wanted = {**self.memory.fingerprint, **(config or {})}
         self._wanted = json.loads(plain("config", wanted))
@@ -123,6 +123,7 @@ class MemoryStore:
         try:
             if not self.path.exists():
                 _create(self.path, self._wanted)
+                self._made = True
             self._database = connect(f"{self.path.absolute().as_uri()}?mode=rw")
             self._database.execute("PRAGMA synchronous = FULL")
             self._load()
@@ -223,11 +224,11 @@ class MemoryStore:
             self._head = head
 
     def close(self) -> None:
-        """Release the file; one that holds no answer is removed."""
+        """Release the file; one that was made here and got no answer is removed."""
         if self._database is not None:
             self._database.close()
             self._database = None
-            if not len(self.memory):
+            if self._made and not len(self.memory):
                 remove_store(self.path)
         if self._lock is not None:
             release(self.path, self._lock)
