@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rsbounds import _validate
 from rsbounds.noises import Noise
-from rsbounds.streams import checked_role
+from rsbounds.streams import Piece, checked_role
 from rsbounds_torch import _inputs, _loop
 from rsbounds_torch._batch_size import tuned_size
 from rsbounds_torch._inputs import Inputs
@@ -21,7 +21,7 @@ from rsbounds_torch._modules import find_modules
 from rsbounds_torch._probe import probe, read_shape
 from rsbounds_torch._random import undone_on_error
 from rsbounds_torch.maps import SimplexMap, simplex_map
-from rsbounds_torch.sampling import Piece, SampledCounts
+from rsbounds_torch.sampling import SampledCounts
 
 if TYPE_CHECKING:
     from rsbounds import BoundedSamples

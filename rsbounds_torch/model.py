@@ -17,11 +17,11 @@ from rsbounds._types import content_hash
 from rsbounds.bounds.margin import MarginMethod, margin_method
 from rsbounds.certificates import certify_votes
 from rsbounds.noises import Noise
+from rsbounds.streams import Piece
 from rsbounds_torch._inputs import Inputs, chosen_seed, stream_numbers
 from rsbounds_torch._loop import Draws
 from rsbounds_torch._sampler import NoisyModel
 from rsbounds_torch.maps import SimplexMap, simplex_map
-from rsbounds_torch.sampling import Piece
 
 if TYPE_CHECKING:
     from rsbounds import Adaptive, Certificates, Decide, Predictions

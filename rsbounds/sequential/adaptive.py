@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
-from rsbounds._types import Certificates, MarginBound, Selection, plain_options
+from rsbounds._types import NO_CLASS, Certificates, MarginBound, Selection, plain_options
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound, margin_method
 from rsbounds.noises import Noise
 from rsbounds.sequential._record import certificates
@@ -31,7 +31,8 @@ class Adaptive:
     Parameters
     ----------
     top : int, (B,) integers or Selection
-        Class of each input, fixed before the counts are seen.
+        Class of each input, fixed before the counts are seen; `rsbounds.NO_CLASS` where there is
+        none to put to the test, so that the row abstains.
     noise : Noise
         The law the draws come from.
     alpha : float
@@ -108,7 +109,7 @@ class Adaptive:
         noise.check_rows(rows)
         self._counts: NDArray[np.int64] | None = None
         self._look = np.zeros(rows, dtype=np.int64)
-        self._stopped = np.zeros(rows, dtype=bool)
+        self._stopped = self.top == NO_CLASS
         unknown = -np.inf if noise.scale == "probit" else -1.0
         self._best = np.full(rows, unknown)
         self._proven = np.ones(rows, dtype=bool)
@@ -167,7 +168,7 @@ class Adaptive:
         stopped = self._stopped.copy()
         for level in np.unique(look[rows]):
             here = rows[look[rows] == level]
-            bound = self._bound(sums[here], here, int(level))
+            bound = self.bound_at(int(level), sums[here], here)
             better = bound.lower > best[here]
             best[here] = np.where(better, bound.lower, best[here])
             proven[here] = np.where(better, bound.solved, proven[here])
@@ -191,7 +192,28 @@ class Adaptive:
         self._best[stop] = -np.inf if self.noise.scale == "probit" else -1.0
         self._stopped = self._stopped | stop
 
-    def _bound(self, counts: NDArray[np.int64], rows: NDArray[np.int64], look: int) -> MarginBound:
+    def bound_at(
+        self, look: int, counts: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> MarginBound:
+        """The bound of a look, from all counts so far.
+
+        With probability at least 1 - alpha the bounds of all looks hold together, whether or not
+        they are taken: the best of any of them does.
+
+        Parameters
+        ----------
+        look : int
+            Its place among ``looks``.
+        counts : (r, K) int64
+            All votes so far of some rows that have a class.
+        rows : (r,) int64
+            Which rows they are.
+
+        Returns
+        -------
+        MarginBound
+            At the look's share of alpha.
+        """
         top: Any = self.top[rows]
         if self._selection is not None:
             top = Selection(self.top[rows], np.asarray(self._selection.counts)[rows], True)
@@ -217,7 +239,7 @@ class Adaptive:
         for later in range(look + 1, len(self.looks)):
             factor = self.looks[later] / self.looks[look]
             expected = np.floor(counts * factor + 0.5).astype(np.int64)
-            there = law.radius(self._bound(expected, rows, later).lower)
+            there = law.radius(self.bound_at(later, expected, rows).lower)
             worth |= there - now > self.gain * np.maximum(now, law.radius(1.0))
         return worth
 

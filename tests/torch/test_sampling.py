@@ -5,7 +5,8 @@ torch = pytest.importorskip("torch")
 
 import rsbounds
 from rsbounds_torch import SampledCounts, SmoothedClassifier
-from rsbounds_torch.sampling import Piece, Tally, batches
+from rsbounds.streams import Piece, batches
+from rsbounds_torch.sampling import Tally
 
 CPU = torch.device("cpu")
 LAW = rsbounds.Gaussian(0.5)
