@@ -88,7 +88,7 @@ def _source(
             raise ValueError(f"index has {len(indices)} entries; allowed: {len(array)}, or one")
     else:
         last = MAX_INDEX - len(array) + 1
-        first = _validate.integer("index", index, low=0, high=last)  # type: ignore[arg-type]
+        first = _validate.integer("index", index, low=0, high=last)
         indices = range(first, first + len(array))
     noise.check_rows(len(array))
     # The kernels take only contiguous arrays in the machine's byte order.
@@ -418,6 +418,25 @@ def sample_scores(
             f"[{low:g}, {high:g}]"
         )
     return BoundedSamples(values, (low, high), chosen)
+
+
+def score_table(
+    classifier: Classifier,
+    inputs: ArrayLike,
+    *,
+    noise: Noise,
+    n: int,
+    role: Role,
+    seed: int,
+    index: Sequence[int],
+    batch_size: int,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(B, n, K) scores in [0, 1], and (B,) draws with NaN, whose scores are zero."""
+    source, _ = _source(inputs, noise, role, seed, index, batch_size)
+    values = _scores(classifier, source, n, (0.0, 1.0))
+    bad = np.isnan(values).any(axis=2)
+    values[bad] = 0.0
+    return values, bad.sum(axis=1)
 
 
 def _scores(

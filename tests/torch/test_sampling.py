@@ -4,8 +4,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import rsbounds
-from rsbounds_torch import SampledCounts, SmoothedClassifier
 from rsbounds.streams import Piece, batches
+from rsbounds_torch import SampledCounts, SmoothedClassifier
 from rsbounds_torch.sampling import Tally
 
 CPU = torch.device("cpu")
