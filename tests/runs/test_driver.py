@@ -351,7 +351,7 @@ def test_ctrl_c_says_how_to_resume(tmp_path):
         return vote(batch)
 
     with pytest.raises(KeyboardInterrupt, match="the same call resumes the run"):
-        run(path, stopped, seed=None)
+        run(path, stopped, seed=None, batch_size=50)
     with RunStore(path) as store:
         seed = store.config["seed"]
         assert 0 < len(store) < 12

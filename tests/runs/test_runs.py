@@ -80,7 +80,7 @@ def test_an_interrupted_run_resumes_to_the_same_rows(tmp_path):
         return vote(batch)
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut.sqlite", failing)
+        run(tmp_path / "cut.sqlite", failing, batch_size=50)
     with RunStore(tmp_path / "cut.sqlite") as store:
         # The group that was interrupted is lost, what came before is not.
         assert store.done() == set(range(len(store))) != set()

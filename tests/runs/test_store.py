@@ -225,12 +225,12 @@ def test_files_of_another_kind(tmp_path):
     junk = tmp_path / "junk.sqlite"
     junk.write_bytes(b"not a database, certainly not one of ours" * 100)
     newer = filled(tmp_path / "newer.sqlite")
-    edit(newer, "UPDATE run SET value = '3' WHERE key = 'format'")
+    edit(newer, "UPDATE run SET value = '4' WHERE key = 'format'")
     (tmp_path / "folder").mkdir()
     before = {p: p.read_bytes() for p in (foreign, junk, newer)}
     for path, message in [
         (foreign, "a database of another kind"), (junk, "damaged or not a run store"),
-        (newer, "has format 3; allowed: 1 and 2"),
+        (newer, "has format 4; allowed: 1 to 3"),
     ]:  # fmt: skip
         for config in (None, CONFIG):
             with pytest.raises(ValueError, match=message):

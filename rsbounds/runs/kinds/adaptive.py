@@ -17,6 +17,7 @@ from rsbounds.runs.kinds._base import Drawn, Evidence, Kind, Rounds, Settings, s
 from rsbounds.runs.subject import Subject
 from rsbounds.sequential import Adaptive, geometric_looks
 from rsbounds.sequential._feed import feed
+from rsbounds.sequential.looks import checked_looks
 
 #: The first look and the factor between looks, where no looks are given.
 _FIRST, _RATIO = 1000, 3.0
@@ -41,12 +42,13 @@ class AdaptiveKind(Kind):
         looks = own.pop("looks", None)
         if looks is None:
             looks = geometric_looks(min(_FIRST, settings.n), settings.n, _RATIO)
-        if not isinstance(looks, (list, tuple)) or not looks or max(looks) != settings.n:
+        sizes = checked_looks(looks) if isinstance(looks, (list, tuple)) else (0,)
+        if sizes[-1] != settings.n:
             raise ValueError(
                 f"looks is {looks!r} with n = {settings.n}; allowed: a list of sample sizes, the "
                 "last of which is n"
             )
-        self._looks = tuple(looks)
+        self._looks = sizes
         self._shares, self._gain = own.pop("shares", None), own.pop("gain", 0.03)
         self._own = own
 
