@@ -7,7 +7,7 @@ import html
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -57,6 +57,15 @@ def _frozen(values: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
+def _pandas() -> Any:
+    """The package pandas, which nothing else here needs."""
+    try:
+        import pandas
+    except ImportError:
+        raise ImportError("to_pandas needs pandas; install rsbounds[all]") from None
+    return pandas
+
+
 @dataclass(frozen=True, eq=False)
 class Counts:
     """Votes of a classifier under noise, with where they came from.
@@ -92,6 +101,10 @@ class Counts:
     def __len__(self) -> int:
         return len(self.values)
 
+    def __repr__(self) -> str:
+        inputs, classes = self.values.shape
+        return f"Counts({inputs} inputs, {classes} classes, {self.role}, seed {self.seed})"
+
 
 @dataclass(frozen=True, eq=False)
 class BoundedSamples:
@@ -122,6 +135,14 @@ class BoundedSamples:
     def __len__(self) -> int:
         return len(self.values)
 
+    def __repr__(self) -> str:
+        draws, classes = self.values.shape
+        low, high = self.support
+        return (
+            f"BoundedSamples({draws} draws, {classes} classes, support [{low:g}, {high:g}], "
+            f"seed {self.seed})"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Selection:
@@ -146,10 +167,30 @@ class Selection:
     def __len__(self) -> int:
         return len(self.top)
 
+    def __repr__(self) -> str:
+        vouched = ", said to be independent" if self.independent else ""
+        return f"Selection({len(self)} inputs{vouched})"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One row of `Predictions`; ``top`` is None where it abstained.
+
+    ``candidate`` is None where a draw had no valid answer.
+    """
+
+    top: int | None
+    candidate: int | None
+    abstained: bool
+    p_value: float
+    alpha: float
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """Answers of PREDICT: the class with most votes, or an abstention.
+
+    ``predictions[3]`` is one `Prediction`; a slice, a mask or a list of rows gives `Predictions`.
 
     Attributes
     ----------
@@ -175,6 +216,39 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.candidate)
+
+    @overload
+    def __getitem__(self, key: int) -> Prediction: ...
+
+    @overload
+    def __getitem__(self, key: slice | Sequence[int] | NDArray[Any]) -> Predictions: ...
+
+    def __getitem__(self, key: Any) -> Prediction | Predictions:
+        if not isinstance(key, (int, np.integer)):
+            rows = (self.candidate[key], self.abstained[key], self.p_value[key])
+            return Predictions(*rows, self.alpha)
+        top, candidate = (
+            None if c == NO_CLASS else int(c) for c in (self.top[key], self.candidate[key])
+        )
+        return Prediction(
+            top, candidate, bool(self.abstained[key]), float(self.p_value[key]), self.alpha
+        )
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return (self[i] for i in range(len(self)))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The rows as a data frame; ``top`` is missing (NaN equals no label) where one abstained.
+
+        Needs pandas: install ``rsbounds[all]``.
+        """
+        columns = {
+            "top": np.where(self.abstained, np.nan, self.candidate),
+            "abstained": self.abstained,
+            "p_value": self.p_value,
+            "alpha": self.alpha,
+        }
+        return _pandas().DataFrame(columns)
 
     def __repr__(self) -> str:
         answered = int((~self.abstained).sum())
@@ -222,10 +296,16 @@ class MarginBound:
     def __len__(self) -> int:
         return len(self.lower)
 
+    def __repr__(self) -> str:
+        return (
+            f"MarginBound({len(self)} rows, {self.scale}, {self.method}, alpha {self.alpha:g}, "
+            f"{self.guarantee})"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class MeanBound:
-    """Bounds on the mean of bounded samples.
+    """Bounds on the mean of bounded samples; ``low, high = bound`` gives both ends.
 
     Attributes
     ----------
@@ -257,8 +337,18 @@ class MeanBound:
     guarantee: Guarantee
     details: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
-    def __len__(self) -> int:
-        return len(self.lower)
+    def __iter__(self) -> Iterator[NDArray[np.float64]]:
+        # A pair, and so without a length: that of the pair is not that of the columns.
+        return iter((self.lower, self.upper))
+
+    def __repr__(self) -> str:
+        what = f"{self.n.size} means"
+        if self.n.size == 1:
+            what = f"[{_text.down(self.lower[0])}, {_text.up(self.upper[0])}]"
+        return (
+            f"MeanBound({what}, side {self.side}, {self.method}, alpha {self.alpha:g}, "
+            f"{self.guarantee})"
+        )
 
 
 @dataclass(frozen=True)
@@ -589,10 +679,7 @@ class Certificates:
         NaN equals no label. A column of nullable integers would leave abstentions out of
         ``(frame["top"] == labels).mean()``. Needs pandas: install ``rsbounds[all]``.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise ImportError("to_pandas needs pandas; install rsbounds[all]") from None
+        pandas = _pandas()
         rows = (*self._ROWS, *self._DERIVED, *self._SHARED)
         columns = {column: getattr(self, column) for column in self._columns() if column in rows}
         columns["top"] = np.where(self.certified, self.candidate, np.nan)

@@ -117,6 +117,12 @@ class Adaptive:
     def __len__(self) -> int:
         return self.top.size
 
+    def __repr__(self) -> str:
+        still = int(self.active.sum())
+        return (
+            f"Adaptive({len(self)} inputs, {still} open, {self.method.name}, alpha {self.alpha:g})"
+        )
+
     @property
     def active(self) -> NDArray[np.bool_]:
         """(B,) True where more draws are wanted."""

@@ -137,6 +137,10 @@ class Decide:
     def __len__(self) -> int:
         return self.radius.size
 
+    def __repr__(self) -> str:
+        still = int(self.active.sum())
+        return f"Decide({len(self)} inputs, {still} open, alpha {self.alpha:g})"
+
     @property
     def n(self) -> NDArray[np.int64]:
         """(B,) draws used; those of a row stop counting when it has its answer."""
@@ -175,7 +179,7 @@ class Decide:
         ValueError
             Wrong number of rows, entries that are not whole numbers >= 0, or votes that bring
             all counts so far to those that the class was selected from, where independent
-            samples agree with a chance of 1 % at most (see `select_top`); nothing is taken then.
+            samples agree with a chance of 20 % at most (see `select_top`); nothing is taken then.
         """
         if not self.active.any():
             raise ValueError("counts were given after every answer; allowed: while active.any()")
