@@ -20,21 +20,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+from _timing import least
+
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def least(call: Callable[[], object], times: int = 5) -> float:
-    """Least CPU seconds of a call, after one that is not counted."""
-    call()
-    found = []
-    for _ in range(times):
-        began = time.process_time()
-        call()
-        found.append(time.process_time() - began)
-    return min(found)
 
 
 def start() -> float:
