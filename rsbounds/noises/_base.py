@@ -510,7 +510,7 @@ def _plain(value: Any) -> Any:
         return value.to_dict()
     if isinstance(value, np.ndarray):
         return encoded(value)
-    return value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _from_plain(key: str, value: Any) -> Any:
@@ -520,7 +520,7 @@ def _from_plain(key: str, value: Any) -> Any:
         return noise_from_dict(value)
     try:
         return decoded(value)
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise ValueError(
             f"noise has {key} that is no array ({error}); allowed: a law's dictionary"
         ) from None
