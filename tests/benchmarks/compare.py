@@ -163,7 +163,10 @@ def git(*words: str) -> str:
 @contextlib.contextmanager
 def checked_out(ref: str) -> Iterator[tuple[Path, str]]:
     """The files of a commit in a folder of their own, and the commit's name."""
-    commit = git("rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+    try:
+        commit = git("rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+    except ValueError:
+        raise ValueError(f"ref is {ref!r}; allowed: a commit, tag or branch") from None
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder).resolve() / "before"
         git("worktree", "add", "--detach", "--quiet", str(tree), commit)
