@@ -97,7 +97,8 @@ def remember(
     level = store.config["alpha"] if alpha is None else alpha
     if family:
         level = float(family_alpha(level, len(order))[0])
-    bounded = rebound(store, alpha=level)
+    # Scores are not kept, so that their runs are read at their own alpha only.
+    bounded = rebound(store, alpha=None if level == store.config["alpha"] else level)
     place = {index: i for i, index in enumerate(bounded.index.tolist())}
     own = bounded[np.array([place[i] for i in ready])]
     points = {i: _point(inputs, rows[i], store) for i in ready if rows[i].digest}
