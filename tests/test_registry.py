@@ -1,4 +1,4 @@
-"""Item 17: a plug-in that said nothing counted as proven; a broken one broke every listing."""
+"""A plug-in that said nothing counted as proven; a broken one broke every listing."""
 
 import sys
 from dataclasses import dataclass

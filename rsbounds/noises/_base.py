@@ -34,7 +34,6 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
 
 from rsbounds import _validate
 from rsbounds._registry import Registry
@@ -359,6 +358,9 @@ class Noise(abc.ABC):
         shift = np.asarray(r, dtype=np.float64) / (2.0 * np.asarray(self.radius_per_margin))
         p = np.asarray(b, dtype=np.float64)
         if self.scale == "probit":
+            # Here, since no certificate of the library's laws needs it, and loading it takes long.
+            from scipy.special import ndtr, ndtri
+
             return np.asarray(ndtr(ndtri(p) + shift))
         return np.asarray(np.minimum(p + shift, 1.0))
 

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rsbounds.regions._base import EPS, Region, checked_radius, norm_up
+from rsbounds.regions._base import EPS, Region, Shape, checked_radius, norm_up
 from rsbounds.regions.ball import log_unit_volume
 
 #: Diagonals and factors stay where their squares, ratios and sums are floats.
@@ -50,6 +50,7 @@ class LowRankEllipsoid(Region):
     """
 
     norm = "l2"
+    _ARRAYS = ("radius", "diagonal", "factors")
 
     def __init__(self, radius: ArrayLike, *, diagonal: ArrayLike, factors: ArrayLike) -> None:
         self.radius = checked_radius(radius)
@@ -82,6 +83,45 @@ class LowRankEllipsoid(Region):
             return _gauge_up(delta, *parts[0])
         each = zip(delta, parts, strict=True)
         return np.concatenate([_gauge_up(point[None], *part) for point, part in each])
+
+    def _unit_support_up(self, w: Numbers) -> Numbers:
+        # C w, and what rounding may have moved it by.
+        def product(diagonal: Numbers, factors: Numbers, v: Numbers) -> Numbers:
+            inner = np.einsum("bik,bi->bk", factors, v)
+            return np.asarray(diagonal * v + np.einsum("bik,bk->bi", factors, inner))
+
+        d, rank = self.factors.shape[1:]
+        found = norm_up(product(self.diagonal, self.factors, w), "l2")
+        size = norm_up(product(self.diagonal, np.abs(self.factors), np.abs(w)), "l2")
+        return np.asarray((found + size * EPS * (d + rank + 16)) * (1.0 + 4.0 * EPS))
+
+    def _shape(self, dimension: int) -> Shape:
+        # C^2 = D^2 + U (U^T U) U^T + U (D U)^T + (D U) U^T.
+        U = self.factors
+        inner = np.swapaxes(U, 1, 2) @ U
+        one = np.broadcast_to(np.eye(U.shape[2]), inner.shape)
+        core = np.concatenate(
+            [
+                np.concatenate([inner, one], axis=2),
+                np.concatenate([one, np.zeros_like(one)], axis=2),
+            ],
+            axis=1,
+        )
+        many = np.broadcast_to(U, (max(len(U), len(self.diagonal)), *U.shape[1:]))
+        return Shape(
+            self.diagonal, np.concatenate([many, self.diagonal[:, :, None] * many], axis=2), core
+        )
+
+    def _turned(self, dimension: int) -> bool:
+        return True
+
+    def _unit_circumscribed_up(self, dimension: int) -> Numbers:
+        inner = np.swapaxes(self.factors, 1, 2) @ self.factors
+        d, rank = self.factors.shape[1:]
+        trace = np.trace(inner, axis1=1, axis2=2)
+        # The largest eigenvalue of U^T U, whose entries and spectrum are rounded.
+        largest = np.linalg.eigvalsh(inner)[:, -1] + trace * EPS * (d + 64.0 * rank + 64.0)
+        return np.asarray((self.diagonal.max(axis=1) + largest) * (1.0 + 8.0 * EPS))
 
     def _log_semi_axes(self) -> Numbers:
         d = self._known()

@@ -20,21 +20,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+from _timing import least
+
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def least(call: Callable[[], object], times: int = 5) -> float:
-    """Least CPU seconds of a call, after one that is not counted."""
-    call()
-    found = []
-    for _ in range(times):
-        began = time.process_time()
-        call()
-        found.append(time.process_time() - began)
-    return min(found)
 
 
 def start() -> float:
@@ -172,7 +163,10 @@ def git(*words: str) -> str:
 @contextlib.contextmanager
 def checked_out(ref: str) -> Iterator[tuple[Path, str]]:
     """The files of a commit in a folder of their own, and the commit's name."""
-    commit = git("rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+    try:
+        commit = git("rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+    except ValueError:
+        raise ValueError(f"ref is {ref!r}; allowed: a commit, tag or branch") from None
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder).resolve() / "before"
         git("worktree", "add", "--detach", "--quiet", str(tree), commit)

@@ -88,7 +88,7 @@ def drive(path, subject, what=None, indices=None, **options):
         return run_inputs(subject, what, indices, store=store, **options)
 
 
-# -- section B, item 6: a resumed run is the same run ------------------------------------------
+# -- a resumed run is the same run --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rows", [4, 12], ids=["half", "finished"])
@@ -167,7 +167,7 @@ def test_a_data_set_that_grew_is_refused(tmp_path):
 
 
 def test_noise_of_another_version_is_refused_by_name(tmp_path, monkeypatch):
-    # item 6: the same seed, other draws.
+    # The same seed, other draws.
     from rsbounds.runs import plan as module
     from rsbounds.streams import VERSION
 
@@ -178,7 +178,7 @@ def test_noise_of_another_version_is_refused_by_name(tmp_path, monkeypatch):
         run(tmp_path / "run.sqlite")
 
 
-# -- section B, item 10: one failing input does not stop a run ---------------------------------
+# -- one failing input does not stop a run ------------------------------------------------------
 
 FAILING = {
     3: (np.array([0.1, np.nan, 0.0]), 1),
@@ -313,7 +313,7 @@ def test_out_of_memory_is_nobody_s_input(tmp_path):
         drive(tmp_path / "run.sqlite", Counting(votes=votes))
 
 
-# -- groups ------------------------------------------------------------------------------------
+# -- groups -------------------------------------------------------------------------------------
 
 
 def test_groups_do_not_change_the_rows_and_grow_by_themselves(tmp_path):
@@ -334,7 +334,7 @@ def test_inputs_of_several_shapes(tmp_path):
     assert plain(tmp_path / "run.sqlite") == plain(tmp_path / "single.sqlite")
 
 
-# -- section B, item 9: Ctrl-C -----------------------------------------------------------------
+# -- Ctrl-C -------------------------------------------------------------------------------------
 
 
 def test_ctrl_c_says_how_to_resume(tmp_path):
@@ -358,7 +358,7 @@ def test_ctrl_c_says_how_to_resume(tmp_path):
     assert plain(path) == plain(tmp_path / "whole.sqlite")
 
 
-# -- the plan ----------------------------------------------------------------------------------
+# -- the plan -----------------------------------------------------------------------------------
 
 
 def test_a_plan_checks_its_values():
@@ -382,7 +382,7 @@ def test_a_plan_checks_its_values():
         assert digest(X[0]) == digest(X[0].copy()) != digest(X[1])
 
 
-# -- what a run returns (issue: small inputs) ----------------------------------------------------
+# -- what a run returns -------------------------------------------------------------------------
 
 
 def tables_equal(a, b):
@@ -427,7 +427,7 @@ def test_a_run_bounds_each_input_once(tmp_path, monkeypatch, law, method):
         tables_equal(resumed, rebounding.rebound(store))
 
 
-# -- what an input is known by (issue: no wrong result, B) ---------------------------------------
+# -- what an input is known by ------------------------------------------------------------------
 
 
 class Shaped(Counting):

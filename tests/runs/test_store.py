@@ -76,7 +76,7 @@ def test_the_caller_may_reuse_its_arrays(tmp_path):
     ],
 )
 def test_a_row_that_cannot_be_true_is_refused(tmp_path, change, message):
-    # item 8: rows were stored and read back without a look at them.
+    # Rows were stored and read back without a look at them.
     with RunStore(tmp_path / "run.sqlite", CONFIG) as store:
         with pytest.raises(ValueError, match=message):
             store.add_many([row(4), row(5, **change)])
@@ -84,7 +84,7 @@ def test_a_row_that_cannot_be_true_is_refused(tmp_path, change, message):
 
 
 def test_checksums_are_not_the_only_check(tmp_path):
-    # item 8: a row of impossible counts is refused even where its checksum and the seal agree.
+    # A row of impossible counts is refused even where its checksum and the seal agree.
     path = filled(tmp_path / "run.sqlite", [0])
     values = row_module.encode(row(0), 4)[:-1]
     for k, wrong in ((4, "[500,0,0,-100]"), (4, "[1,2]"), (4, "[4.0,1,1,1]"), (13, 9), (7, -3)):
@@ -123,7 +123,7 @@ def test_checksums_are_not_the_only_check(tmp_path):
     ],
 )
 def test_a_changed_or_missing_value_is_seen(tmp_path, statement, message):
-    # item 8: each of these was read back as if nothing had happened, by readers and writers.
+    # Each of these was read back as if nothing had happened, by readers and writers.
     path = filled(tmp_path / "run.sqlite")
     edit(path, statement)
     for config in (None, CONFIG):
@@ -134,7 +134,7 @@ def test_a_changed_or_missing_value_is_seen(tmp_path, statement, message):
 
 
 def test_no_flipped_bit_and_no_truncation_is_silent(tmp_path):
-    # item 8: of 1,500 flips 11 changed certificates silently. bench_runs.py tries 5,000.
+    # Of 1,500 flips 11 changed certificates silently. bench_runs.py tries 5,000.
     path = filled(tmp_path / "run.sqlite")
     data, expected = path.read_bytes(), content(path)
     rng, broken = np.random.default_rng(5), tmp_path / "broken.sqlite"
@@ -158,7 +158,7 @@ def test_no_flipped_bit_and_no_truncation_is_silent(tmp_path):
 
 
 def test_an_empty_file_is_no_fresh_run(tmp_path):
-    # item 8: a file of zero bytes was filled as a new run.
+    # A file of zero bytes was filled as a new run.
     path = tmp_path / "run.sqlite"
     path.touch()
     for config in (None, CONFIG):

@@ -149,7 +149,7 @@ def test_draw_numbers_on_a_device():
 
 
 def test_float64_models_do_not_get_float32_noise():
-    # Issue item 19: noise on a float32 grid let a classifier tell x from a point 6e-14 away by
+    # Noise on a float32 grid let a classifier tell x from a point 6e-14 away by
     # the low bits of x + noise: all votes for one class here, all for the other there.
     def on_the_grid(batch):
         scaled = batch * 2.0**40
