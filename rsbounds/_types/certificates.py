@@ -148,6 +148,8 @@ class Certificates:
             object.__setattr__(self, name, frozen(np.asarray(getattr(self, name))))
         for name in ("radius", *self._SIZES):
             values = getattr(self, name)
+            if values.shape != self.radius.shape:
+                raise ValueError(f"{name} has {len(values)} entries; allowed: {len(self)}")
             # A row that abstains has no region of any size.
             bad = ~(np.isfinite(values) & (values >= 0)) | ((values > 0) & (self.radius == 0))
             if name != "radius":
