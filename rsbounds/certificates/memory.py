@@ -245,7 +245,7 @@ class MemoryClassifier:
         (array([0, 1]), True, 'memory')
         """
         array = _validate.real_array("inputs", inputs)
-        regions = self.regions_of(certificates, noise)
+        self._check_certificates(certificates, noise)
         if len(array) != len(certificates):
             raise ValueError(
                 f"inputs have shape {array.shape}; allowed: one for each of {len(certificates)} "
@@ -254,18 +254,20 @@ class MemoryClassifier:
         for x in array:
             self._checked_point(x)
         found = [
-            self.add(x, int(top), regions[i])
-            for i, (x, top) in enumerate(zip(array, certificates.candidate, strict=True))
+            self.add(x, int(top), self._certified_region(noise.at([i]), float(radius)))
+            for i, (x, top, radius) in enumerate(
+                zip(array, certificates.candidate, certificates.radius, strict=True)
+            )
         ]
-        return dataclasses.replace(
-            certificates,
-            candidate=np.array([answer.candidate for answer in found], dtype=np.int64),
-            radius=np.array([answer.radius for answer in found], dtype=np.float64),
-            about="memory",
-        )
+        sizes: dict[str, Any] = {"radius": np.array([a.radius for a in found], dtype=np.float64)}
+        if certificates.norm.startswith("scaled "):
+            regions = [self.region_of(answer.position) for answer in found]
+            for name in ("inscribed_radius", "proxy_radius"):
+                sizes[name] = np.array([getattr(region, name)()[0] for region in regions])
+        candidate = np.array([answer.candidate for answer in found], dtype=np.int64)
+        return dataclasses.replace(certificates, candidate=candidate, about="memory", **sizes)
 
-    def regions_of(self, certificates: Certificates, noise: Noise) -> Region:
-        """The regions that certificates are about, one each; for arguments see `certify`."""
+    def _check_certificates(self, certificates: Certificates, noise: Noise) -> None:
         if certificates.about != "fixed noise":
             raise ValueError(
                 f"certificates are about the classifier with a {certificates.about}; allowed: "
@@ -279,9 +281,12 @@ class MemoryClassifier:
         noise.check_rows(len(certificates))
         if certificates.law is not None and certificates.law != noise.to_dict():
             raise ValueError(f"noise is {noise}; allowed: {certificates.noise}, as certified")
+
+    def _certified_region(self, noise: Noise, radius: float) -> Region:
+        """The region of one certificate, from the law of its input."""
         if noise.curve_only:
-            return Ball(certificates.radius, norm=noise.norm, dimension=self._dimension)
-        return noise.region(np.zeros(len(certificates))).with_radius(certificates.radius)
+            return Ball([radius], norm=noise.norm, dimension=self._dimension)
+        return noise.region(np.zeros(1)).with_radius([radius])
 
     def position(self, x: ArrayLike) -> int | None:
         """Place of an input that was added; None where it was not."""

@@ -168,7 +168,9 @@ def _taken(
     points: dict[int, NDArray[Any]],
 ) -> Certificates:
     """The memory's certificates; inputs that could not be read abstain and are not stored."""
-    candidate, radius = own.candidate.copy(), np.zeros(len(own))
+    names = ("candidate", "radius", "inscribed_radius", "proxy_radius")
+    columns = {name: np.zeros_like(getattr(own, name)) for name in names}
+    columns["candidate"] += own.candidate
     places = [i for i, index in enumerate(ready) if index in points]
     for start in range(0, len(places), _GROUP):
         group = places[start : start + _GROUP]
@@ -178,6 +180,6 @@ def _taken(
             law = noise_from_dict(rows[index].law)
             parts.append((points[index][None], own[np.array([i])], law, [index]))
         found = held.certify_each(parts)
-        candidate[group] = [int(one.candidate[0]) for one in found]
-        radius[group] = [float(one.radius[0]) for one in found]
-    return dataclasses.replace(own, candidate=candidate, radius=radius, about="memory")
+        for name, column in columns.items():
+            column[group] = np.concatenate([getattr(one, name) for one in found])
+    return dataclasses.replace(own, about="memory", **columns)

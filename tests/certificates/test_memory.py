@@ -214,6 +214,10 @@ def test_certificates_say_which_classifier_they_are_about(tmp_path):
     assert str(found).endswith("about the memory classifier")
     assert "memory" not in str(own)
     assert found.radius[1] < own.radius[1]
+    shrunk = found.radius[1] / own.radius[1]
+    for size in ("inscribed_radius", "proxy_radius"):
+        mine, before = getattr(found, size), getattr(own, size)
+        assert mine.tolist() == pytest.approx([before[0], before[1] * shrunk], rel=1e-12)
     assert [a.adjusted for a in memory] == ["no", "shrunk"]
     for ending in ("tsv", "jsonl"):
         path = tmp_path / f"c.{ending}"
