@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from rsbounds.noises import Gaussian, Noise
-from rsbounds.testing.contracts import check_texts
+from rsbounds.testing.contracts import by_name, check_texts
 from rsbounds_torch.model import SmoothedClassifier
 from rsbounds_torch.optimizers import NoiseOptimizer, NoiseProblem, optimize_noise
 from rsbounds_torch.optimizers._ascent import noise_problem
@@ -122,18 +122,15 @@ def no_steps_give_the_start(optimizer: NoiseOptimizer[Any]) -> None:
 
 
 #: Each check of the contract of an optimizer, by name.
-OPTIMIZER_CHECKS: dict[str, Callable[[NoiseOptimizer[Any]], None]] = {
-    check.__name__.replace("_", " "): check
-    for check in (
-        optimizer_declares_itself,
-        gives_one_law_per_input,
-        same_seed_same_law,
-        inputs_do_not_matter_to_each_other,
-        a_step_leaves_the_state_it_was_given,
-        never_worse_than_its_start,
-        no_steps_give_the_start,
-    )
-}
+OPTIMIZER_CHECKS: dict[str, Callable[[NoiseOptimizer[Any]], None]] = by_name(
+    optimizer_declares_itself,
+    gives_one_law_per_input,
+    same_seed_same_law,
+    inputs_do_not_matter_to_each_other,
+    a_step_leaves_the_state_it_was_given,
+    never_worse_than_its_start,
+    no_steps_give_the_start,
+)
 
 
 def _toy() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
@@ -218,14 +215,11 @@ def refuses_bad_batches(loss: TrainingLoss) -> None:
 
 
 #: Each check of the contract of a loss, by name.
-LOSS_CHECKS: dict[str, Callable[[TrainingLoss], None]] = {
-    check.__name__.replace("_", " "): check
-    for check in (
-        loss_declares_itself,
-        is_a_finite_scalar_with_gradients,
-        same_noise_same_loss,
-        confident_answers_stay_finite,
-        descends,
-        refuses_bad_batches,
-    )
-}
+LOSS_CHECKS: dict[str, Callable[[TrainingLoss], None]] = by_name(
+    loss_declares_itself,
+    is_a_finite_scalar_with_gradients,
+    same_noise_same_loss,
+    confident_answers_stay_finite,
+    descends,
+    refuses_bad_batches,
+)

@@ -44,7 +44,7 @@ def test_a_file_appears_only_when_complete(tmp_path):
         pass
 
 
-# Item 13: an output that was the input emptied it, and an old result was overwritten unasked.
+# An output that was the input emptied it, and an old result was overwritten unasked.
 def test_an_output_is_checked_before_the_work(tmp_path):
     source, link, old = tmp_path / "in.tsv", tmp_path / "link.tsv", tmp_path / "old.tsv"
     source.write_text("1")
@@ -75,7 +75,7 @@ def test_an_output_is_checked_before_the_work(tmp_path):
     assert old.read_text() == "2"
 
 
-def test_shares_are_exact_and_never_rounded_up():  # issue item 16: 43 of 50 read 0.859
+def test_shares_are_exact_and_never_rounded_up():  # 43 of 50 read 0.859
     for total in (*range(1, 130), 250, 999, 10_000):
         for part in range(0, total + 1, max(1, total // 100)):
             for digits in (1, 3):
@@ -83,7 +83,7 @@ def test_shares_are_exact_and_never_rounded_up():  # issue item 16: 43 of 50 rea
                 assert shown <= Fraction(part, total) < shown + Fraction(1, 10**digits)
 
 
-def test_tables_show_exact_shares():  # issue item 16
+def test_tables_show_exact_shares():
     counts = [[990, 10]] * 43 + [[10, 990]] * 7
     found = rsbounds.compare(
         counts, 0, noise=rsbounds.Gaussian(0.5), labels=[0] * 50, radii=[0.5],

@@ -55,6 +55,11 @@ def plot_certified_accuracy(
     ImportError
         matplotlib is missing: install ``rsbounds[plot]``.
 
+    See Also
+    --------
+    rsbounds.certified_accuracy : The numbers of such a curve.
+    rsbounds.compare : Curves of every margin method.
+
     Examples
     --------
     >>> import rsbounds, tempfile, pathlib

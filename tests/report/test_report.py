@@ -89,7 +89,7 @@ def test_a_comparison_says_what_it_is_in_one_line():
     assert result._repr_html_().startswith("<pre>4 rows, gaussian")
 
 
-def test_means_are_exact_and_never_rounded_up(certificates):  # issue item 16
+def test_means_are_exact_and_never_rounded_up(certificates):
     from fractions import Fraction
 
     from rsbounds import _text
@@ -114,7 +114,7 @@ def test_figure(certificates, tmp_path, ending):
         {"one": certificates, "two": certificates}, LABELS, path=path, title="a title"
     )
     assert got == path
-    with pytest.raises(ValueError, match="which is there already"):  # issue item 13
+    with pytest.raises(ValueError, match="which is there already"):
         rsbounds.plot_certified_accuracy({"one": certificates}, path=path)
     rsbounds.plot_certified_accuracy({"one": certificates}, path=path, force=True)
     start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[ending]
@@ -149,7 +149,7 @@ def test_the_limit_is_the_delta_method_for_many_draws(scale):
     covariance = (np.diag(p) - np.outer(p, p)) / n
     spread = np.sqrt(gradient @ covariance @ gradient)
     assert (g(p) - got.level[0]) / spread == pytest.approx(stats.norm.isf(0.01), rel=1e-3)
-    # Nothing that is no bound passes for one (issue 10, item 5).
+    # Nothing that is no bound passes for one.
     assert not isinstance(got, rsbounds.MarginBound)
     with pytest.raises(TypeError, match="LikelihoodLimit"):
         LAW.region(got)
