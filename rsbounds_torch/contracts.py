@@ -92,6 +92,7 @@ def _same(optimizer: NoiseOptimizer[Any], one: Noise, other: Noise) -> bool:
 def a_step_leaves_the_state_it_was_given(optimizer: NoiseOptimizer[Any]) -> None:
     """Two steps from one state are the same step."""
     problem = _problem()
+    problem = dataclasses.replace(problem, start=optimizer.start(problem.start, (2,)))
     state = optimizer.init(problem)
     before = optimizer.law(problem, state)
     first, second = optimizer.step(problem, state), optimizer.step(problem, state)

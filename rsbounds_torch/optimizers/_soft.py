@@ -20,10 +20,10 @@ from scipy.interpolate import PchipInterpolator
 from scipy.special import betaincinv, ndtri
 
 from rsbounds.noises import Gaussian, Uniform
+from rsbounds.streams import Piece
 from rsbounds_torch._loop import FAILURES, Draws, own_seeds
 from rsbounds_torch.maps import check_scores, simplex_map
 from rsbounds_torch.optimizers._base import NoiseProblem
-from rsbounds_torch.sampling import Piece
 from rsbounds_torch.streams import noise_stream
 
 #: Draws for gradients begin here: behind those of a search without.

@@ -164,7 +164,7 @@ def test_a_model_that_answers_nan_somewhere_keeps_its_start():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "climb"}, "method is 'climb'; known: ancer, ddrs, search"),
+        ({"method": "climb"}, "method is 'climb'; known: search, ddrs"),
         ({"noise0": 0.25}, "noise0 is 0.25; allowed: a noise law"),
         ({"noise0": rsbounds.Gaussian([0.1, 0.2, 0.3])}, "parameters for 3 inputs"),
         (
