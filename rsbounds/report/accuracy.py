@@ -10,13 +10,17 @@ from rsbounds._types import Certificates
 from rsbounds.report.limit import LimitCurve
 
 
-def _correct(certificates: Certificates | LimitCurve, labels: ArrayLike) -> NDArray[np.bool_]:
+def _correct(
+    certificates: Certificates | LimitCurve, labels: ArrayLike | None
+) -> NDArray[np.bool_]:
+    if labels is None:
+        return np.asarray(certificates.radius > 0)
     known = _validate.class_indices(labels, len(certificates), 2**62, "labels")
     return np.asarray(certificates.top == known)
 
 
 def certified_accuracy(
-    certificates: Certificates | LimitCurve, labels: ArrayLike, radii: ArrayLike
+    certificates: Certificates | LimitCurve, labels: ArrayLike | None, radii: ArrayLike
 ) -> NDArray[np.float64]:
     """Share of inputs certified with the right class at radius r or more.
 
@@ -28,8 +32,8 @@ def certified_accuracy(
     ----------
     certificates : Certificates
         One entry per input (or the curve of a `LikelihoodLimit`).
-    labels : (B,) integers
-        True classes.
+    labels : (B,) integers or None
+        True classes; None takes every certified class for right: the share certified.
     radii : (R,) float array_like
         Radii, at least 0.
 

@@ -92,8 +92,6 @@ def plot_certified_accuracy(
     styles: list[Any] = ["-", "--", "-.", ":"]
     for i, (name, result) in enumerate(curves.items()):
         known = labels[name] if isinstance(labels, Mapping) else labels
-        if known is None:
-            known = result.candidate
         # A step at every radius: the curve is drawn exactly, not sampled.
         at = np.unique(np.concatenate([[0.0], result.radius]))
         share = certified_accuracy(result, known, at)

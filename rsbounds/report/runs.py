@@ -185,7 +185,6 @@ def _read(path: str | os.PathLike[str], kinds: Mapping[str, type[MarginMethod]])
 
 def _line(name: str, run: _Run, method: str, at: NDArray[np.float64]) -> dict[str, Any]:
     result, known = run.by_method[method], run.labels
-    truth = result.candidate if known is None else known
     return {
         "run": name,
         "method": method,
@@ -195,7 +194,7 @@ def _line(name: str, run: _Run, method: str, at: NDArray[np.float64]) -> dict[st
         "invalid": run.invalid,
         "mean_radius": _text.mean_down(result.radius.tolist()),
         "acr": None if known is None else average_certified_radius(result, known),
-        "accuracy": certified_accuracy(result, truth, at).tolist(),
+        "accuracy": certified_accuracy(result, known, at).tolist(),
     }
 
 
