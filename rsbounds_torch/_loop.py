@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rsbounds._parallel import Progress
 from rsbounds.noises import Noise
-from rsbounds.streams import Purpose, role_number
+from rsbounds.streams import Piece, Purpose, batches, role_number
 from rsbounds_torch._modules import evaluating, find_modules
 from rsbounds_torch._random import (
     drawing_operations,
@@ -25,7 +25,7 @@ from rsbounds_torch._random import (
     torch_state,
 )
 from rsbounds_torch.maps import check_scores
-from rsbounds_torch.sampling import Piece, Tally, batches
+from rsbounds_torch.sampling import Tally
 from rsbounds_torch.streams import noise_stream
 
 #: Winning classes kept before they are added to the table.

@@ -14,9 +14,11 @@ import rsbounds
 from rsbounds import Certificates, _text
 
 
-def add_method(parser: argparse.ArgumentParser, default: str | None, what: str) -> None:
-    """``--method`` and ``--option``."""
-    text = f"{what} (default {default or 'that of the run'})"
+def add_method(
+    parser: argparse.ArgumentParser, default: str | None, what: str, shown: str | None = None
+) -> None:
+    """``--method`` and ``--option``; ``shown`` says in words what the default is."""
+    text = f"{what} (default {shown or default or 'that of the run'})"
     parser.add_argument("--method", default=default, help=text)
     parser.add_argument(
         "--option",

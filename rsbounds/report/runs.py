@@ -21,6 +21,7 @@ from rsbounds.report.accuracy import average_certified_radius, certified_accurac
 from rsbounds.report.comparison import accuracy_radii, method_label
 from rsbounds.report.figure import plot_certified_accuracy
 from rsbounds.runs import RunStore, rebound
+from rsbounds.runs.kinds import kind_of_run
 from rsbounds.runs.rebounding import stored_labels
 
 _TABLES = ("report.tsv", "report.json")
@@ -91,7 +92,8 @@ def report_runs(
     Parameters
     ----------
     stores : sequence of paths
-        Run stores, or files of certificates (shown with the method that made them).
+        Run stores, or files of certificates. These, and runs of other kinds than votes, are shown
+        with the method that made them.
     folder : str or path
         Folder for the files, made if it is not there.
     methods : sequence of str, optional
@@ -173,14 +175,18 @@ def _read(path: str | os.PathLike[str], kinds: Mapping[str, type[MarginMethod]])
         made = Certificates.read(path)
         return _Run(made, {made.method: made}, None, 0)
     with RunStore(path) as store:
+        invalid = sum(row.invalid > 0 for row in store.rows())
+        own, labels = rebound(store), stored_labels(store)
+        if not kind_of_run(store.config).votes:
+            # What stopped the draws, or became of the scores, is part of the run.
+            return _Run(own, {own.method: own}, labels, invalid)
         by_method = {
             method_label(name, options): rebound(store, method=name, **options)
             for name, kind in kinds.items()
             if kind.usable()
             for options in kind.variants
         }
-        invalid = sum(row.invalid > 0 for row in store.rows())
-        return _Run(rebound(store), by_method, stored_labels(store), invalid)
+        return _Run(own, by_method, labels, invalid)
 
 
 def _line(name: str, run: _Run, method: str, at: NDArray[np.float64]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 
 import rsbounds
 from rsbounds.runs import Answers, RunPlan, RunStore, driver, rebounding, run_inputs
+from rsbounds.runs.kinds import votes as votes_kind
 from rsbounds.runs.probes import digest
 from rsbounds.runs.rebounding import stored_labels
 
@@ -57,7 +58,8 @@ class Counting:
             return value
         return X[i % len(X)], int(LABELS[i % len(X)])
 
-    def votes(self, inputs, indices, role, n):
+    def votes(self, inputs, indices, role, spans):
+        n = spans[0][1]
         self.asked.append((role, len(indices), n))
         if self._votes is not None:
             return self._votes(inputs, indices, role, n)
@@ -230,7 +232,7 @@ def test_a_model_that_fails_on_one_input_of_a_group(tmp_path):
     def votes(inputs, indices, role, n):
         if 4 in indices:
             raise RuntimeError("mat1 and mat2")
-        return Counting().votes(inputs, indices, role, n)
+        return Counting().votes(inputs, indices, role, [(0, n)] * len(indices))
 
     path = tmp_path / "run.sqlite"
     assert drive(path, Counting(votes=votes), group=6).invalid == (4,)
@@ -349,7 +351,7 @@ def test_ctrl_c_says_how_to_resume(tmp_path):
         return vote(batch)
 
     with pytest.raises(KeyboardInterrupt, match="the same call resumes the run"):
-        run(path, stopped, seed=None)
+        run(path, stopped, seed=None, batch_size=50)
     with RunStore(path) as store:
         seed = store.config["seed"]
         assert 0 < len(store) < 12
@@ -400,14 +402,13 @@ def tables_equal(a, b):
 def test_a_run_bounds_each_input_once(tmp_path, monkeypatch, law, method):
     """The certificates of a run were computed twice, once for its rows and once at its end."""
     bounded = []
-    for module in (driver, rebounding):
-        true = module.certify_votes
+    true = votes_kind.certify_votes
 
-        def counted(select, estimate, invalid, true=true, **settings):
-            bounded.append(len(select))
-            return true(select, estimate, invalid, **settings)
+    def counted(select, estimate, invalid, **settings):
+        bounded.append(len(select))
+        return true(select, estimate, invalid, **settings)
 
-        monkeypatch.setattr(module, "certify_votes", counted)
+    monkeypatch.setattr(votes_kind, "certify_votes", counted)
     x = X.copy()
     x[4, 0] = np.nan
     settings = {"noise": law, "method": method}
@@ -441,8 +442,8 @@ class Shaped(Counting):
         x, label = super().item(i)
         return self.change(x), label
 
-    def votes(self, inputs, indices, role, n):
-        return super().votes(np.array([X[i] for i in indices]), indices, role, n)
+    def votes(self, inputs, indices, role, spans):
+        return super().votes(np.array([X[i] for i in indices]), indices, role, spans)
 
     def answers(self, batch):
         return Answers(np.zeros(len(batch), dtype=np.int64), "classes")

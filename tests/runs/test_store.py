@@ -9,7 +9,7 @@ import pytest
 from _stores import CONFIG, content, edit, filled, plain, row
 
 import rsbounds
-from rsbounds.runs import RunStore, format2, merge_stores, remove_store
+from rsbounds.runs import RunStore, layout, merge_stores, remove_store
 from rsbounds.runs import row as row_module
 
 
@@ -86,16 +86,16 @@ def test_a_row_that_cannot_be_true_is_refused(tmp_path, change, message):
 def test_checksums_are_not_the_only_check(tmp_path):
     # A row of impossible counts is refused even where its checksum and the seal agree.
     path = filled(tmp_path / "run.sqlite", [0])
-    values = row_module.encode(row(0), 4)[:-1]
+    values = row_module.encode(row(0), CONFIG, 3)[:-1]
     for k, wrong in ((4, "[500,0,0,-100]"), (4, "[1,2]"), (4, "[4.0,1,1,1]"), (13, 9), (7, -3)):
         bad = (*values[:k], wrong, *values[k + 1 :])
         broken = shutil.copy(path, tmp_path / "broken.sqlite")
         with contextlib.closing(sqlite3.connect(broken, isolation_level=None)) as database:
             total = row_module.checksum(bad)
             database.execute("DELETE FROM inputs")
-            database.execute(format2.INSERT, (*bad, total))
-            _, _, rest = format2.seal(database)
-            format2.set_seal(database, 1, int(total, 16), rest)
+            database.execute(layout.insert(3), (*bad, total))
+            _, _, rest = layout.seal(database)
+            layout.set_seal(database, 1, int(total, 16), rest)
         with pytest.raises(ValueError, match="damaged"):
             RunStore(broken)
 
@@ -225,12 +225,12 @@ def test_files_of_another_kind(tmp_path):
     junk = tmp_path / "junk.sqlite"
     junk.write_bytes(b"not a database, certainly not one of ours" * 100)
     newer = filled(tmp_path / "newer.sqlite")
-    edit(newer, "UPDATE run SET value = '3' WHERE key = 'format'")
+    edit(newer, "UPDATE run SET value = '4' WHERE key = 'format'")
     (tmp_path / "folder").mkdir()
     before = {p: p.read_bytes() for p in (foreign, junk, newer)}
     for path, message in [
         (foreign, "a database of another kind"), (junk, "damaged or not a run store"),
-        (newer, "has format 3; allowed: 1 and 2"),
+        (newer, "has format 4; allowed: 1 to 3"),
     ]:  # fmt: skip
         for config in (None, CONFIG):
             with pytest.raises(ValueError, match=message):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from _stores import CONFIG, ROOT, content, filled, folder_of, killed, kills, plain, row
 
-from rsbounds.runs import RunStore, format2
+from rsbounds.runs import RunStore, layout
 from rsbounds.runs import store as store_module
 
 
@@ -169,7 +169,7 @@ def test_a_run_that_dies_while_making_its_store_leaves_no_store(tmp_path, monkey
     def fails(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(format2, "set_seal", fails)
+    monkeypatch.setattr(layout, "set_seal", fails)
     with pytest.raises(KeyboardInterrupt):
         RunStore(tmp_path / "run.sqlite", CONFIG)
     assert list(tmp_path.iterdir()) == []
