@@ -40,6 +40,9 @@ class RunPlan:
         What tells the model from others: a hash of its weights, or a name.
     model_id : str, optional
         A further name, given by the user.
+    smoothing : mapping, optional
+        Each input is certified under a law of its own, found before it is certified: the name of
+        the method and its settings, as plain values. ``noise`` is where the search starts.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class RunPlan:
     options: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
     model_id: str | None = None
+    smoothing: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.noise, Noise):
@@ -115,7 +119,10 @@ class RunPlan:
         # Stores of earlier versions have no such keys, and a call without them resumes those.
         if self.kind != VOTES:
             values["kind"] = self.kind
-        return values if self.model_id is None else {**values, "model_id": self.model_id}
+        for key in ("model_id", "smoothing"):
+            if getattr(self, key) is not None:
+                values[key] = getattr(self, key)
+        return values
 
 
 def resumed_seed(stores: Iterable[str | os.PathLike[str]], seed: int | None) -> int:
