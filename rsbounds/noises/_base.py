@@ -13,8 +13,9 @@ share has moved by so much. It has four parts, each with a default that follows 
   `rsbounds.streams`); `transform` makes the noise of it, by arithmetic that numpy arrays and
   tensors share; `perturb` adds it to the input, and a law that does not add (it hides pixels,
   say) overrides that. `multiplier` is the promise that the noise is a plain multiple of the
-  base draw, which streams then write in one pass. A deterministic law has the base "draw" and
-  says in `support` how many draws are all of them.
+  base draw, which streams then write in one pass, the multiple rounded to the input's type as
+  x + noise is. A deterministic law has the base "draw" and says in `support` how many draws are
+  all of them.
 - **Curve.** ``roc(r, b)``: the largest probability that a set of probability b at x can have
   at a point at distance r. Class A is certified against c at r where
   ``1 - roc(r, 1 - p_A) > roc(r, p_c)``. Where that inequality reads g(p_A) - g(p_c) > r/k, the
