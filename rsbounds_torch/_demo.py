@@ -122,7 +122,8 @@ def run_demo(
     found = folder / f"cnn_sigma{SIGMAS[-1]:g}_{SMOOTHING}.sqlite"
     report, picture = folder / "cnn_report", folder / "regions.png"
     report_files([*stores, found], report, force=force)
-    _text.check_output(picture, force=force)
+    if folder.is_dir():
+        _text.check_output(picture, force=force)
     folder.mkdir(parents=True, exist_ok=True)
     digits = load_digits()
     images = torch.from_numpy((digits.data / 16).astype(np.float32)).reshape(-1, 1, 8, 8)
@@ -150,8 +151,9 @@ def run_demo(
         certify_dataset(classifier, data, store=store, n=n, alpha=alpha, seed=seed)
     some = min(FOUND, inputs)
     print(f"sigma {sigma}: finding noise for each of {some} digits, {SMOOTHING}", flush=True)
-    arguments = {"n": n, "alpha": alpha, "seed": seed, "indices": range(some)}
-    certify_dataset(classifier, data, store=found, smoothing=SMOOTHING, **arguments)
+    certify_dataset(
+        classifier, data[:some], store=found, n=n, alpha=alpha, seed=seed, smoothing=SMOOTHING
+    )
     print(f"regions around a point of the plane: {picture}", flush=True)
     plot_plane(picture, n=n, alpha=alpha, seed=seed, force=force)
     print()
