@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._numerics import kernel, normal_quantile
+from rsbounds._kernels import apart, kernel
+from rsbounds._numerics import normal_quantile
 from rsbounds.solvers._trinomial import (
     ROOT_HALF,
     ROOT_TWO_PI,
@@ -58,7 +59,7 @@ def log_p(problem: Problem, at: float, level: float) -> float:
     return log_tail_upper(problem.n, q1, q2, q3, problem.boundary, problem.first)
 
 
-@kernel
+@apart
 def curve_window(problem: Problem, level: float) -> tuple[float, float, bool, bool]:
     """Parameters of the first and last inner point, and whether an edge cell lies beyond.
 
@@ -99,7 +100,7 @@ def curve_window(problem: Problem, level: float) -> tuple[float, float, bool, bo
     return start, end, start_edge, end_edge
 
 
-@kernel
+@apart
 def edge_value(problem: Problem, param: float, level: float, at_end: bool) -> float:
     """Corner bound on the edge cell beyond an inner point: its largest q1, its smallest q2."""
     n, boundary, first, probit = problem.n, problem.boundary, problem.first, problem.probit
@@ -121,7 +122,7 @@ def edge_value(problem: Problem, param: float, level: float, at_end: bool) -> fl
     return log_tail_upper(n, q1, low, max(1.0 - q1 - low, 0.0), boundary, first)
 
 
-@kernel
+@apart
 def certified_sup(
     problem: Problem, level: float, gap: float, fine: float, enough: float, budget: int
 ) -> tuple[float, float, float, float, int]:

@@ -15,7 +15,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._numerics import EPS, kernel, log_binom_pmf, normal_quantile, upper_tail
+from rsbounds._kernels import apart, kernel
+from rsbounds._numerics import EPS, log_binom_pmf, normal_quantile, upper_tail
 
 ROOT_HALF = 0.7071067811865476
 ROOT_TWO_PI = 2.5066282746310002
@@ -46,7 +47,7 @@ def _log_error(log_mass: float, n: float, off: float) -> float:
     return EPS * (30.0 + 3.0 * math.log(n + 1.0) + 6.0 * abs(log_mass) + 3.0 * abs(off))
 
 
-@kernel
+@apart
 def _start(k: float, size: float, r: float, s: float) -> tuple[float, float, float, float]:
     # Tail P(Bin(size, r) >= k), mass at k - 1, log of the tail, error of either log.
     if k <= 0.0:
@@ -60,7 +61,7 @@ def _start(k: float, size: float, r: float, s: float) -> tuple[float, float, flo
     return math.exp(log_tail), math.exp(log_mass), log_tail, error
 
 
-@kernel
+@apart
 def _two_cells(
     n: int, q1: float, q2: float, q3: float, boundary: NDArray[np.int64], first: int
 ) -> float:
@@ -87,7 +88,7 @@ def _two_cells(
     return float(max(min(value + error + 8.0 * n * EPS, 0.0), FLOOR))
 
 
-@kernel
+@apart
 def _none_of_the_first(
     n: int, q2: float, q3: float, boundary: NDArray[np.int64], first: int
 ) -> float:
@@ -110,7 +111,7 @@ def _none_of_the_first(
     return float(max(min(value + error + 8.0 * n * EPS, 0.0), FLOOR))
 
 
-@kernel
+@apart
 def log_tail_upper(
     n: int,
     q1: float,
@@ -238,7 +239,7 @@ def log_tail_upper(
     return max(min(math.log(total + above + below) + rounding, 0.0), FLOOR)
 
 
-@kernel
+@apart
 def middle_of(u: float, v: float, level: float, probit: bool) -> float:
     """Where to split the curve between two parameters.
 
@@ -255,7 +256,7 @@ def middle_of(u: float, v: float, level: float, probit: bool) -> float:
     return 0.5 * (u + v)
 
 
-@kernel
+@apart
 def chord_upper(
     n: int,
     a1: float,
@@ -299,7 +300,7 @@ def chord_upper(
     return value + 8.0 * EPS * (n * size + abs(log_a) + abs(log_b))
 
 
-@kernel
+@apart
 def chord_dip(
     a1: float,
     a2: float,

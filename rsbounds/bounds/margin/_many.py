@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._numerics import kernel, normal_quantile
+from rsbounds._kernels import apart, kernel
+from rsbounds._numerics import normal_quantile
 from rsbounds.bounds.margin.runner_up import separate_bound
 from rsbounds.solvers._large import Window, largest_level, least_second
 
@@ -15,7 +16,7 @@ from rsbounds.solvers._large import Window, largest_level, least_second
 LOSING = -0.1
 
 
-@kernel
+@apart
 def many_draws(
     window: Window, alpha: float, beta: float, split: float, out: NDArray[np.float64]
 ) -> tuple[bool, float, float]:

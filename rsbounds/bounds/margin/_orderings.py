@@ -24,9 +24,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from rsbounds._kernels import apart, kernel
 from rsbounds._numerics import (
     deviance,
-    kernel,
     normal_quantile,
     proportion_lower,
     upper_tail,
@@ -51,7 +51,7 @@ def divergence(
     return deviance(x1, m1) + deviance(x2, m2) + deviance(x3, m3)
 
 
-@kernel
+@apart
 def restricted(
     x1: float, x2: float, x3: float, level: float, probit: bool, pearson: bool, guess: float
 ) -> tuple[float, float, float]:
@@ -124,7 +124,7 @@ def restricted(
     return param, divergence(x1, x2, x3, q1, q2, q3, pearson), -f1 * (w1 - w3)
 
 
-@kernel
+@apart
 def divergence_limit(
     x1: float, x2: float, x3: float, z: float, probit: bool, pearson: bool
 ) -> tuple[float, float, float]:
@@ -190,7 +190,7 @@ def _first_inside(value: float, x2: int, n: int) -> int:
     return int(b)
 
 
-@kernel
+@apart
 def _proven_outside(
     y1: float,
     y2: float,
@@ -253,7 +253,7 @@ def _proven_outside(
     return proven, guess
 
 
-@kernel
+@apart
 def fill_boundary(
     n: int,
     seen1: int,
@@ -338,7 +338,7 @@ def wald_pseudo(z: float) -> float:
     return max(1.0, 9.0 * z * z / 16.0)
 
 
-@kernel
+@apart
 def wald_limit(n: int, x1: int, x2: int, z: float, probit: bool) -> float:
     """Wald lower limit of the margin with pseudo-counts."""
     a = wald_pseudo(z)
@@ -354,7 +354,7 @@ def wald_limit(n: int, x1: int, x2: int, z: float, probit: bool) -> float:
     return y1 - y2 - z * math.sqrt(variance / size)
 
 
-@kernel
+@apart
 def fill_wald(
     n: int,
     seen1: int,
@@ -393,7 +393,7 @@ def fill_wald(
     close_boundary(seen1, seen2, first, boundary)
 
 
-@kernel
+@apart
 def close_boundary(seen1: int, seen2: int, first: int, boundary: NDArray[np.int64]) -> None:
     """Enlarge the region to one that contains the observed point and is monotone."""
     last = first + boundary.size - 1
@@ -419,7 +419,7 @@ def _least_votes(n: int, p: float, rest: float, log_share: float, start: int, mo
     return y1
 
 
-@kernel
+@apart
 def fill_runner_up(
     n: int,
     seen1: int,

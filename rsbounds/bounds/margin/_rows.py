@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._numerics import kernel
+from rsbounds._kernels import kernel
 
 
 @kernel

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._numerics import kernel, margin_down, normal_quantile, proportion_lower
+from rsbounds._kernels import apart, kernel
+from rsbounds._numerics import margin_down, normal_quantile, proportion_lower
 from rsbounds.bounds.margin._many import many_draws
 from rsbounds.bounds.margin._orderings import (
     divergence_limit,
@@ -75,7 +76,7 @@ class Proof(NamedTuple):
     done: bool
 
 
-@kernel
+@apart
 def _prove_edges(
     problem: Problem, level: float, aim: float, target: float, rate: float, budget: int
 ) -> tuple[float, float, float, int, int, bool]:
@@ -107,7 +108,7 @@ def _prove_edges(
     return level, end, largest, cells, used, True
 
 
-@kernel
+@apart
 def prove(
     problem: Problem, level: float, target: float, rate: float, slack: float, budget: int
 ) -> Proof:
@@ -262,7 +263,7 @@ def prove(
     return Proof(min(result, level), largest, recent, proved, used, True)
 
 
-@kernel
+@apart
 def _window_of_counts(problem: Problem, level: float, x2: int) -> tuple[int, int]:
     """What x2 the sweeps will visit: the window of q2, and what the draws add to it."""
     n = problem.n
@@ -277,7 +278,7 @@ def _window_of_counts(problem: Problem, level: float, x2: int) -> tuple[int, int
     return min(first, x2), max(last, x2)
 
 
-@kernel
+@apart
 def _solve_at_a_point(
     problem: Problem, level: float, at: float, rate: float, target: float, slack: float
 ) -> tuple[float, float, int]:
@@ -333,7 +334,7 @@ def _keep(out: NDArray[np.float64], level: float, log_upper: float, settings: Se
         out[1] = math.log(math.exp(log_upper) + settings.beta)
 
 
-@kernel
+@apart
 def _climb(
     problem: Problem,
     level: float,
@@ -381,7 +382,7 @@ def _climb(
     return False, short
 
 
-@kernel
+@apart
 def _bisect(
     problem: Problem,
     high: float,
@@ -421,7 +422,7 @@ def _bisect(
     return short
 
 
-@kernel
+@apart
 def exact_row(
     x1: int, x2: int, n: int, probit: bool, settings: Settings, out: NDArray[np.float64]
 ) -> None:

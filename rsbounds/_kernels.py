@@ -1,0 +1,214 @@
+"""How kernels are compiled: on first use, without the interpreter lock, kept on disk.
+
+numba links all that a function calls into its machine code and optimises the whole once more, so
+a tail sum that ten others call is compiled eleven times. `kernel` does that: right for what is
+small, and for what Python calls. What is not small is compiled `apart`: its callers hold the
+address of a cell, with the address of the machine code or nothing yet. The first call that finds
+nothing has it compiled, or loaded from disk: what is never called is never compiled.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import re
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import config, njit, types
+from numba.core.typing import signature
+from numba.core.typing.templates import AbstractTemplate, infer_global
+from numba.extending import lower_builtin
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ROOT = Path(__file__).parent
+_IMPORT = re.compile(r"^\s*from (rsbounds[\w.]*) import (?:\(([^)]*)\)|([^\n(]*))", re.MULTILINE)
+
+
+@functools.cache
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+@functools.cache
+def _imports(text: str) -> set[Path]:
+    """Files of this package that a source text imports from."""
+    found = set()
+    for module, many, few in _IMPORT.findall(text):
+        for name in ("", *re.findall(r"\w+", many or few)):
+            parts = [*module.split(".")[1:], *([name] if name else [])]
+            place = _ROOT.joinpath(*parts)
+            found |= {place.with_suffix(".py")} if parts else set()
+            found.add(place / "__init__.py")
+    return {file for file in found if file.is_file()}
+
+
+@functools.cache
+def _sources(file: Path) -> str:
+    """Hash of a file and of all that it imports from this package, directly or not."""
+    texts: dict[Path, str] = {}
+    waiting = {file}
+    while waiting:
+        one = waiting.pop()
+        texts[one] = _text(one)
+        waiting |= _imports(texts[one]) - texts.keys()
+    joined = [(one.name, texts[one]) for one in sorted(texts)]
+    return hashlib.sha256(repr(joined).encode()).hexdigest()
+
+
+def _compiled(function: Callable[..., Any], **options: bool) -> Any:
+    """A numba function: no interpreter lock, cached on disk, IEEE division, no fast math.
+
+    numba's cache looks at the file of a function only, while compiled code holds what the
+    function called in other files: after an upgrade it would run old arithmetic under new
+    names. So the stamp that it compares is made to cover the files that its file imports.
+    """
+    compiled = njit(nogil=True, cache=True, error_model="numpy", **options)(function)
+    cache = getattr(compiled, "_cache", None)
+    if cache is not None:
+        own = cache._cache_file
+        own._source_stamp = _sources(Path(function.__code__.co_filename))
+    return compiled
+
+
+def kernel(function: F) -> F:
+    """Compile a kernel that is linked into the kernels that call it."""
+    return cast(F, _compiled(function))
+
+
+def apart(function: F) -> F:
+    """Compile a kernel by itself, for the types of its annotations, when it is first called.
+
+    For more than a few lines. Arrays have one axis and are C-contiguous; records are named
+    tuples. Called from Python it costs a compilation in each process: that is for tests.
+    """
+    if config.DISABLE_JIT:
+        return function
+    unit = _Apart(function)
+
+    @functools.wraps(function)
+    def called(*arguments: Any) -> Any:
+        return from_python()(*arguments)
+
+    @functools.cache
+    def from_python() -> Any:
+        return njit(lambda *arguments: called(*arguments), nogil=True, error_model="numpy")
+
+    class Template(AbstractTemplate):  # type: ignore[misc]
+        key = called
+
+        def generic(self, arguments: Any, names: Any) -> Any:
+            return None if names else unit.signature
+
+    infer_global(called, types.Function(Template))
+    lower_builtin(called, types.VarArg(types.Any))(unit.lower_call)
+    return cast(F, called)
+
+
+#: What has a cell, by the cell's address. Never emptied: machine code holds these addresses.
+_UNITS: dict[int, _Apart] = {}
+_BYTES = ir.IntType(8).as_pointer()
+
+
+class _Apart:
+    """One function that is compiled apart, and the cell that its callers look into."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.compiled = _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+        self.cell = ctypes.c_void_p(None)
+        address = ctypes.addressof(self.cell)
+        _UNITS[address] = self
+        self.symbol = f"{function.__module__}.{function.__qualname__}"
+        llvm.add_symbol(self.symbol, address)
+
+    @functools.cached_property
+    def signature(self) -> Any:
+        hints = typing.get_type_hints(self.function)
+        back = _type_of(hints.pop("return"))
+        return signature(back, *(_type_of(hint) for hint in hints.values()))
+
+    def load(self) -> None:
+        """Compile, or read from disk, and fill the cell."""
+        self.compiled.compile(self.signature.args)
+        found = self.compiled.overloads[self.signature.args]
+        if found.signature.return_type != self.signature.return_type:
+            raise TypeError(f"{self.symbol} returns {found.signature}, not {self.signature}")
+        name = found.fndesc.llvm_func_name
+        self.cell.value = found.library.get_pointer_to_function(name)
+
+    def lower_call(self, context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        """Write a call in a caller's code: by a function of its own that looks into the cell."""
+        convention = context.call_conv
+        kind = convention.get_function_type(sig.return_type, sig.args)
+        jump = builder.module.globals.get(f"jump.{self.symbol}")
+        if jump is None:
+            jump = self._jump(convention, builder.module, kind)
+        status, result = convention.call_function(
+            builder, jump, sig.return_type, sig.args, arguments
+        )
+        with builder.if_then(status.is_error, likely=False):
+            convention.return_status_propagate(builder, status)
+        return result
+
+    def _jump(self, convention: Any, module: Any, kind: Any) -> Any:
+        jump = ir.Function(module, kind, f"jump.{self.symbol}")
+        jump.linkage = "internal"
+        jump.attributes.add("noinline")
+        cell = ir.GlobalVariable(module, _BYTES, self.symbol)
+        builder = ir.IRBuilder(jump.append_basic_block())
+        empty = ir.Constant(_BYTES, None)
+        with builder.if_then(
+            builder.icmp_unsigned("==", builder.load(cell), empty), likely=False
+        ):
+            fill = module.globals.get(_FILL)
+            if fill is None:
+                fill = ir.Function(module, ir.FunctionType(ir.VoidType(), [_BYTES]), _FILL)
+            builder.call(fill, [builder.bitcast(cell, _BYTES)])
+            with builder.if_then(builder.icmp_unsigned("==", builder.load(cell), empty)):
+                text = f"{self.symbol} could not be compiled"
+                convention.return_user_exc(builder, RuntimeError, (text,))
+        target = builder.bitcast(builder.load(cell), kind.as_pointer())
+        builder.ret(builder.call(target, jump.args, tail=True))
+        return jump
+
+
+_FILL = "rsbounds.fill"
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+def _fill(address: int) -> None:
+    _UNITS[address].load()
+
+
+llvm.add_symbol(_FILL, ctypes.cast(_fill, ctypes.c_void_p).value)
+
+_SCALARS = {
+    float: types.float64,
+    int: types.int64,
+    bool: types.boolean,
+    np.float64: types.float64,
+    np.int64: types.int64,
+    type(None): types.none,
+}
+
+
+def _type_of(hint: Any) -> Any:
+    """Numba's type of an annotation."""
+    if hint in _SCALARS:
+        return _SCALARS[hint]
+    inside = typing.get_args(hint)
+    if typing.get_origin(hint) is np.ndarray:
+        return types.Array(_type_of(typing.get_args(inside[1])[0]), 1, "C")
+    if typing.get_origin(hint) is tuple:
+        return types.Tuple([_type_of(part) for part in inside])
+    fields = typing.get_type_hints(hint)
+    parts = [_type_of(fields[name]) for name in hint._fields]
+    return types.BaseTuple.from_types(parts, hint)
