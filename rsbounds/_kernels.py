@@ -21,10 +21,11 @@ from typing import Any, TypeVar, cast
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba import config, njit, types
+from numba import config, from_dtype, njit, types
 from numba.core.typing import signature
 from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.extending import lower_builtin
+from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -79,27 +80,30 @@ def _compiled(function: Callable[..., Any], **options: bool) -> Any:
 
 
 def kernel(function: F) -> F:
-    """Compile a kernel that is linked into the kernels that call it."""
+    """Compile a kernel that Python calls; it is linked into kernels that call it."""
     return cast(F, _compiled(function))
+
+
+def part(function: F) -> F:
+    """Compile a kernel of a few lines, which is linked into each kernel that calls it."""
+    if config.DISABLE_JIT:
+        return function
+    called, compiled = _from_python(function), _inner(function)
+    # numba's type of it is a weak reference.
+    vars(called)["compiled"] = compiled
+    infer_global(called, types.Dispatcher(compiled))
+    return cast(F, called)
 
 
 def apart(function: F) -> F:
     """Compile a kernel by itself, for the types of its annotations, when it is first called.
 
-    For more than a few lines. Arrays have one axis and are C-contiguous; records are named
-    tuples. Called from Python it costs a compilation in each process: that is for tests.
+    Arrays have one axis and are C-contiguous; records are named tuples, or structured dtypes.
     """
     if config.DISABLE_JIT:
         return function
+    called = _from_python(function)
     unit = _Apart(function)
-
-    @functools.wraps(function)
-    def called(*arguments: Any) -> Any:
-        return from_python()(*arguments)
-
-    @functools.cache
-    def from_python() -> Any:
-        return njit(lambda *arguments: called(*arguments), nogil=True, error_model="numpy")
 
     class Template(AbstractTemplate):  # type: ignore[misc]
         key = called
@@ -112,6 +116,37 @@ def apart(function: F) -> F:
     return cast(F, called)
 
 
+def records(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Records that kernels read and write by name, compiled or not."""
+    new = np.empty(size, dtype)
+    return new.view(np.recarray) if config.DISABLE_JIT else new
+
+
+def _inner(function: Callable[..., Any]) -> Any:
+    # Without what only Python callers need, nor memory management where nothing is allocated.
+    allocates = "empty" in function.__code__.co_names
+    return _compiled(
+        function,
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+        no_rewrites=True,
+        _nrt=allocates,
+    )
+
+
+def _from_python(function: Callable[..., Any]) -> Callable[..., Any]:
+    # Compiled in each process that uses it: Python calls such kernels in tests only.
+    @functools.wraps(function)
+    def called(*arguments: Any) -> Any:
+        return entry()(*arguments)
+
+    @functools.cache
+    def entry() -> Any:
+        return njit(lambda *arguments: called(*arguments), nogil=True, error_model="numpy")
+
+    return called
+
+
 #: What has a cell, by the cell's address. Never emptied: machine code holds these addresses.
 _UNITS: dict[int, _Apart] = {}
 _BYTES = ir.IntType(8).as_pointer()
@@ -122,7 +157,7 @@ class _Apart:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.compiled = _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+        self.compiled = _inner(function)
         self.cell = ctypes.c_void_p(None)
         address = ctypes.addressof(self.cell)
         _UNITS[address] = self
@@ -131,7 +166,7 @@ class _Apart:
 
     @functools.cached_property
     def signature(self) -> Any:
-        hints = typing.get_type_hints(self.function)
+        hints = typing.get_type_hints(self.function, include_extras=True)
         back = _type_of(hints.pop("return"))
         return signature(back, *(_type_of(hint) for hint in hints.values()))
 
@@ -161,7 +196,6 @@ class _Apart:
     def _jump(self, convention: Any, module: Any, kind: Any) -> Any:
         jump = ir.Function(module, kind, f"jump.{self.symbol}")
         jump.linkage = "internal"
-        jump.attributes.add("noinline")
         cell = ir.GlobalVariable(module, _BYTES, self.symbol)
         builder = ir.IRBuilder(jump.append_basic_block())
         empty = ir.Constant(_BYTES, None)
@@ -205,10 +239,14 @@ def _type_of(hint: Any) -> Any:
     if hint in _SCALARS:
         return _SCALARS[hint]
     inside = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Annotated:
+        record = from_dtype(inside[1])
+        is_array = typing.get_origin(inside[0]) is np.ndarray
+        return types.Array(record, 1, "C") if is_array else record
     if typing.get_origin(hint) is np.ndarray:
         return types.Array(_type_of(typing.get_args(inside[1])[0]), 1, "C")
     if typing.get_origin(hint) is tuple:
         return types.Tuple([_type_of(part) for part in inside])
-    fields = typing.get_type_hints(hint)
+    fields = typing.get_type_hints(hint, include_extras=True)
     parts = [_type_of(fields[name]) for name in hint._fields]
     return types.BaseTuple.from_types(parts, hint)

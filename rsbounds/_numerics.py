@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from rsbounds._kernels import apart, kernel
+from rsbounds._kernels import apart, part
 
 EPS = 2.220446049250313e-16
 
@@ -44,7 +44,7 @@ _STIRLERR = np.array(
 )
 
 
-@kernel
+@part
 def stirlerr(m: float) -> float:
     """Error of Stirling's formula, log(m!) - log(sqrt(2 pi m) (m/e)^m), m >= 1."""
     if m < 16:
@@ -57,7 +57,7 @@ def stirlerr(m: float) -> float:
     ) / m
 
 
-@apart
+@part
 def deviance(x: float, mean: float) -> float:
     """X log(x/mean) + mean - x without cancellation, x > 0, mean > 0 (Loader 2000)."""
     d = x - mean
@@ -93,7 +93,7 @@ def log_binom_pmf(k: float, n: float, p: float, q: float) -> float:
     return exponent + 0.5 * math.log(n / (2.0 * math.pi * k * (n - k)))
 
 
-@kernel
+@apart
 def _tail_fraction(k: float, n: float, p: float, q: float) -> tuple[float, float]:
     """Continued fraction F with P(Bin(n, p) >= k) = k q pmf(k) / F, and its relative error.
 
@@ -166,7 +166,7 @@ def upper_tail(k: float, n: float, p: float, q: float) -> tuple[float, float, fl
     return math.log1p(-other), slope, error
 
 
-@kernel
+@part
 def _pmf_error(k: float, n: float, p: float, log_pmf: float) -> float:
     # Roundings of n p and n q move the log by EPS |k - n p| each; the deviances, whose sum is
     # about -log_pmf, are good to 12 EPS of themselves; the logarithms cost a few ulps.
@@ -174,7 +174,7 @@ def _pmf_error(k: float, n: float, p: float, log_pmf: float) -> float:
     return EPS * (30.0 + 15.0 * size + 3.0 * abs(k - n * p))
 
 
-@kernel
+@apart
 def _binomial_guess(k: float, n: float, alpha: float) -> tuple[float, float]:
     """Rough p with P(Bin(n, p) >= k) near alpha (Abramowitz and Stegun 26.5.22)."""
     a = k
@@ -245,7 +245,7 @@ def polish_proportion_lower(
     return (1.0 - q) * (1.0 - EPS), q
 
 
-@kernel
+@part
 def _normal_tail_quantile(p: float) -> float:
     """X >= 0 with P(Z > x) = p for 1e-300 <= p <= 1/2."""
     t = math.sqrt(-2.0 * math.log(p))
@@ -260,7 +260,7 @@ def _normal_tail_quantile(p: float) -> float:
     return x
 
 
-@apart
+@part
 def normal_quantile(p: float) -> float:
     """Phi^-1(p), to a few ulps for p <= 1/2 (pass 1 - p and negate for the other half)."""
     if p <= 0.0:
@@ -274,7 +274,7 @@ def normal_quantile(p: float) -> float:
     return _normal_tail_quantile(1.0 - p)
 
 
-@kernel
+@apart
 def probit_down(p: float, q: float) -> float:
     """A number not above Phi^-1 of the true probability, for a pair rounded down."""
     if p <= q:
@@ -288,7 +288,7 @@ def probit_down(p: float, q: float) -> float:
     return x - 8.0 * EPS * (1.0 + abs(x))
 
 
-@kernel
+@apart
 def probit_up(p: float, q: float) -> float:
     """A number not below Phi^-1 of the true probability, for a pair rounded up."""
     return -probit_down(q, p)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from rsbounds._kernels import apart, kernel
+from rsbounds._kernels import apart, part
 from rsbounds._numerics import EPS, normal_quantile
 from rsbounds.solvers._trinomial import ROOT_HALF, ROOT_TWO_PI, curve_point
 
@@ -41,7 +41,7 @@ class Window(NamedTuple):
     probit: bool
 
 
-@kernel
+@apart
 def _range_on_curve(
     up: float, down: float, level: float, u: float, v: float, probit: bool
 ) -> tuple[float, float]:
@@ -67,7 +67,7 @@ def _range_on_curve(
     return low - error, high + error
 
 
-@kernel
+@apart
 def _excess(theta: float, low: float, high: float, sd_low: float, sd_high: float) -> float:
     # Largest E[exp(-theta Y); Y >= 0] over Y ~ N(mean, sd^2), mean in [low, high]. It falls
     # with theta sd at fixed mean/sd, and its log is concave in mean/sd: a tangent bounds it.
@@ -143,14 +143,14 @@ def half_plane_upper(
     return min(exponent + math.log(min(value, 1.0)), 0.0)
 
 
-@kernel
+@part
 def _parameter(q: float, rest: float, probit: bool) -> float:
     if not probit:
         return q
     return normal_quantile(q) if q <= 0.5 else -normal_quantile(rest)
 
 
-@kernel
+@part
 def least_second(window: Window, level: float) -> float:
     """Smallest q2 with q1 >= a1 and g(q) <= level, rounded down."""
     first = _parameter(window.a1, window.a1_rest, window.probit) - level

@@ -15,7 +15,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._kernels import apart, kernel
+from rsbounds._kernels import apart, part
 from rsbounds._numerics import EPS, log_binom_pmf, normal_quantile, upper_tail
 
 ROOT_HALF = 0.7071067811865476
@@ -24,7 +24,7 @@ ROOT_TWO_PI = 2.5066282746310002
 FLOOR = -600.0
 
 
-@kernel
+@part
 def curve_point(param: float, level: float, probit: bool) -> tuple[float, float, float]:
     """(q1, q2, q3) with g(q1, q2) = level, each to a few ulps where that is possible."""
     if probit:
@@ -41,7 +41,7 @@ def curve_point(param: float, level: float, probit: bool) -> tuple[float, float,
     return q1, q2, max(q3, 0.0)
 
 
-@kernel
+@part
 def _log_error(log_mass: float, n: float, off: float) -> float:
     # As in rsbounds._numerics: n p is rounded, and logs cost a few ulps of their size.
     return EPS * (30.0 + 3.0 * math.log(n + 1.0) + 6.0 * abs(log_mass) + 3.0 * abs(off))
@@ -384,7 +384,7 @@ def chord_dip(
     return dip + crude / (pieces * pieces) + 1e-14 * (1.0 + abs(end))
 
 
-@kernel
+@part
 def margin_of(q1: float, q2: float, q3: float, probit: bool) -> float:
     """Margin g(q1, q2), to a few ulps."""
     if probit:

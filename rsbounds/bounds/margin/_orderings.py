@@ -24,7 +24,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._kernels import apart, kernel
+from rsbounds._kernels import apart, part
 from rsbounds._numerics import (
     deviance,
     normal_quantile,
@@ -34,12 +34,12 @@ from rsbounds._numerics import (
 from rsbounds.solvers._trinomial import ROOT_HALF, ROOT_TWO_PI, curve_point
 
 
-@kernel
+@part
 def _phi(x: float) -> float:
     return math.exp(-0.5 * x * x) / ROOT_TWO_PI
 
 
-@kernel
+@part
 def divergence(
     x1: float, x2: float, x3: float, q1: float, q2: float, q3: float, pearson: bool
 ) -> float:
@@ -170,7 +170,7 @@ def divergence_limit(
     return level, guess, slope
 
 
-@kernel
+@part
 def ranked_as(x1: int, x2: int, x3: int, pseudo: float) -> tuple[float, float, float]:
     """Counts that the orderings by likelihood and score work with.
 
@@ -181,7 +181,7 @@ def ranked_as(x1: int, x2: int, x3: int, pseudo: float) -> tuple[float, float, f
     return x1 + pseudo - shift, x2 + pseudo, x3 + pseudo + shift
 
 
-@kernel
+@part
 def _first_inside(value: float, x2: int, n: int) -> int:
     # Smallest x1 that ranks above ``value``.
     b = math.floor(max(value, -1.0)) + 1
@@ -326,7 +326,7 @@ def fill_boundary(
     close_boundary(seen1, seen2, first, boundary)
 
 
-@kernel
+@part
 def wald_pseudo(z: float) -> float:
     """Pseudo-count per cell with which the Wald limit is monotone in both counts.
 
@@ -359,13 +359,16 @@ def fill_wald(
     n: int,
     seen1: int,
     seen2: int,
-    limit: float,
     z: float,
     probit: bool,
     first: int,
     boundary: NDArray[np.int64],
 ) -> None:
-    """Boundary of {Wald limit >= limit}: it rises with x2, so each search starts at the last."""
+    """Boundary of {Wald limit >= that of what was seen}.
+
+    It rises with x2, so each search starts at the last.
+    """
+    limit = wald_limit(n, seen1, seen2, z, probit)
     # Rounding of the limit, of quantiles and densities included.
     limit -= 1e-11 * (1.0 + abs(limit))
     outside, stride = -1, max(seen1 // 2, 1)
@@ -403,7 +406,7 @@ def close_boundary(seen1: int, seen2: int, first: int, boundary: NDArray[np.int6
         boundary[j] = min(boundary[j], boundary[j + 1])
 
 
-@kernel
+@apart
 def _least_votes(n: int, p: float, rest: float, log_share: float, start: int, most: int) -> int:
     # Smallest y1 with P(Bin(n, p) >= y1) <= exp(log_share), or most + 1: the Clopper-Pearson
     # lower limit of y1 is at least p. From ``start``, one vote at a time.

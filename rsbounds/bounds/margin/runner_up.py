@@ -40,7 +40,7 @@ def separate_bound(
     return margin_down(p_a, q_a, p_b, q_b, probit), p_a, p_b
 
 
-@kernel
+@apart
 def _planned_fraction(
     x_a: float,
     x_b: float,
