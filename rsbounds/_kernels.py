@@ -1,3 +1,5 @@
+# mypy: disable-error-code="attr-defined, call-overload, no-untyped-call, untyped-decorator"
+# mypy: disable-error-code="import-untyped"
 """How kernels are compiled: on first use, without the interpreter lock, kept on disk.
 
 numba links all that a function calls into its machine code and optimises the whole once more, so
@@ -64,24 +66,26 @@ def _sources(file: Path) -> str:
     return hashlib.sha256(repr(joined).encode()).hexdigest()
 
 
-def _compiled(function: Callable[..., Any], **options: bool) -> Any:
+def _compiled(function: Callable[..., Any], use: str, **options: bool) -> Any:
     """A numba function: no interpreter lock, cached on disk, IEEE division, no fast math.
 
     numba's cache looks at the file of a function only, while compiled code holds what the
     function called in other files: after an upgrade it would run old arithmetic under new
-    names. So the stamp that it compares is made to cover the files that its file imports.
+    names. So the stamp that it compares is made to cover the files that its file imports; and
+    its name says what the code is for, as its key does not.
     """
     compiled = njit(nogil=True, cache=True, error_model="numpy", **options)(function)
     cache = getattr(compiled, "_cache", None)
     if cache is not None:
-        own = cache._cache_file
-        own._source_stamp = _sources(Path(function.__code__.co_filename))
+        name = f"{cache._impl.filename_base}.{use}"
+        stamp = _sources(Path(function.__code__.co_filename))
+        cache._cache_file = type(cache._cache_file)(cache._cache_path, name, stamp)
     return compiled
 
 
 def kernel(function: F) -> F:
     """Compile a kernel that Python calls; it is linked into kernels that call it."""
-    return cast(F, _compiled(function))
+    return cast(F, _compiled(function, "python"))
 
 
 def part(function: F) -> F:
@@ -105,7 +109,7 @@ def apart(function: F) -> F:
     called = _from_python(function)
     unit = _Apart(function)
 
-    class Template(AbstractTemplate):  # type: ignore[misc]
+    class Template(AbstractTemplate):
         key = called
 
         def generic(self, arguments: Any, names: Any) -> Any:
@@ -127,6 +131,7 @@ def _inner(function: Callable[..., Any]) -> Any:
     allocates = "empty" in function.__code__.co_names
     return _compiled(
         function,
+        "kernels",
         no_cpython_wrapper=True,
         no_cfunc_wrapper=True,
         no_rewrites=True,
@@ -135,14 +140,14 @@ def _inner(function: Callable[..., Any]) -> Any:
 
 
 def _from_python(function: Callable[..., Any]) -> Callable[..., Any]:
-    # Compiled in each process that uses it: Python calls such kernels in tests only.
+    # For Python it is compiled once more, when Python first calls it.
     @functools.wraps(function)
     def called(*arguments: Any) -> Any:
         return entry()(*arguments)
 
     @functools.cache
     def entry() -> Any:
-        return njit(lambda *arguments: called(*arguments), nogil=True, error_model="numpy")
+        return _compiled(function, "python")
 
     return called
 
@@ -199,9 +204,7 @@ class _Apart:
         cell = ir.GlobalVariable(module, _BYTES, self.symbol)
         builder = ir.IRBuilder(jump.append_basic_block())
         empty = ir.Constant(_BYTES, None)
-        with builder.if_then(
-            builder.icmp_unsigned("==", builder.load(cell), empty), likely=False
-        ):
+        with builder.if_then(builder.icmp_unsigned("==", builder.load(cell), empty), likely=False):
             fill = module.globals.get(_FILL)
             if fill is None:
                 fill = ir.Function(module, ir.FunctionType(ir.VoidType(), [_BYTES]), _FILL)

@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = {
     "rsbounds": [
         "_version", "_text", "_tables", "_registry", "_validate", "_types", "_parallel",
-        "_numerics", "streams", "regions", "noises", "claims", "solvers", "bounds", "certificates",
-        "sequential", "sampling", "_reading", "_files", "runs", "report", "testing", "_demo",
-        "commands", "__main__",
+        "_kernels", "_numerics", "streams", "regions", "noises", "claims", "solvers", "bounds",
+        "certificates", "sequential", "sampling", "_reading", "_files", "runs", "report",
+        "testing", "_demo", "commands", "__main__",
     ],
     "rsbounds_torch": [
         "_device", "sampling", "streams", "maps", "_modules", "_random", "_inputs", "_loop",

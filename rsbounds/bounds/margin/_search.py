@@ -233,9 +233,7 @@ def _bisect(problem: Problem, task: Task, settings: Settings, found: Found, cell
 
 
 @apart
-def _fill(
-    x1: int, x2: int, problem: Problem, task: Task, settings: Settings, found: Found
-) -> None:
+def _fill(x1: int, x2: int, problem: Problem, task: Task, settings: Settings, found: Found) -> None:
     """Fill in the region by the ordering asked for."""
     n, probit, first, boundary = problem.n, problem.probit, problem.first, problem.boundary
     if settings.ordering == LIKELIHOOD or settings.ordering == SCORE:
