@@ -7,12 +7,13 @@ PYTHON ?= python3
 PIP_FLAGS = --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench paper-checks clean
+.PHONY: help demo test bench bench-compare paper-checks clean
 
 help:
 	@echo "make demo          train a small classifier, certify it, write demo/"
 	@echo "make test          lint, types, tests, documentation snippets"
 	@echo "make bench         speed and memory, as ratios within one process"
+	@echo "make bench-compare CPU time before and after: REF=<commit>, by default HEAD"
 	@echo "make paper-checks  one verdict per published claim, into paper_checks/REPORT.md"
 
 .venv-demo/ready: pyproject.toml constraints.txt
@@ -41,6 +42,9 @@ test: .venv-test/ready
 	@.venv-test/bin/mypy
 	@echo "== tests (two processes) and documentation snippets"
 	@.venv-test/bin/python -m pytest -q -n 2
+
+bench-compare: .venv-test/ready
+	@.venv-test/bin/python tests/benchmarks/compare.py $(REF)
 
 bench: .venv-test/ready
 	@for file in tests/benchmarks/bench_*.py; do \

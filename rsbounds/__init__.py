@@ -1,10 +1,20 @@
 """Votes of a classifier under noise, turned into guarantees (randomized smoothing).
 
-Counts go in, certified lower bounds and radii come out; `certify` is the place to start. The
-public names are those of ``__init__.pyi``, imported on first use, so that ``import rsbounds``
-costs nothing.
+    counts = rsbounds.sample_counts(model, x, n=10_000, noise=law, seed=0)   votes for each class
+    rsbounds.certify(counts, top, noise=law)         a radius in which the answer stays
+    rsbounds.predict(counts)                         the answer itself, or an abstention
+    rsbounds.margin_lower_bound, mean_bound          the statistics alone, without geometry
+    rsbounds.confidence_sequence, Decide, Adaptive   bounds that hold at every moment
+    rsbounds.certify_dataset, compare, rebound       whole data sets, stored and bounded again
+
+``dir(rsbounds)`` lists the public names, which ``__init__.pyi`` says once; each is imported on
+first use, so that ``import rsbounds`` costs nothing. ``help(rsbounds.certify)`` explains one of
+them, ``rsbounds methods`` on the command line what is registered.
 """
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+# Without `__all__`, with which `help(rsbounds)` would print every docstring of the package;
+# `from rsbounds import *` gives no names therefore.
+__getattr__, __dir__, _ = lazy_loader.attach_stub(__name__, __file__)
+del lazy_loader

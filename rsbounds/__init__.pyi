@@ -10,6 +10,7 @@ from ._types import Guarantee as Guarantee
 from ._types import MarginBound as MarginBound
 from ._types import NO_CLASS as NO_CLASS
 from ._types import MeanBound as MeanBound
+from ._types import Prediction as Prediction
 from ._types import Predictions as Predictions
 from ._types import Selection as Selection
 from .bounds.margin import margin_lower_bound as margin_lower_bound

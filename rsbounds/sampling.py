@@ -12,7 +12,7 @@ rounded to the safe side.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -24,7 +24,8 @@ from rsbounds._parallel import Progress
 from rsbounds._types import BoundedSamples, Counts
 from rsbounds.noises import Noise
 from rsbounds.sequential import Adaptive, Decide
-from rsbounds.streams import MAX_INDEX, CounterStream, Role, checked_role
+from rsbounds.sequential._feed import feed
+from rsbounds.streams import MAX_INDEX, CounterStream, Piece, Role, batches, checked_role
 
 Classifier = Callable[[NDArray[Any]], Any]
 
@@ -35,29 +36,35 @@ class _Source:
 
     inputs: NDArray[Any]
     stream: CounterStream
-    first_index: int
+    indices: Sequence[int]
     batch_size: int
 
-    def batches(self, row: int, draws: tuple[int, int]) -> Iterator[NDArray[Any]]:
-        """Batches of draws ``draws[0]`` to ``draws[1]`` of the input in a row."""
-        x = self.inputs[row]
-        for start in range(*draws, self.batch_size):
-            count = min(self.batch_size, draws[1] - start)
-            batch = np.empty((count, *x.shape), dtype=x.dtype)
-            self.stream.add(
-                batch.reshape(count, -1), x.reshape(-1), self.first_index + row, start, row
-            )
-            yield batch
+    def batches(self, pieces: Sequence[Piece]) -> Iterator[tuple[list[Piece], NDArray[Any]]]:
+        """Full batches of the copies in ``pieces``, and what is in each."""
+        shape = self.inputs.shape[1:]
+        flat = self.inputs.reshape(len(self.inputs), -1)
+        for group in batches(pieces, self.batch_size):
+            batch = np.empty((sum(p.count for p in group), *shape), dtype=flat.dtype)
+            rows, at = batch.reshape(len(batch), -1), 0
+            for p in group:
+                part = rows[at : at + p.count]
+                self.stream.add(part, flat[p.row], self.indices[p.row], p.first, p.row)
+                at += p.count
+            yield group, batch
 
 
 def _source(
-    inputs: ArrayLike, noise: Noise, role: Role, seed: int | None, index: int, batch_size: int
+    inputs: ArrayLike,
+    noise: Noise,
+    role: Role,
+    seed: int | None,
+    index: int | Sequence[int],
+    batch_size: int,
 ) -> tuple[_Source, int]:
     """The inputs with their noise, (B, ...), and the seed; everything checked."""
     if not isinstance(noise, Noise):
         raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
     _validate.integer("batch_size", batch_size, low=1)
-    _validate.integer("index", index, low=0)
     chosen = secrets.randbits(63) if seed is None else _validate.integer("seed", seed, low=0)
     array = _validate.array("inputs", inputs)
     if array.dtype == np.uint8:
@@ -74,22 +81,26 @@ def _source(
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(f"inputs{list(where)} is {array[where]}; allowed: finite numbers")
-    _validate.integer("index", index, low=0, high=MAX_INDEX - len(array) + 1)
+    indices: Sequence[int]
+    if isinstance(index, (list, tuple)):
+        indices = [_validate.integer("index", i, low=0, high=MAX_INDEX) for i in index]
+        if len(indices) != len(array):
+            raise ValueError(f"index has {len(indices)} entries; allowed: {len(array)}, or one")
+    else:
+        last = MAX_INDEX - len(array) + 1
+        first = _validate.integer("index", index, low=0, high=last)
+        indices = range(first, first + len(array))
     noise.check_rows(len(array))
     # The kernels take only contiguous arrays in the machine's byte order.
     array = np.array(array, dtype=np.float64 if array.itemsize == 8 else np.float32, order="C")
     stream = CounterStream(noise, array.shape[1:], seed=chosen, role=checked_role(role))
-    return _Source(array, stream, index, batch_size), chosen
+    return _Source(array, stream, indices, batch_size), chosen
 
 
-class _InvalidScores(ValueError):
-    """The classifier returned scores that hold NaN, so they give no vote."""
-
-
-def _labels(
-    answer: Any, size: int, num_classes: int | None, index: int
-) -> tuple[NDArray[Any], int]:
-    """Class indices and K from what a classifier returned for a batch of ``size``."""
+def _votes_of(
+    answer: Any, size: int, num_classes: int | None
+) -> tuple[NDArray[Any], int, NDArray[np.bool_] | None]:
+    """Classes, K, and which rows hold NaN, from what a classifier returned for a batch."""
     values = _validate.array("the classifier's answer", answer)
     if values.ndim == 2 and values.shape[0] == size and values.shape[1] >= 2:
         if num_classes is not None and values.shape[1] != num_classes:
@@ -97,11 +108,12 @@ def _labels(
                 f"classifier returned {values.shape[1]} scores per input; allowed: "
                 f"num_classes = {num_classes}"
             )
-        if values.dtype.kind not in "iuf" or np.isnan(values).any():
-            raise _InvalidScores(
-                f"classifier returned NaN scores at input {index}; allowed: numbers"
-            )
-        return values.argmax(axis=1), values.shape[1]
+        if values.dtype.kind not in "iuf":
+            raise ValueError(f"classifier returned scores of type {values.dtype}; allowed: numbers")
+        votes = values.argmax(axis=1)
+        # NaN is larger than every number to argmax.
+        bad = np.isnan(values[np.arange(size), votes])
+        return votes, values.shape[1], bad if bad.any() else None
     if values.shape != (size,):
         raise ValueError(
             f"classifier returned shape {values.shape} for a batch of {size}; allowed: "
@@ -114,7 +126,33 @@ def _labels(
             f"classifier returned {values[:3]} ...; allowed: class indices from 0 to "
             f"{num_classes - 1}"
         )
-    return values, num_classes
+    return values, num_classes, None
+
+
+def _tally(
+    classifier: Classifier,
+    source: _Source,
+    pieces: Sequence[Piece],
+    num_classes: int | None,
+    bar: Progress | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(B, K) votes, and (B,) draws whose scores held NaN; each input is in one piece."""
+    rows = len(source.inputs)
+    table, invalid = np.zeros((rows, 0), np.int64), np.zeros(rows, np.int64)
+    for group, batch in source.batches(pieces):
+        votes, num_classes, bad = _votes_of(classifier(batch), len(batch), num_classes)
+        if not table.size:
+            table = np.zeros((rows, num_classes), np.int64)
+        here = np.array([p.row for p in group])
+        place = np.repeat(np.arange(len(group)), [p.count for p in group])
+        if bad is not None:
+            invalid[here] += np.bincount(place[bad], minlength=len(group))
+            place, votes = place[~bad], votes[~bad]
+        flat = np.bincount(place * num_classes + votes, minlength=len(group) * num_classes)
+        table[here] += flat.reshape(len(group), num_classes)
+        if bar is not None:
+            bar.advance(len(batch))
+    return table, invalid
 
 
 def sample_counts(
@@ -126,7 +164,7 @@ def sample_counts(
     num_classes: int | None = None,
     role: Role = "estimate",
     seed: int | None = None,
-    index: int = 0,
+    index: int | Sequence[int] = 0,
     batch_size: int = 1024,
     progress: bool | None = None,
 ) -> Counts:
@@ -153,11 +191,13 @@ def sample_counts(
         What the counts are for.
     seed : int, optional
         Seed of the streams; a fresh one by default, recorded in the result.
-    index : int
-        Stream number of the first input; the others follow. Give a part of a data set the
-        index of its first input and it gets the noise it would get in one call.
+    index : int or (B,) integers
+        Stream number of each input; the first one's, if one number is given, and the others
+        follow. Give a part of a data set its indices and it gets the noise it would get in one
+        call.
     batch_size : int
-        Copies per call of the classifier; does not affect what is drawn.
+        Copies per call of the classifier, of several inputs together; does not affect what is
+        drawn.
     progress : bool, optional
         Show a progress line; None shows it where stderr is a terminal.
 
@@ -197,29 +237,40 @@ def sample_counts(
     source, chosen = _source(inputs, noise, role, seed, index, batch_size)
     if num_classes is not None:
         num_classes = _validate.integer("num_classes", num_classes, low=2)
-    with Progress(len(source.inputs) * n, f"{role} votes", progress) as bar:
-        rows = []
-        for i in range(len(source.inputs)):
-            row, num_classes = _tally(classifier, source.batches(i, (0, n)), num_classes, i, bar)
-            rows.append(row)
-    return Counts(np.array(rows, dtype=np.int64), role, chosen)
+    pieces = [Piece(row, 0, n) for row in range(len(source.inputs))]
+    with Progress(len(pieces) * n, f"{role} votes", progress) as bar:
+        table, invalid = _tally(classifier, source, pieces, num_classes, bar)
+    if invalid.any():
+        row = int(np.argmax(invalid > 0))
+        raise ValueError(
+            f"classifier returned NaN scores at input {row}, on {invalid[row]} of {n} draws; "
+            "allowed: numbers"
+        )
+    return Counts(table, role, chosen)
 
 
-def _tally(
+def sample_pieces(
     classifier: Classifier,
-    batches: Iterable[NDArray[Any]],
-    num_classes: int | None,
-    input_index: int,
-    bar: Progress,
-) -> tuple[NDArray[np.int64], int]:
-    """Votes added up over one batch or more, and K (read off the scores where it was not given)."""
-    tally: Any = 0
-    for batch in batches:
-        votes, num_classes = _labels(classifier(batch), len(batch), num_classes, input_index)
-        tally = tally + np.bincount(votes, minlength=num_classes)
-        bar.advance(len(batch))
-    assert num_classes is not None
-    return tally, num_classes
+    inputs: ArrayLike,
+    spans: Sequence[tuple[int, int]],
+    *,
+    noise: Noise,
+    role: Role,
+    seed: int,
+    index: Sequence[int],
+    num_classes: int,
+    batch_size: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Votes on draws ``first`` to ``stop`` of each input, as `sample_counts` would count them.
+
+    Returns
+    -------
+    (B, K) and (B,) int64 arrays
+        Votes, and draws whose scores held NaN.
+    """
+    source, _ = _source(inputs, noise, role, seed, index, batch_size)
+    pieces = [Piece(row, first, stop - first) for row, (first, stop) in enumerate(spans)]
+    return _tally(classifier, source, pieces, num_classes)
 
 
 Test = TypeVar("Test", Decide, Adaptive)
@@ -289,23 +340,15 @@ def sample_until(
         )
     source, _ = _source(inputs, test.noise, "estimate", seed, index, batch_size)
     classes = _validate.integer("num_classes", num_classes, low=2)
-    bad = np.zeros(len(test), dtype=bool)
-    with Progress(len(test), "inputs decided", progress) as bar, Progress(1, "", False) as quiet:
-        while test.active.any():
-            before = int(test.active.sum())
-            counts = np.zeros((len(test), classes), dtype=np.int64)
-            invalid = np.zeros(len(test), dtype=bool)
-            for i in np.flatnonzero(test.active).tolist():
-                span = int(test.n[i]), int(test.n[i] + test.wanted[i])
-                try:
-                    counts[i], _ = _tally(classifier, source.batches(i, span), classes, i, quiet)
-                except _InvalidScores:
-                    invalid[i] = True
-            test.abstain(invalid, test.wanted)
-            bad |= invalid
-            if test.active.any():
-                test.update(counts)
-            bar.advance(before - int(test.active.sum()))
+
+    def draw(rows: Any, first: Any, stop: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        spans = zip(rows.tolist(), first.tolist(), (stop - first).tolist(), strict=True)
+        pieces = [Piece(row, at, count) for row, at, count in spans]
+        votes, invalid = _tally(classifier, source, pieces, classes)
+        return votes[rows], invalid[rows]
+
+    with Progress(len(test), "inputs decided", progress) as bar:
+        bad = feed(test, draw, bar)
     _text.warn_invalid("the classifier", bad)
     return test
 
@@ -366,22 +409,71 @@ def sample_scores(
     low, high = float(support[0]), float(support[1])
     if not low < high:
         raise ValueError(f"support is {support!r}; allowed: (a, b) with a < b")
-    parts = []
     with Progress(n, "scores", progress) as bar:
-        for batch in source.batches(0, (0, n)):
-            scores = _validate.real_array("the classifier's answer", classifier(batch))
-            if scores.ndim != 2 or scores.shape[0] != len(batch):
-                raise ValueError(
-                    f"classifier returned shape {scores.shape} for a batch of {len(batch)}; "
-                    f"allowed: ({len(batch)}, K) scores"
-                )
-            outside = ~((scores >= low) & (scores <= high))
-            if outside.any():
-                row, column = (int(i) for i in np.argwhere(outside)[0])
-                raise ValueError(
-                    f"classifier returned {scores[row, column]} for class {column}; allowed: "
-                    f"scores in the support [{low:g}, {high:g}]"
-                )
-            parts.append(scores)
+        values = _scores(classifier, source, n, (low, high), bar)[0]
+    if np.isnan(values).any():
+        column = int(np.argwhere(np.isnan(values))[0][1])
+        raise ValueError(
+            f"classifier returned nan for class {column}; allowed: scores in the support "
+            f"[{low:g}, {high:g}]"
+        )
+    return BoundedSamples(values, (low, high), chosen)
+
+
+def score_table(
+    classifier: Classifier,
+    inputs: ArrayLike,
+    *,
+    noise: Noise,
+    n: int,
+    role: Role,
+    seed: int,
+    index: Sequence[int],
+    batch_size: int,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(B, n, K) scores in [0, 1], and (B,) draws with NaN, whose scores are zero."""
+    source, _ = _source(inputs, noise, role, seed, index, batch_size)
+    values = _scores(classifier, source, n, (0.0, 1.0))
+    bad = np.isnan(values).any(axis=2)
+    values[bad] = 0.0
+    return values, bad.sum(axis=1)
+
+
+def _scores(
+    classifier: Classifier,
+    source: _Source,
+    n: int,
+    support: tuple[float, float],
+    bar: Progress | None = None,
+) -> NDArray[np.float64]:
+    """(B, n, K) scores inside the support, or NaN."""
+    low, high = support
+    table = np.empty((len(source.inputs), n, 0))
+    for group, batch in source.batches([Piece(i, 0, n) for i in range(len(source.inputs))]):
+        scores = _validate.real_array("the classifier's answer", classifier(batch))
+        if scores.ndim != 2 or scores.shape[0] != len(batch):
+            raise ValueError(
+                f"classifier returned shape {scores.shape} for a batch of {len(batch)}; "
+                f"allowed: ({len(batch)}, K) scores"
+            )
+        if not table.size:
+            table = np.empty((len(source.inputs), n, scores.shape[1]))
+        if scores.shape[1] != table.shape[2]:
+            raise ValueError(
+                f"classifier returned {scores.shape[1]} scores per input and {table.shape[2]} "
+                "before; allowed: the same K every time"
+            )
+        outside = (scores < low) | (scores > high)
+        if outside.any():
+            row, column = (int(i) for i in np.argwhere(outside)[0])
+            raise ValueError(
+                f"classifier returned {scores[row, column]} for class {column}; allowed: "
+                f"scores in the support [{low:g}, {high:g}]"
+            )
+        at = 0
+        for p in group:
+            table[p.row, p.first : p.first + p.count] = scores[at : at + p.count]
+            at += p.count
+        if bar is not None:
             bar.advance(len(batch))
-    return BoundedSamples(np.concatenate(parts), (low, high), chosen)
+    return table

@@ -4,10 +4,12 @@
 one process or many; `optimize_noise` finds a noise law for each input;
 `rsbounds_torch.training` has losses that train for certificates; `lipschitz_upper_bound` bounds
 a network's Lipschitz constant from above.
-The public names are those of ``__init__.pyi``, imported on first use: the command line reads what
-is registered here without loading torch.
+``dir(rsbounds_torch)`` lists the public names, which ``__init__.pyi`` says once; each is imported
+on first use: the command line reads what is registered here without loading torch.
 """
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+# Without `__all__`, as in `rsbounds`: `help` stays short.
+__getattr__, __dir__, _ = lazy_loader.attach_stub(__name__, __file__)
+del lazy_loader

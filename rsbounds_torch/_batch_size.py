@@ -7,8 +7,9 @@ import time
 import torch
 
 from rsbounds.noises import Noise
+from rsbounds.streams import Piece
 from rsbounds_torch._loop import KEPT_VOTES, Evaluation
-from rsbounds_torch.sampling import Piece, Tally
+from rsbounds_torch.sampling import Tally
 from rsbounds_torch.streams import noise_stream
 
 #: Bytes of noisy inputs that are not exceeded, per kind of device.

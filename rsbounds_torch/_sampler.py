@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rsbounds import _validate
 from rsbounds.noises import Noise
-from rsbounds.streams import checked_role
+from rsbounds.streams import Piece, checked_role
 from rsbounds_torch import _inputs, _loop
 from rsbounds_torch._batch_size import tuned_size
 from rsbounds_torch._inputs import Inputs
@@ -21,7 +21,7 @@ from rsbounds_torch._modules import find_modules
 from rsbounds_torch._probe import probe, read_shape
 from rsbounds_torch._random import undone_on_error
 from rsbounds_torch.maps import SimplexMap, simplex_map
-from rsbounds_torch.sampling import Piece, SampledCounts
+from rsbounds_torch.sampling import SampledCounts
 
 if TYPE_CHECKING:
     from rsbounds import BoundedSamples
@@ -277,8 +277,36 @@ class NoisyModel:
         self, x: torch.Tensor, draws: int, *, seed: int, role: Purpose, streams: list[int]
     ) -> NDArray[np.int64]:
         """(B, K) votes on the first draws of a stream; those with NaN are in no column."""
-        pieces = [Piece(row, 0, draws) for row in range(len(x))]
-        return self._votes(x, pieces, Draws(self.noise, seed, role, streams), False)[:, :-1]
+        return self.span_votes(x, [(0, draws)] * len(x), seed=seed, role=role, streams=streams)[0]
+
+    def span_votes(
+        self,
+        inputs: Inputs,
+        spans: Sequence[tuple[int, int]],
+        *,
+        seed: int,
+        role: Purpose,
+        streams: list[int],
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(B, K) votes on draws ``first`` to ``stop`` of each input, and (B,) draws with NaN."""
+        x = self.batch_of(inputs)
+        pieces = [Piece(row, first, stop - first) for row, (first, stop) in enumerate(spans)]
+        table = self._votes(x, pieces, Draws(self.noise, seed, role, streams), False)
+        return table[:, :-1], table[:, -1]
+
+    def span_scores(
+        self,
+        inputs: Inputs,
+        n: int,
+        scored: Callable[[torch.Tensor], torch.Tensor],
+        *,
+        seed: int,
+        role: Purpose,
+        streams: list[int],
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """(B, n, K) scores, and (B,) draws with NaN, whose scores are zero."""
+        draws = Draws(self.noise, seed, role, streams)
+        return self._scores(self.batch_of(inputs), n, scored, draws, False)
 
     def batch_of(self, inputs: Inputs) -> torch.Tensor:
         """(B, ...) checked inputs on the device, from a batch or one input."""

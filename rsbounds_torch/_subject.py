@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from rsbounds.runs import Answers
+from rsbounds.runs.kinds import Scoring
 from rsbounds_torch._inputs import as_tensor
 from rsbounds_torch.data import InputSet
+from rsbounds_torch.maps import simplex_map
 from rsbounds_torch.model import SmoothedClassifier
 
 
@@ -37,17 +39,24 @@ class ModelSubject:
         inputs: NDArray[Any],
         indices: Sequence[int],
         role: Any,
-        n: int,
-        draws: tuple[int, int] | None = None,
+        spans: Sequence[tuple[int, int]],
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        classifier = self.classifier
-        if classifier.noise.batch_shape:
-            classifier = classifier.under(classifier.noise.at(list(indices)))
-        counts = classifier.sample_counts(
-            self._given(inputs), n=n, role=role, seed=self._seed, index=list(indices), draws=draws,
-            progress=False,
+        return self._under(indices).span_votes(
+            self._given(inputs), spans, seed=self._seed, role=role, streams=list(indices)
+        )
+
+    def scores(
+        self, inputs: NDArray[Any], indices: Sequence[int], role: Any, n: int, scoring: Scoring
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        return self._under(indices).span_scores(
+            self._given(inputs), n, simplex_map(scoring.map, scoring.temperature),
+            seed=self._seed, role=role, streams=list(indices),
         )  # fmt: skip
-        return counts.values, counts.invalid
+
+    def _under(self, indices: Sequence[int]) -> SmoothedClassifier:
+        """The classifier with the laws of some inputs."""
+        law = self.classifier.noise
+        return self.classifier.under(law.at(list(indices))) if law.batch_shape else self.classifier
 
     def answers(self, batch: NDArray[Any]) -> Answers:
         classifier = self.classifier

@@ -62,11 +62,24 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--labels", metavar="FILE", help="IDX file of labels")
     add("--num-classes", type=int, required=True, help="classes K")
     add("--n", "--draws", dest="n", type=int, default=100_000,
-        help="draws (default 100000); spell it --draws under torchrun, which takes --n for an "
-        "option of its own")  # fmt: skip
+        help="draws (default 100000), at most so many with --decide and --adaptive; spell it "
+        "--draws under torchrun, which takes --n for an option of its own")  # fmt: skip
     add("--n0", type=int, default=100, help="selection draws (default 100)")
     add("--alpha", type=float, default=0.001, help="error probability per input")
-    add_method(parser, "exact", "margin method")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--decide", type=float, metavar="R",
+        help="is the radius at least R? The draws of an input end with its answer")  # fmt: skip
+    kind.add_argument(
+        "--adaptive",
+        action="store_true",
+        help="radii from a few looks at growing numbers of draws, until another would gain little",
+    )
+    kind.add_argument("--soft", nargs="?", const="softmax", metavar="MAP",
+        help="radii of mean scores in place of votes: softmax (default), sparsemax or hardmax of "
+        "the logits, or none where the model returns scores in [0, 1]")  # fmt: skip
+    add("--temperature", type=float, help="logits are divided by it first, with --soft")
+    add_method(parser, None, "margin method, with --soft a mean method",
+               "exact; runner-up with --adaptive, goal with --soft")  # fmt: skip
     add("--store", required=True, metavar="FILE", help="SQLite file of the run")
     add("--seed", type=int, help="seed of the noise (default: the store's, or fresh)")
     add("--input-bounds", type=float, nargs=2, metavar=("LOW", "HIGH"),
@@ -89,9 +102,9 @@ def _model(given: argparse.Namespace, device: torch.device) -> Any:
     """The model with its weights, on its device."""
     import torch
 
-    from rsbounds_torch.data import load_object
+    from rsbounds_torch.data import made_by
 
-    model = load_object(given.model, "--model")()
+    model = made_by(given.model, "--model")
     if given.weights is not None:
         if not Path(given.weights).is_file():
             raise ValueError(f"--weights is {given.weights!r}; allowed: a file that exists")
@@ -165,7 +178,7 @@ def _batch_size(text: str) -> Any:
 
 def _certify(given: argparse.Namespace) -> int:
     _needs_torch()
-    from rsbounds.runs.rebounding import stored_labels
+    from rsbounds.runs.rebounding import stored_answers, stored_labels
     from rsbounds_torch._device import own_device
     from rsbounds_torch.data import load_data
     from rsbounds_torch.distributed import certify_dataset, process_group
@@ -174,7 +187,7 @@ def _certify(given: argparse.Namespace) -> int:
     files = [f for f in (given.store, given.weights, given.data, given.labels) if f is not None]
     path = checked_output(given, given.output, (".tsv", ".jsonl"), files)
     size, law = _batch_size(given.batch_size), law_of(given, drawn_from=True)
-    options = method_options(given.option)
+    kind, options = _kind(given)
     try:
         device = own_device(given.device)
     except ValueError as error:
@@ -190,18 +203,45 @@ def _certify(given: argparse.Namespace) -> int:
         )  # fmt: skip
         result = certify_dataset(
             classifier, data, store=given.store, n=given.n, n0=given.n0, alpha=given.alpha,
-            method=given.method, indices=indices, seed=given.seed, model_id=given.model_id,
-            on_error=given.on_error, **options,
+            kind=kind, method=given.method, indices=indices, seed=given.seed,
+            model_id=given.model_id, on_error=given.on_error, **options,
         )  # fmt: skip
     if rank != 0:
         return 0
     with rsbounds.RunStore(given.store) as store:
         labels = stored_labels(store)
+        told = stored_answers(store).tolist() if kind == "decide" else []
+    answers = {word: told.count(word) for word in ("yes", "no", "undecided")} if told else None
     write_certificates(result, path)
-    show_certificates(given, result, labels, path=path, store=given.store)
-    if not given.json:
-        print(f"with their counts: {given.store} (rsbounds report, rebound and export read it)")
+    more = {} if answers is None else {"radius": given.decide, "answers": answers}
+    show_certificates(given, result, labels, path=path, store=given.store, **more)
+    if given.json:
+        return 0
+    if answers is not None:
+        counted = ", ".join(f"{word} {count}" for word, count in answers.items())
+        print(f"is the radius at least {given.decide:g}? {counted}")
+    held = "bounds" if kind == "scores" else "counts"
+    print(f"with their {held}: {given.store} (rsbounds report, rebound and export read it)")
     return 0
+
+
+def _kind(given: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """What is done with each input, and its options."""
+    options = method_options(given.option)
+    own: dict[str, Any] = {}
+    kind = "adaptive" if given.adaptive else "votes"
+    if given.decide is not None:
+        kind, own = "decide", {"radius": given.decide}
+    elif given.soft is not None:
+        kind, own = "scores", {"map": None if given.soft == "none" else given.soft}
+    if given.temperature is not None:
+        if kind != "scores":
+            raise ValueError("--temperature is given without --soft; allowed: both")
+        own["temperature"] = given.temperature
+    twice = sorted(set(own) & set(options))
+    if twice:
+        raise ValueError(f"--option {twice[0]} is given besides its own flag; allowed: one of them")
+    return kind, {**options, **own}
 
 
 def _resume(given: argparse.Namespace) -> str:
@@ -226,8 +266,8 @@ def _demo(given: argparse.Namespace) -> int:
 
 
 CERTIFY_MODEL = Command(
-    "certify a PyTorch model on a data set into a run store; the same command resumes, and under "
-    "torchrun the inputs are dealt to the processes",
+    "certify a PyTorch model on a data set into a run store (votes, scores, decisions, adaptive); "
+    "the same command resumes, and under torchrun the inputs are dealt to the processes",
     _arguments,
     _certify,
     _resume,

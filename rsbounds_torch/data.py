@@ -247,6 +247,24 @@ def _label(label: Any, i: int) -> int | None:
     return operator.index(label)
 
 
+def made_by(spec: str, argument: str) -> Any:
+    """What the function that ``package.module:name`` names returns.
+
+    Raises
+    ------
+    ValueError
+        No such function, or one that fails: its error is somebody else's, and needs its name.
+    """
+    factory = load_object(spec, argument)
+    try:
+        return factory()
+    except Exception as error:
+        words = " ".join(str(error).split())
+        raise ValueError(
+            f"{argument} is {spec!r}, which failed: {type(error).__name__}: {words}"
+        ) from error
+
+
 def load_object(spec: str, argument: str) -> Any:
     """What ``package.module:name`` names; modules of the working folder are found."""
     module, sign, name = spec.partition(":")
@@ -256,10 +274,11 @@ def load_object(spec: str, argument: str) -> Any:
         sys.path.insert(0, "")
     try:
         found = importlib.import_module(module)
-    except ImportError as error:
+    except Exception as error:
+        who = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
         raise ValueError(
-            f"{argument} is {spec!r}; its module cannot be imported: {error}"
-        ) from None
+            f"{argument} is {spec!r}; its module cannot be imported: {who}{error}"
+        ) from error
     if not hasattr(found, name):
         raise ValueError(f"{argument} is {spec!r}; module {module} has no {name!r}")
     return getattr(found, name)
@@ -310,8 +329,7 @@ def load_data(spec: str, labels: str | None = None) -> InputSet:
 
         return InputSet(len(images), get)
     if ":" in spec:
-        made = load_object(spec, "data")()
-        return items_of(made)
+        return items_of(made_by(spec, "data"))
     raise ValueError(
         f"data is {spec!r}; allowed: an .npz file, an IDX file, a folder of pictures, or "
         "package.module:factory"

@@ -69,7 +69,8 @@ def certify_dataset(
     n: int,
     n0: int = 100,
     alpha: float = 0.001,
-    method: str = "exact",
+    kind: Literal["votes", "scores", "decide", "adaptive"] = "votes",
+    method: str | None = None,
     indices: Sequence[int] | None = None,
     seed: int | None = None,
     model_id: str | None = None,
@@ -81,7 +82,8 @@ def certify_dataset(
 
     With probability at least ``1 - alpha``, for each input on its own, no perturbation smaller
     than its radius changes the smoothed classifier's answer (the margin method's theorem
-    together with the noise law's, as in `rsbounds.certify`). The rows of a run that was
+    together with the noise law's, as in `rsbounds.certify`; for the other kinds as in
+    `rsbounds.certify_soft`, `rsbounds.Decide` and `rsbounds.Adaptive`). The rows of a run that was
     stopped and resumed, with any batch size and any number of ranks, are those of one that
     was not (up to floating-point ties of the model): the store keeps digests of the inputs and
     what the model answers on a few of them, raw and noisy, and a call with another model, data
@@ -97,9 +99,18 @@ def certify_dataset(
     store : str or path
         SQLite file of the run, made if it is not there. Under torchrun every rank must see it.
     n, n0 : int
-        Draws of the estimation and of the selection sample.
-    alpha, method, **options
-        As in `rsbounds.certify`.
+        Draws of the estimation and of the selection sample; of "decide" and "adaptive" at most n.
+    alpha : float
+        Error probability for each input.
+    kind : {"votes", "scores", "decide", "adaptive"}
+        What is done with each input. "votes": its radius from n votes. "scores": its radius from
+        the means of n scores. "decide": is its radius at least ``radius``? Draws end with the
+        answer (`rsbounds.runs.stored_answers`). "adaptive": its radius, from as many looks as are
+        worth their draws.
+    method, **options
+        As in `rsbounds.certify`; of "scores" as in `rsbounds.certify_soft`, with ``map`` and
+        ``temperature`` as in `SmoothedClassifier.certify_soft`; of "decide" ``radius`` and
+        ``prior``; of "adaptive" ``looks``, ``shares``, ``gain`` and the margin method's.
     indices : sequence of int, optional
         Inputs to certify; all by default. An input's index is its noise stream.
     seed : int, optional
@@ -157,7 +168,8 @@ def certify_dataset(
         chosen = _on_first(lambda: resumed_seed([path, *_shards(path)], seed))
         plan = _everywhere(
             lambda: RunPlan(
-                noise=classifier.noise, n0=n0, n=n, alpha=alpha, method=method, options=options,
+                noise=classifier.noise, n0=n0, n=n, alpha=alpha, kind=kind, method=method,
+                options=options,
                 seed=chosen, num_classes=classifier.num_classes, inputs=len(data),
                 model=fingerprint(classifier.model), model_id=model_id,
             )
@@ -216,7 +228,9 @@ def _run(
             _everywhere(lambda: _check(subject, plan, path, shared, shown))
             done = _on_first(lambda: _retry(held[0]))
             todo = [i for i in wanted if i not in done]
-            deal = _deal_inputs if len(todo) >= size else _deal_draws
+            # Where a rule stops the draws, or they are scores, the ranks cannot share them.
+            few = plan.work().votes and len(todo) < size
+            deal = _deal_draws if few else _deal_inputs
             bounded = deal(subject, plan, todo, path, held, shared["facts"], on_error, shown)
         note, certificates = _on_first(lambda: _finish(path, held[0], bounded))
         if note is not None and rank == 0:
@@ -343,7 +357,7 @@ def _shared_votes(subject: ModelSubject, index: int, role: Any, n: int) -> Any:
         if share[0] == share[1]:
             return nothing
         x = np.asarray(subject.item(index)[0])
-        return subject.votes(x[None], [index], role, n, share)
+        return subject.votes(x[None], [index], role, [share])
 
     outcomes = _gather(_outcome(sampled))
     for _, error in outcomes:
@@ -358,10 +372,14 @@ class _Dealt:
 
     def __init__(self, subject: ModelSubject, votes: dict[str, Any]) -> None:
         self._votes = votes
-        self.item, self.answers = subject.item, subject.answers
+        self.item, self.answers, self.scores = subject.item, subject.answers, subject.scores
 
     def votes(
-        self, inputs: NDArray[Any], indices: Sequence[int], role: Any, n: int
+        self,
+        inputs: NDArray[Any],
+        indices: Sequence[int],
+        role: Any,
+        spans: Sequence[tuple[int, int]],
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         votes = self._votes[role]
         if isinstance(votes, Exception):

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 import rsbounds
 from rsbounds import _text, _validate
 from rsbounds._parallel import Progress
-from rsbounds._types import content_hash
 from rsbounds.bounds.margin import MarginMethod, margin_method
-from rsbounds.certificates import certify_votes
+from rsbounds.bounds.mean import MeanMethod, mean_method
+from rsbounds.certificates import certify_votes, voted_top
+from rsbounds.certificates.scores import Scores, certify_score_rows, score_rows
+from rsbounds.certificates.soft import Pair
 from rsbounds.noises import Noise
+from rsbounds.sequential._feed import feed
 from rsbounds_torch._inputs import Inputs, chosen_seed, stream_numbers
-from rsbounds_torch._loop import Draws
 from rsbounds_torch._sampler import NoisyModel
 from rsbounds_torch.maps import SimplexMap, simplex_map
-from rsbounds_torch.sampling import Piece
 
 if TYPE_CHECKING:
     from rsbounds import Adaptive, Certificates, Decide, Predictions
@@ -244,6 +244,9 @@ class SmoothedClassifier(NoisyModel):
         seed: int | None = None,
         index: int | Sequence[int] = 0,
         progress: bool | None = None,
+        pair: Pair = "split",
+        share: float = 0.5,
+        method: str | MeanMethod = "goal",
         **options: Any,
     ) -> Certificates:
         """Certified radii of the mean scores under noise, at each input.
@@ -261,8 +264,8 @@ class SmoothedClassifier(NoisyModel):
             Draws of the estimation and of the selection sample, n >= 2.
         map, temperature
             As in `sample_scores`.
-        alpha, **options
-            As in `rsbounds.certify_soft`: ``method``, ``pair``, ``share``.
+        alpha, pair, share, method, **options
+            As in `rsbounds.certify_soft`.
 
         Returns
         -------
@@ -295,40 +298,37 @@ class SmoothedClassifier(NoisyModel):
         """
         _validate.integer("n", n, low=2, high=_validate.MAX_N)
         _validate.integer("n0", n0, low=1, high=_validate.MAX_N)
-        scored, key = simplex_map(map, temperature), chosen_seed(seed)
+        level, scored, key = (
+            _validate.alpha(alpha),
+            simplex_map(map, temperature),
+            chosen_seed(seed),
+        )
+        mean = mean_method(method, options)
         x, _ = self._batch_of(inputs)
         self.noise.check_rows(len(x))
         streams = stream_numbers(index, len(x))
-        rows: list[Certificates] = []
-        bad = np.zeros(len(x), dtype=bool)
-        with Progress(len(x), "inputs", progress) as bar:
-            for row, stream in enumerate(streams):
-                one = x[row : row + 1]
-                law = self.noise.at([row])
-                select = Draws(law, key, "select", [stream])
-                estimate = Draws(law, key, "estimate", [stream])
-                first, nan0 = self._scores(one, n0, scored, select, False)
-                scores, nan = self._scores(one, n, scored, estimate, False)
-                bad[row] = nan0[0] > 0 or nan[0] > 0
-                if bad[row]:
-                    # Equal scores certify nothing.
-                    scores = np.full((1, n, self.num_classes), 1.0 / self.num_classes)
-                top = 0 if bad[row] else int(first[0].mean(axis=0).argmax())
-                rows.append(
-                    rsbounds.certify_soft(scores[0], top, noise=law, alpha=alpha, **options)
-                )
-                bar.advance(1)
-        _text.warn_invalid("the model", bad)
-        joined: dict[str, Any] = {
-            f.name: np.concatenate([getattr(r, f.name) for r in rows])
-            for f in dataclasses.fields(rows[0])
-            if isinstance(getattr(rows[0], f.name), np.ndarray)
-        }
-        joined["radius"] = np.where(bad, 0.0, joined["radius"])
-        joined["index"] = np.array(streams)
-        joined["noise"] = str(self.noise)
-        hashes = np.array([list(bytes.fromhex(row.input_hash or "")) for row in rows])
-        return dataclasses.replace(rows[0], **joined, input_hash=content_hash(hashes))
+        invalid = np.zeros(len(x), dtype=np.int64)
+
+        def samples() -> Iterator[Scores]:
+            # One after the other: n times K numbers each.
+            with Progress(len(x), "inputs", progress) as bar:
+                for row, stream in enumerate(streams):
+                    source = self.under(self.noise.at([row]))
+                    one: Any = x[row : row + 1]
+                    settings: Any = {"seed": key, "streams": [stream]}
+                    first, nan0 = source.span_scores(one, n0, scored, role="select", **settings)
+                    scores, nan = source.span_scores(one, n, scored, role="estimate", **settings)
+                    invalid[row] = nan0[0] + nan[0]
+                    yield Scores(first[0], scores[0], int(invalid[row]))
+                    bar.advance(1)
+
+        chosen: Any = {
+            "noise": self.noise, "alpha": level, "method": mean, "pair": pair, "share": share
+        }  # fmt: skip
+        rows = score_rows(samples(), **chosen)
+        result = certify_score_rows(rows, np.full(len(x), n), **chosen)
+        _text.warn_invalid("the model", invalid > 0)
+        return dataclasses.replace(result, index=np.array(streams))
 
     def decide(
         self,
@@ -389,11 +389,9 @@ class SmoothedClassifier(NoisyModel):
         ['yes', 'no']
         """
         key = chosen_seed(seed)
-        x, _ = self._batch_of(inputs)
-        streams = stream_numbers(index, len(x))
-        top, bad = self._select(x, n0, key, streams)
+        top, draw = self._selected(inputs, n0, key, index)
         test = rsbounds.Decide(radius, top, noise=self.noise, limit=limit, **options)
-        self._sample_until(test, x, bad, key, streams)
+        draw(test)
         return test
 
     def adaptive(
@@ -450,46 +448,32 @@ class SmoothedClassifier(NoisyModel):
         True
         """
         key = chosen_seed(seed)
-        x, _ = self._batch_of(inputs)
-        streams = stream_numbers(index, len(x))
-        top, bad = self._select(x, n0, key, streams)
+        top, draw = self._selected(inputs, n0, key, index)
         run = rsbounds.Adaptive(top, noise=self.noise, **options)
-        self._sample_until(run, x, bad, key, streams)
+        draw(run)
         return run
 
-    def _select(
-        self, x: torch.Tensor, n0: int, seed: int, streams: list[int]
-    ) -> tuple[rsbounds.Selection, NDArray[np.bool_]]:
-        """Top classes from a selection sample, and which inputs had a NaN answer."""
+    def _selected(
+        self, inputs: Inputs, n0: int, seed: int, index: int | Sequence[int]
+    ) -> tuple[rsbounds.Selection, Callable[[Decide | Adaptive], None]]:
+        """Top classes from a selection sample, and what feeds a stopping rule for them."""
         _validate.integer("n0", n0, low=1, high=_validate.MAX_N)
-        pieces = [Piece(row, 0, n0) for row in range(len(x))]
-        votes = self._votes(x, pieces, Draws(self.noise, seed, "select", streams), False)
-        table = votes[:, :-1].copy()
-        # An input without a vote gets a row; it abstains whatever is put here.
-        table[table.sum(axis=1) == 0, 0] = 1
-        return rsbounds.select_top(table, independent=True), votes[:, -1] > 0
+        x, _ = self._batch_of(inputs)
+        streams = stream_numbers(index, len(x))
+        whole = [(0, n0)] * len(x)
+        votes, none = self.span_votes(x, whole, seed=seed, role="select", streams=streams)
 
-    def _sample_until(
-        self,
-        test: Decide | Adaptive,
-        x: torch.Tensor,
-        bad: NDArray[np.bool_],
-        seed: int,
-        streams: list[int],
-    ) -> None:
-        """Feed a stopping rule; inputs that are ``bad``, or get a NaN answer, abstain."""
-        source = Draws(self.noise, seed, "estimate", streams)
-        test.abstain(bad)
-        while test.active.any():
-            first, wanted = test.n, test.wanted
-            pieces = [
-                Piece(row, int(first[row]), int(wanted[row]))
-                for row in np.flatnonzero(wanted).tolist()
-            ]
-            table = self._votes(x, pieces, source, False)
-            invalid = table[:, -1] > 0
-            test.abstain(invalid, wanted)
-            bad = bad | invalid
-            if test.active.any():
-                test.update(np.where(invalid[:, None], 0, table[:, :-1]))
-        _text.warn_invalid("the model", bad, stacklevel=4)
+        def draw(rows: Any, first: Any, stop: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+            spans = [(0, 0)] * len(x)
+            for row, a, b in zip(rows.tolist(), first.tolist(), stop.tolist(), strict=True):
+                spans[row] = a, b
+            found, bad = self.span_votes(x, spans, seed=seed, role="estimate", streams=streams)
+            return found[rows], bad[rows]
+
+        def feed_it(test: Decide | Adaptive) -> None:
+            # An input with a NaN answer abstains.
+            test.abstain(none > 0)
+            bad = feed(test, draw)
+            _text.warn_invalid("the model", bad | (none > 0), stacklevel=4)
+
+        return voted_top(votes), feed_it

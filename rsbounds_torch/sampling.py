@@ -1,8 +1,7 @@
-"""Draws in batches, and votes that say how many of their draws were NaN."""
+"""Votes counted on the device, which say how many of their draws were NaN."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from rsbounds._types import Counts
+from rsbounds.streams import Piece
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,32 +50,6 @@ class SampledCounts(Counts):
                 "(SmoothedClassifier.certify abstains on such rows)"
             )
         return super().__array__(dtype, copy)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Draws ``first`` to ``first + count`` of the input in row ``row``."""
-
-    row: int
-    first: int
-    count: int
-
-
-def batches(pieces: Iterable[Piece], size: int) -> Iterator[list[Piece]]:
-    """The same draws in the same order, in groups of ``size`` draws (the last may have fewer)."""
-    group: list[Piece] = []
-    room = size
-    for piece in pieces:
-        first, left = piece.first, piece.count
-        while left:
-            take = min(left, room)
-            group.append(Piece(piece.row, first, take))
-            first, left, room = first + take, left - take, room - take
-            if room == 0:
-                yield group
-                group, room = [], size
-    if group:
-        yield group
 
 
 class Tally:

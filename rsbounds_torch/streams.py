@@ -20,6 +20,9 @@ from rsbounds.streams._base import write_perturbed
 
 #: Numbers per block of a device's generator, part of the definition of those streams.
 BLOCK_NUMBERS = 1 << 20
+#: Draws that a law perturbs together: always as many, so that what a library's product of
+#: matrices makes of one draw does not depend on the batch.
+_TOGETHER = 128
 
 
 class CpuStream(NoiseStream[torch.Tensor]):
@@ -74,12 +77,23 @@ class DeviceStream(NoiseStream[torch.Tensor]):
             part = out[at - first : end - first]
             drawn = base[at - block * size : end - block * size]
             if factors is None:
-                write_perturbed(law, self._shape, part, x, drawn)
+                self._perturb(law, part, x, base, at - block * size)
             elif factors.numel() == 1:
                 torch.add(x, drawn, alpha=float(factors), out=part)
             else:
                 torch.addcmul(x, drawn, factors, out=part)
             at = end
+
+    def _perturb(
+        self, law: Law, out: torch.Tensor, x: torch.Tensor, base: torch.Tensor, first: int
+    ) -> None:
+        """Noisy copies from the base draws of a block, from the first one on."""
+        many = min(_TOGETHER, len(base))
+        for start in range(first - first % many, first + len(out), many):
+            made = out.new_empty(many, out.shape[1])
+            write_perturbed(law, self._shape, made, x, base[start : start + many])
+            low, high = max(start, first), min(start + many, first + len(out))
+            out[low - first : high - first] = made[low - start : high - start]
 
     def _base(
         self, base: str, shape: tuple[int, int], x: torch.Tensor, index: int, block: int

@@ -1,4 +1,4 @@
-"""Item 17: a plug-in that said nothing counted as proven; a broken one broke every listing."""
+"""A plug-in that said nothing counted as proven; a broken one broke every listing."""
 
 import sys
 from dataclasses import dataclass
@@ -185,9 +185,10 @@ def test_two_packages_with_one_name_are_reported(monkeypatch):
 
 def test_every_registry_checks_what_it_is_given():
     from rsbounds.commands import COMMANDS
+    from rsbounds.commands.methods import REGISTRIES
     from rsbounds.solvers import SOLVERS
 
-    for registry in (MARGIN_METHODS, MEAN_METHODS, NOISES, SOLVERS, COMMANDS):
+    for registry in (MARGIN_METHODS, MEAN_METHODS, NOISES, SOLVERS, COMMANDS, REGISTRIES):
         for bad in (3, int, object()):
             with pytest.raises(ValueError, match=f"{registry.kind} 'no-such' is .*; allowed: a "):
                 registry.register("no-such", bad)

@@ -142,7 +142,7 @@ def test_a_scikit_learn_model_votes():
         ({"inputs": np.array([[np.nan, 0]])}, r"inputs\[0, 0\] is nan"),
         ({"inputs": np.empty((0, 2))}, r"inputs have shape \(0, 2\)"),
         ({"inputs": np.array([["a"]])}, "inputs have type"),
-        # Item 4: pixels were certified at 0..255.
+        # Pixels were certified at 0..255.
         ({"inputs": np.array([[200, 9]], np.uint8)}, "have type uint8 and nothing says their sc"),
         ({"classifier": lambda b: np.zeros(3)}, r"returned shape \(3,\) for a batch of"),
         ({"classifier": lambda b: np.full(len(b), 2)}, "class indices from 0 to 1"),
@@ -193,7 +193,7 @@ def test_adaptive_sampling_reports_its_draws():
 
 
 def test_nan_scores_abstain_in_a_sequential_run():
-    # Item 10: one input with NaN ended the run of all others with an error.
+    # One input with NaN ended the run of all others with an error.
     def classifier(batch):
         scores = np.column_stack([-batch[:, 0], batch[:, 0]])
         return np.where(batch[:, :1] > 1.5, np.nan, scores)

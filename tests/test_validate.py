@@ -14,7 +14,7 @@ def certify(counts=ROWS, top=0):
     return rsbounds.certify(counts, top, noise=LAW, method="complement")
 
 
-# Item 23: numpy drops a mask, and what lies under it was bounded.
+# numpy drops a mask, and what lies under it was bounded.
 @pytest.mark.parametrize(
     ("counts", "top", "message"),
     [
@@ -40,7 +40,7 @@ def masked_answers(batch):
     return np.ma.array((batch[:, 0] > 0).astype(int), mask=batch[:, 0] > 1)
 
 
-MASKED_CALLS = {  # issue item 18
+MASKED_CALLS = {
     "radius": lambda: LAW.radius(MASKED_SAMPLES),
     "radius of a pair": lambda: LAW.radius_of_pair(MASKED_SAMPLES, 0.1),
     "lipschitz radius": lambda: rsbounds.lipschitz_radius(MASKED_SAMPLES, 1.0),
@@ -90,7 +90,7 @@ def test_what_is_not_masked_passes():
         _validate.unmasked("values", ([[1.0, 2.0], [np.ma.array([1.0]), 2.0]],))
 
 
-# Item 23: comparing a float16 with the largest n overflowed, with a RuntimeWarning.
+# Comparing a float16 with the largest n overflowed, with a RuntimeWarning.
 def test_small_floats_are_read_without_a_warning():
     for kind in (np.float16, np.float32, np.longdouble):
         assert (certify(ROWS.astype(kind)).radius == certify().radius).all()
@@ -101,7 +101,7 @@ def test_small_floats_are_read_without_a_warning():
         certify(np.array([[1, 0.5]], dtype=np.float16))
 
 
-# Item 23: nullable integers arrive as objects.
+# Nullable integers arrive as objects.
 def test_nullable_integers_of_pandas_are_read():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(ROWS).astype("Int64")
@@ -144,7 +144,7 @@ class Tensor:
         return ROWS
 
 
-# Item 23: PyTorch's own errors for these are about its own insides.
+# PyTorch's own errors for these are about its own insides.
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -178,7 +178,7 @@ def test_real_tensors():
 
 
 class TestTensors:
-    """Item 23: tensors that are no plain arrays got PyTorch's sentence, or a traceback."""
+    """Tensors that are no plain arrays got PyTorch's sentence, or a traceback."""
 
     @pytest.fixture
     def tensors(self):
@@ -205,7 +205,7 @@ class TestTensors:
                     call(tensor)
 
 
-def test_float16_is_read_without_a_warning():  # issue item 23
+def test_float16_is_read_without_a_warning():
     half = np.array([9, 1], dtype=np.float16)
     bound = rsbounds.clopper_pearson_lower(half, np.float16(10), alpha=0.1)
     assert bound.tolist() == rsbounds.clopper_pearson_lower([9, 1], 10, alpha=0.1).tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rsbounds.certificates.ball import certify
-from rsbounds.certificates.prediction import predict, select_top
+from rsbounds.certificates.prediction import predict, select_top, voted_top
 from rsbounds.certificates.simplex import hardmax, soft_lipschitz, softmax, sparsemax
 from rsbounds.certificates.soft import certify_soft, soft_margin_bound
 from rsbounds.certificates.votes import certify_votes
@@ -19,4 +19,5 @@ __all__ = [
     "soft_margin_bound",
     "softmax",
     "sparsemax",
+    "voted_top",
 ]

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
 from rsbounds._parallel import map_rows
-from rsbounds._types import Predictions, Selection
+from rsbounds._types import NO_CLASS, Predictions, Selection
 
 
 def select_top(counts: ArrayLike, *, independent: bool = False) -> Selection:
@@ -63,6 +63,12 @@ def select_top(counts: ArrayLike, *, independent: bool = False) -> Selection:
         return {"top": rows.argmax(axis=1)}
 
     return Selection(map_rows(work, len(table), chunk=65536)["top"], table, independent)
+
+
+def voted_top(counts: NDArray[np.int64]) -> Selection:
+    """`select_top` of a sample of its own stream, in which rows may have no vote: no class."""
+    top = np.where(counts.any(axis=1), counts.argmax(axis=1), NO_CLASS)
+    return Selection(top, counts, True)
 
 
 def predict(counts: ArrayLike, *, alpha: float = 0.001) -> Predictions:

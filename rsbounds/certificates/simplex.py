@@ -47,6 +47,11 @@ def softmax(logits: ArrayLike, temperature: float = 1.0) -> NDArray[np.float64]:
     ValueError
         Logits that are not finite numbers, or T not above 0.
 
+    See Also
+    --------
+    rsbounds.sparsemax, rsbounds.hardmax : Sharper maps.
+    rsbounds.soft_lipschitz : The constant of a network with such a map behind it.
+
     Examples
     --------
     >>> softmax([0.0, 0.0]).tolist()
@@ -92,6 +97,11 @@ def hardmax(logits: ArrayLike) -> NDArray[np.float64]:
     Parameters, result and errors are those of `softmax`; there is no temperature. It is not
     Lipschitz: its means are vote shares, which `certify` bounds more tightly from counts.
 
+    See Also
+    --------
+    rsbounds.softmax, rsbounds.sparsemax : Maps with a Lipschitz constant.
+    rsbounds.certify : Bounds from counts.
+
     Examples
     --------
     >>> hardmax([2.0, 0.0, 1.5]).tolist()
@@ -122,6 +132,11 @@ def soft_lipschitz(network: float, map_constant: float = 1.0) -> float:
     ------
     ValueError
         A constant is not above 0.
+
+    See Also
+    --------
+    rsbounds.Lipschitz : The law that takes the constant.
+    rsbounds.softmax, rsbounds.sparsemax : The maps.
 
     Examples
     --------

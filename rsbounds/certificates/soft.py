@@ -63,7 +63,9 @@ def soft_margin_bound(
     share : float
         Share of alpha that "split" gives to the top class, in (0, 1).
     method : str or MeanMethod
-        Bound on the mean, with ``**options``.
+        Bound on the mean.
+    **options
+        Options of a method given by name.
 
     Returns
     -------

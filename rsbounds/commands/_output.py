@@ -14,9 +14,11 @@ import rsbounds
 from rsbounds import Certificates, _text
 
 
-def add_method(parser: argparse.ArgumentParser, default: str | None, what: str) -> None:
-    """``--method`` and ``--option``."""
-    text = f"{what} (default {default or 'that of the run'})"
+def add_method(
+    parser: argparse.ArgumentParser, default: str | None, what: str, shown: str | None = None
+) -> None:
+    """``--method`` and ``--option``; ``shown`` says in words what the default is."""
+    text = f"{what} (default {shown or default or 'that of the run'})"
     parser.add_argument("--method", default=default, help=text)
     parser.add_argument(
         "--option",
@@ -94,7 +96,7 @@ def show_certificates(
         summary = {
             "rows": len(result),
             "certified": int(result.certified.sum()),
-            "mean_radius": _text.mean_down(result.radius.tolist()),
+            **{f"mean_{name}": mean for name, mean in result.mean_radii().items()},
             "acr": acr,
             "alpha": result.alpha,
             "method": result.method,

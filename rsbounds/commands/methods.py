@@ -1,13 +1,30 @@
-"""``rsbounds methods``: what is registered, and when to choose it."""
+"""``rsbounds methods``: what is registered, and when to choose it.
+
+Contract
+--------
+Any package announces a registry of its own, under the role that its entries have, through an
+entry point of the group ``rsbounds.registries``; the two of the core stand below. Each entry has
+``cost``, ``choose`` and ``source``, a line each, and is a dataclass whose fields are its options;
+``guarantee``, ``usable`` and ``sequence`` are shown where it has them (see `MarginMethod` and
+`MeanMethod`). What cannot be loaded is left out with a warning.
+"""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
+import warnings
 from typing import Any
 
+from rsbounds._registry import Registry
 from rsbounds.commands._base import Command
+
+#: Registries by the role of their entries.
+REGISTRIES: Registry[Registry[Any]] = Registry("registry", "rsbounds.registries")
+REGISTRIES.require(Registry, instances=True)
+REGISTRIES.register("margin", "rsbounds.bounds.margin:MARGIN_METHODS")
+REGISTRIES.register("mean", "rsbounds.bounds.mean:MEAN_METHODS")
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,50 +51,60 @@ def _guarantee(kind: Any) -> str:
 
 
 def _installed(kind: Any) -> bool:
+    if not hasattr(kind, "usable"):
+        return True
     try:
         return bool(kind.usable())
     except Exception:
         return False
 
 
-def _rows() -> list[dict[str, Any]]:
-    from rsbounds.bounds.margin import MARGIN_METHODS
-    from rsbounds.bounds.mean import MEAN_METHODS
+def _row(role: str, name: str, kind: Any) -> dict[str, Any]:
+    """What an entry says of itself."""
+    return {
+        "name": name,
+        "role": role,
+        "guarantee": _guarantee(kind) if hasattr(kind, "guarantee") else None,
+        "options": _options(kind),
+        "cost": kind.cost,
+        "choose": kind.choose,
+        "source": kind.source,
+        "installed": _installed(kind),
+    }
 
-    listed: list[tuple[str, str, Any]] = [
-        ("margin", name, MARGIN_METHODS[name]) for name in MARGIN_METHODS.working()
-    ]
-    means = [(name, MEAN_METHODS[name]) for name in MEAN_METHODS.working()]
-    listed += [("mean", name, kind) for name, kind in means if kind.fixed_n]
-    rows = [
-        {
-            "name": name,
-            "role": role,
-            "guarantee": _guarantee(kind),
-            "options": _options(kind),
-            "cost": kind.cost,
-            "choose": kind.choose,
-            "source": kind.source,
-            "installed": _installed(kind),
-        }
-        for role, name, kind in listed
-    ]
-    for name, kind in means:
-        sequence = kind.sequence
-        if sequence is None:
-            continue
-        rows.append(
-            {
-                "name": name,
-                "role": "any-time mean",
-                "guarantee": sequence.guarantee,
-                "options": sequence.options(),
-                "cost": sequence.memory,
-                "choose": sequence.choose,
-                "source": sequence.source,
-                "installed": _installed(kind),
-            }
-        )
+
+def _any_time(role: str, name: str, kind: Any) -> dict[str, Any]:
+    """The same of the form that holds at every time."""
+    sequence = kind.sequence
+    return {
+        "name": name,
+        "role": f"any-time {role}",
+        "guarantee": sequence.guarantee,
+        "options": sequence.options(),
+        "cost": sequence.memory,
+        "choose": sequence.choose,
+        "source": sequence.source,
+        "installed": _installed(kind),
+    }
+
+
+def _rows() -> list[dict[str, Any]]:
+    rows = []
+    for role in REGISTRIES.working():
+        registry = REGISTRIES[role]
+        kinds = [(name, registry[name]) for name in registry.working()]
+        wanted = [(_row, *pair) for pair in kinds if getattr(pair[1], "fixed_n", True)]
+        wanted += [(_any_time, *pair) for pair in kinds if getattr(pair[1], "sequence", None)]
+        for describe, name, kind in wanted:
+            try:
+                rows.append(describe(role, name, kind))
+            except Exception as error:
+                # Somebody else's entry that does not describe itself.
+                warnings.warn(
+                    f"left out: {role} {name!r} ({type(error).__name__}: {error})",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
     return rows
 
 
@@ -88,7 +115,8 @@ def _run(given: argparse.Namespace) -> int:
         return 0
     for row in rows:
         options = ", ".join(f"{key}={value}" for key, value in row["options"].items())
-        print(f"{row['name']}  ({row['role']} bound, guarantee: {row['guarantee']})")
+        promise = "" if row["guarantee"] is None else f" bound, guarantee: {row['guarantee']}"
+        print(f"{row['name']}  ({row['role']}{promise})")
         print(f"    choose   {row['choose']}")
         print(f"    cost     {row['cost']}")
         print(f"    source   {row['source']}")

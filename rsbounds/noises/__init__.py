@@ -9,22 +9,28 @@ from __future__ import annotations
 from rsbounds.noises._base import NOISES, Noise, noise_from_dict
 from rsbounds.noises._parameters import like, namespace
 from rsbounds.noises.diagonal import DiagonalGaussian, DiagonalUniform
+from rsbounds.noises.full import FullGaussian
 from rsbounds.noises.gaussian import Gaussian
 from rsbounds.noises.lipschitz import Lipschitz, lipschitz_radius
+from rsbounds.noises.low_rank import LowRankGaussian
 from rsbounds.noises.uniform import Uniform
 
 NOISES.register("gaussian", "rsbounds.noises.gaussian:Gaussian")
 NOISES.register("uniform", "rsbounds.noises.uniform:Uniform")
 NOISES.register("diagonal-gaussian", "rsbounds.noises.diagonal:DiagonalGaussian")
 NOISES.register("diagonal-uniform", "rsbounds.noises.diagonal:DiagonalUniform")
+NOISES.register("full-gaussian", "rsbounds.noises.full:FullGaussian")
+NOISES.register("low-rank-gaussian", "rsbounds.noises.low_rank:LowRankGaussian")
 NOISES.register("lipschitz", "rsbounds.noises.lipschitz:Lipschitz")
 
 __all__ = [
     "NOISES",
     "DiagonalGaussian",
     "DiagonalUniform",
+    "FullGaussian",
     "Gaussian",
     "Lipschitz",
+    "LowRankGaussian",
     "Noise",
     "Uniform",
     "like",

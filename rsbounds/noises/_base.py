@@ -34,7 +34,6 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
 
 from rsbounds import _validate
 from rsbounds._registry import Registry
@@ -359,6 +358,9 @@ class Noise(abc.ABC):
         shift = np.asarray(r, dtype=np.float64) / (2.0 * np.asarray(self.radius_per_margin))
         p = np.asarray(b, dtype=np.float64)
         if self.scale == "probit":
+            # Here, since no certificate of the library's laws needs it, and loading it takes long.
+            from scipy.special import ndtr, ndtri
+
             return np.asarray(ndtr(ndtri(p) + shift))
         return np.asarray(np.minimum(p + shift, 1.0))
 
@@ -508,7 +510,7 @@ def _plain(value: Any) -> Any:
         return value.to_dict()
     if isinstance(value, np.ndarray):
         return encoded(value)
-    return value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _from_plain(key: str, value: Any) -> Any:
@@ -518,7 +520,7 @@ def _from_plain(key: str, value: Any) -> Any:
         return noise_from_dict(value)
     try:
         return decoded(value)
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise ValueError(
             f"noise has {key} that is no array ({error}); allowed: a law's dictionary"
         ) from None

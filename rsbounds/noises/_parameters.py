@@ -37,17 +37,50 @@ def positive_array(name: str, value: Any, ndim: int | None = None) -> NDArray[np
     allowed = "finite numbers > 0"
     if ndim == 1:
         allowed = "a finite number > 0, or one for each input in a flat list"
+    numbers = _numbers(name, value, None if ndim is None else (ndim,), allowed)
+    return _fixed(name, numbers, (numbers > 0) & np.isfinite(numbers), allowed)
+
+
+def finite_array(name: str, value: Any, ndim: tuple[int, ...]) -> NDArray[np.float64]:
+    """A read-only array of finite numbers, of one of some numbers of dimensions."""
+    allowed = f"finite numbers in {' or '.join(map(str, ndim))} dimensions"
+    numbers = _numbers(name, value, ndim, allowed)
+    return _fixed(name, numbers, np.isfinite(numbers), allowed)
+
+
+def _numbers(
+    name: str, value: Any, ndim: tuple[int, ...] | None, allowed: str
+) -> NDArray[np.float64]:
     _validate.unmasked(name, value)
     array = np.asarray(value)
-    if array.dtype.kind not in "iuf" or array.size == 0 or ndim not in (None, array.ndim):
-        raise ValueError(f"{name} is {value!r}; allowed: {allowed}")
-    numbers = np.array(array, dtype=np.float64)
-    bad = ~((numbers > 0) & np.isfinite(numbers))
-    if bad.any():
-        where = [int(i) for i in np.argwhere(bad)[0]]
+    wrong = ndim is not None and array.ndim not in ndim
+    if array.dtype.kind not in "iuf" or array.size == 0 or wrong:
+        shown = f"{value!r}" if array.size < 20 else f"of shape {array.shape}, type {array.dtype}"
+        raise ValueError(f"{name} is {shown}; allowed: {allowed}")
+    return np.array(array, dtype=np.float64)
+
+
+def _fixed(
+    name: str, numbers: NDArray[np.float64], good: NDArray[np.bool_], allowed: str
+) -> NDArray[np.float64]:
+    if not good.all():
+        where = [int(i) for i in np.argwhere(~good)[0]]
         raise ValueError(f"{name}{where} is {numbers[tuple(where)]}; allowed: {allowed}")
     numbers.flags.writeable = False
     return numbers
+
+
+def input_shape(shape: Any, numbers: int) -> tuple[int, ...] | None:
+    """A shape of so many numbers, as a tuple; None stays."""
+    if shape is None:
+        return None
+    try:
+        sides = tuple(_validate.integer("shape", side, low=1) for side in shape)
+    except TypeError:
+        sides = ()
+    if not sides or int(np.prod(sides)) != numbers:
+        raise ValueError(f"shape is {shape!r}; allowed: the input's, of {numbers} numbers")
+    return sides
 
 
 def words(value: Any) -> str:
@@ -59,13 +92,31 @@ def words(value: Any) -> str:
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-def encoded(values: NDArray[np.float64]) -> dict[str, Any]:
-    """An array as plain values, without loss: base64 of its little-endian float64 bytes."""
-    raw = np.ascontiguousarray(values, dtype="<f8").tobytes()
-    return {"float64": base64.b64encode(raw).decode("ascii"), "shape": list(values.shape)}
+def encoded(values: NDArray[np.float64], *, symmetric: bool = False) -> dict[str, Any]:
+    """An array as plain values, without loss: base64 of its little-endian float64 bytes.
+
+    Of symmetric matrices the rows up to the diagonal are written.
+    """
+    kept = values
+    if symmetric:
+        kept = values[..., *np.tril_indices(values.shape[-1])]
+    raw = np.ascontiguousarray(kept, dtype="<f8").tobytes()
+    plain = {"float64": base64.b64encode(raw).decode("ascii"), "shape": list(values.shape)}
+    return {**plain, "symmetric": True} if symmetric else plain
 
 
 def decoded(values: Mapping[str, Any]) -> NDArray[np.float64]:
-    """The array that `encoded` wrote down; KeyError, TypeError or ValueError if it did not."""
-    raw = base64.b64decode(values["float64"], validate=True)
-    return np.frombuffer(raw, dtype="<f8").reshape(values["shape"]).astype(np.float64)
+    """The array that `encoded` wrote down; LookupError, TypeError or ValueError if it did not."""
+    raw = np.frombuffer(base64.b64decode(values["float64"], validate=True), dtype="<f8")
+    shape = values["shape"]
+    if values.get("symmetric") is not True:
+        return raw.reshape(shape).astype(np.float64)
+    d = shape[-1]
+    if shape[-2] != d or len(raw) * 2 != np.prod(shape[:-2], dtype=object) * d * (d + 1):
+        raise ValueError(f"{len(raw)} numbers for symmetric matrices of shape {shape}")
+    rows, columns = np.tril_indices(d)
+    numbers = raw.reshape(*shape[:-2], len(rows))
+    found = np.empty(shape)
+    found[..., rows, columns] = numbers
+    found[..., columns, rows] = numbers
+    return found

@@ -24,6 +24,8 @@ class _Diagonal(Noise):
     axes: Axes
     batched: bool
 
+    _region: ClassVar[type[CrossPolytope | Ellipsoid]]
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "axes", positive_array("axes", self.axes))
         if not isinstance(self.batched, bool):
@@ -49,12 +51,17 @@ class _Diagonal(Noise):
         chosen = self.axes[rows]
         return type(self)(chosen, chosen.ndim == self.axes.ndim)  # type: ignore[call-arg]
 
+    def scaled(self, factor: ArrayLike) -> Any:
+        times = positive_array("factor", factor)
+        wide = times.reshape(times.shape + (1,) * len(self.event_shape))
+        return type(self)(wide * self.axes, self.batched or times.ndim > 0)  # type: ignore[call-arg]
+
     def multiplier(self, *, axes: Any = None) -> Any:  # type: ignore[override]
         return self.axes if axes is None else axes
 
-    def _flat_axes(self, regions: int) -> NDArray[np.float64]:
-        flat = self.axes.reshape(len(self) if self.batched else 1, -1)
-        return np.broadcast_to(flat, (regions, flat.shape[1]))
+    def region(self, bound: MarginBound | ArrayLike) -> Region:
+        flat = self.axes.reshape(*self.batch_shape, -1)
+        return self._region(self._radii(bound), axes=flat)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +110,7 @@ class DiagonalGaussian(_Diagonal):
     name: ClassVar[str] = "diagonal-gaussian"
     scale: ClassVar[Scale] = "probit"
     norm: ClassVar[str] = "scaled l2"
+    _region = Ellipsoid
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"axes": ((0.2, 0.8, 1.0), (0.5, 0.5, 2.0))},
         {"axes": ((0.2, 0.8), (0.5, 2.0), (1.0, 1.0)), "batched": True},
@@ -111,10 +119,6 @@ class DiagonalGaussian(_Diagonal):
     @property
     def radius_per_margin(self) -> float:
         return 0.5
-
-    def region(self, bound: MarginBound | ArrayLike) -> Region:
-        radius = self._radii(bound)
-        return Ellipsoid(radius, axes=self._flat_axes(len(radius)))
 
     def log_density(self, delta: Any) -> Any:
         return -0.5 * np.sum((np.asarray(delta) / self.axes.ravel()) ** 2, axis=-1)
@@ -162,6 +166,7 @@ class DiagonalUniform(_Diagonal):
     name: ClassVar[str] = "diagonal-uniform"
     scale: ClassVar[Scale] = "linear"
     norm: ClassVar[str] = "scaled l1"
+    _region = CrossPolytope
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = DiagonalGaussian.variants
 
     @property
@@ -171,10 +176,6 @@ class DiagonalUniform(_Diagonal):
     @property
     def radius_per_margin(self) -> float:
         return 1.0
-
-    def region(self, bound: MarginBound | ArrayLike) -> Region:
-        radius = self._radii(bound)
-        return CrossPolytope(radius, axes=self._flat_axes(len(radius)))
 
     def log_density(self, delta: Any) -> Any:
         inside = (np.abs(np.asarray(delta)) <= self.axes.ravel()).all(axis=-1)

@@ -138,6 +138,11 @@ def lipschitz_radius(margin: ArrayLike, constant: float) -> NDArray[np.float64]:
     ValueError
         The constant is not above 0, or a margin is NaN.
 
+    See Also
+    --------
+    rsbounds.Lipschitz : The law with this radius, for `certify`.
+    rsbounds.margin_lower_bound : Lower bounds on the margin.
+
     Examples
     --------
     >>> import rsbounds

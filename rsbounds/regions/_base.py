@@ -6,12 +6,19 @@ A region is a batch of B sets of perturbations, {delta : gauge(delta) < radius},
 is a norm that the region describes; d is the number of coordinates of an input. ``contains``
 says True only where the strict inequality is proven in floating point, and a set of radius 0 is
 empty. Volumes and semi-axes are descriptions, to about 1e-12; radii of what lies inside are
-rounded down.
+rounded down, of what lies around rounded up.
+
+What a region is made of are arrays with the region first (``_ARRAYS``; (1, ...) where all share
+one) and words (``_WORDS``), which the constructor takes by name. ``_unit_support_up`` and
+``_shape`` are what proofs of disjointness rest on (`rsbounds.regions.disjoint`): the first is
+part of the proof, the second only says where to look for one.
 """
 
 from __future__ import annotations
 
 import abc
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +26,39 @@ from numpy.typing import ArrayLike, NDArray
 EPS = float(np.finfo(np.float64).eps)
 #: Log of the smallest and largest numbers that `exp_down` returns as such.
 _LOG_RANGE = (-700.0, 709.0)
+
+Self = TypeVar("Self", bound="Region")
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """Ellipsoids {delta : delta^T A^-1 delta < 1} around the sets at radius 1.
+
+    A = diag(axes^2) + factors core factors^T. They are the sets themselves where the gauge is a
+    scaled l2 norm. Where there are no factors, ``axes`` are the semi-axes of the sets, of any
+    norm (those of the ball around an l_inf ball).
+
+    Attributes
+    ----------
+    axes : (B, d) or (1, d) float64
+    factors : (B, d, k) or (1, d, k) float64, or None
+    core : (B, k, k) or (1, k, k) float64, or None
+    """
+
+    axes: NDArray[np.float64]
+    factors: NDArray[np.float64] | None = None
+    core: NDArray[np.float64] | None = None
+
+    def one(self, row: int) -> tuple[NDArray[np.float64], ...]:
+        """Squared axes, factors and core of a row; no factors are (d, 0)."""
+        axes = self.axes[min(row, len(self.axes) - 1)]
+        if self.factors is None or self.core is None:
+            return axes**2, np.zeros((len(axes), 0)), np.zeros((0, 0))
+        return (
+            axes**2,
+            self.factors[min(row, len(self.factors) - 1)],
+            self.core[min(row, len(self.core) - 1)],
+        )
 
 
 class Region(abc.ABC):
@@ -36,9 +76,49 @@ class Region(abc.ABC):
     norm: str
     radius: NDArray[np.float64]
     dimension: int | None
+    #: Names of the arrays and of the words that a region is made of.
+    _ARRAYS: ClassVar[tuple[str, ...]]
+    _WORDS: ClassVar[tuple[str, ...]] = ()
 
     def __len__(self) -> int:
         return len(self.radius)
+
+    def __getitem__(self: Self, rows: Any) -> Self:
+        """Some of the regions: an index, a slice, indices or a mask."""
+        if isinstance(rows, (int, np.integer)):
+            rows = slice(rows, rows + 1) if rows != -1 else slice(rows, None)
+        return self.of_arrays(
+            {
+                name: value[rows] if name == "radius" or len(value) > 1 else value
+                for name, value in self.arrays().items()
+            }
+        )
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """What the regions are made of: (B, ...) arrays, (1, ...) where all share one."""
+        found = {name: getattr(self, name) for name in self._ARRAYS}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def of_arrays(self: Self, arrays: dict[str, NDArray[np.float64]]) -> Self:
+        """Regions of this kind made of other arrays, which are those of regions already."""
+        made = object.__new__(type(self))
+        for name in (*self._ARRAYS, *self._WORDS, "dimension"):
+            if name not in arrays:
+                setattr(made, name, getattr(self, name))
+        for name, value in arrays.items():
+            view = value.view()
+            view.flags.writeable = False
+            setattr(made, name, view)
+        return made
+
+    def with_radius(self: Self, radius: ArrayLike) -> Self:
+        """The same sets at other radii, (B,) finite numbers >= 0."""
+        values = checked_radius(radius)
+        if len(values) != len(self):
+            raise ValueError(
+                f"radius has {len(values)} numbers; allowed: {len(self)}, one for each"
+            )
+        return self.of_arrays({**self.arrays(), "radius": values})
 
     @abc.abstractmethod
     def _gauge_up(self, delta: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -51,6 +131,39 @@ class Region(abc.ABC):
     @abc.abstractmethod
     def _log_unit_volume(self, dimension: int) -> float:
         """Log volume of the gauge's unit ball with semi-axes 1."""
+
+    @abc.abstractmethod
+    def _unit_support_up(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Largest w . delta over the sets at radius 1, rounded up, for (B, d) directions.
+
+        The largest number of a direction is 1 in size, so that nothing vanishes.
+        """
+
+    @abc.abstractmethod
+    def _shape(self, dimension: int) -> Shape:
+        """Ellipsoids around the sets at radius 1."""
+
+    @abc.abstractmethod
+    def _unit_circumscribed_up(self, dimension: int) -> NDArray[np.float64]:
+        """(B,) or (1,) l2 radii of balls around the sets at radius 1, rounded up."""
+
+    def _turned(self, dimension: int) -> bool:
+        """Whether the axes are not those of the coordinates."""
+        return self[:1]._shape(dimension).factors is not None
+
+    def circumscribed_radius(self, dimension: int | None = None) -> NDArray[np.float64]:
+        """(B,) l2 radii of balls that the regions lie in, rounded up; inf beyond floats.
+
+        Parameters
+        ----------
+        dimension : int, optional
+            d, where the region does not know it.
+        """
+        d = self._known() if dimension is None else dimension
+        with np.errstate(over="ignore"):
+            found = self.radius * self._unit_circumscribed_up(d) * (1.0 + 4.0 * EPS)
+        # A product below the normal numbers has lost digits.
+        return np.where((self.radius > 0) & (found < 1e-290), 1e-290, found)
 
     def contains(self, delta: ArrayLike) -> NDArray[np.bool_]:
         """Whether perturbations lie inside, one for each region.
@@ -171,3 +284,9 @@ def norm_up(values: NDArray[np.float64], norm: str) -> NDArray[np.float64]:
     # What is left out below the smallest normal number is under EPS of the largest.
     total = np.sqrt(((size / unit[:, None]) ** 2).sum(axis=1))
     return np.where(largest > 0, np.maximum(total * unit * slack, np.nextafter(largest, np.inf)), 0)
+
+
+def norm_down(values: NDArray[np.float64], norm: str) -> NDArray[np.float64]:
+    """(B,) norms of (B, d) numbers, rounded down; 0 below 1e-290."""
+    found = norm_up(values, norm) * (1.0 - EPS * (4 * values.shape[1] + 64))
+    return np.where(np.isfinite(found) & (found > 1e-290), np.maximum(found, 0.0), 0.0)

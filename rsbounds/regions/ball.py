@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
-from rsbounds.regions._base import Region, checked_radius, norm_up
+from rsbounds.regions._base import EPS, Region, Shape, checked_radius, norm_up
+
+#: The norm of directions that goes with each norm of perturbations.
+DUAL = {"l1": "linf", "l2": "l2", "linf": "l1"}
 
 
 class Ball(Region):
@@ -35,6 +38,9 @@ class Ball(Region):
     2.0794
     """
 
+    _ARRAYS = ("radius",)
+    _WORDS = ("norm",)
+
     def __init__(self, radius: ArrayLike, *, norm: str, dimension: int | None = None) -> None:
         self.radius = checked_radius(radius)
         self.norm = _validate.choice("norm", norm, ("l1", "l2", "linf"))
@@ -50,6 +56,18 @@ class Ball(Region):
 
     def _gauge_up(self, delta: NDArray[np.float64]) -> NDArray[np.float64]:
         return norm_up(delta, self.norm)
+
+    def _unit_support_up(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
+        return norm_up(w, DUAL[self.norm])
+
+    def _shape(self, dimension: int) -> Shape:
+        return Shape(np.full((1, dimension), self._around(dimension)))
+
+    def _unit_circumscribed_up(self, dimension: int) -> NDArray[np.float64]:
+        return np.array([self._around(dimension) * (1.0 + 2.0 * EPS)])
+
+    def _around(self, dimension: int) -> float:
+        return math.sqrt(dimension) if self.norm == "linf" else 1.0
 
     def _log_semi_axes(self) -> NDArray[np.float64]:
         return np.zeros((1, self._known()))

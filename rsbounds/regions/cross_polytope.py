@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rsbounds.regions._base import EPS, Region, checked_axes, checked_radius, norm_up
+from rsbounds.regions._base import EPS, Region, Shape, checked_axes, checked_radius, norm_up
 from rsbounds.regions.ball import log_unit_volume
 
 
@@ -36,6 +36,7 @@ class CrossPolytope(Region):
     """
 
     norm = "l1"
+    _ARRAYS = ("radius", "axes")
 
     def __init__(self, radius: ArrayLike, *, axes: ArrayLike) -> None:
         self.radius = checked_radius(radius)
@@ -44,6 +45,15 @@ class CrossPolytope(Region):
 
     def _gauge_up(self, delta: NDArray[np.float64]) -> NDArray[np.float64]:
         return norm_up(delta / self.axes, "l1") * (1.0 + 4.0 * EPS)
+
+    def _unit_support_up(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
+        return norm_up(w * self.axes, "linf") * (1.0 + 4.0 * EPS)
+
+    def _shape(self, dimension: int) -> Shape:
+        return Shape(self.axes)
+
+    def _unit_circumscribed_up(self, dimension: int) -> NDArray[np.float64]:
+        return np.asarray(self.axes.max(axis=1))
 
     def _log_semi_axes(self) -> NDArray[np.float64]:
         return np.asarray(np.log(self.axes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rsbounds.regions._base import EPS, Region, checked_axes, checked_radius, norm_up
+from rsbounds.regions._base import EPS, Region, Shape, checked_axes, checked_radius, norm_up
 from rsbounds.regions.ball import log_unit_volume
 
 
@@ -41,6 +41,7 @@ class Ellipsoid(Region):
     """
 
     norm = "l2"
+    _ARRAYS = ("radius", "axes", "rotation", "_defect")
 
     def __init__(
         self, radius: ArrayLike, *, axes: ArrayLike, rotation: ArrayLike | None = None
@@ -48,9 +49,13 @@ class Ellipsoid(Region):
         self.radius = checked_radius(radius)
         self.axes = checked_axes(axes, len(self.radius))
         self.dimension = self.axes.shape[1]
-        self.rotation = None if rotation is None else self._checked(rotation)
+        self.rotation: NDArray[np.float64] | None = None
+        #: The norm of V^T V - 1, rounded up: how far each matrix is from a rotation.
+        self._defect: NDArray[np.float64] | None = None
+        if rotation is not None:
+            self.rotation, self._defect = self._checked(rotation)
 
-    def _checked(self, rotation: ArrayLike) -> NDArray[np.float64]:
+    def _checked(self, rotation: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         values = np.array(np.asarray(rotation, dtype=np.float64))
         if values.ndim == 2:
             values = values[None]
@@ -61,15 +66,18 @@ class Ellipsoid(Region):
                 f"of {len(self)} regions"
             )
         defect = values.transpose(0, 2, 1) @ values - np.eye(d)
-        # The norm of V^T V - 1, rounded up: how far the matrix is from a rotation.
-        self._defect = np.sqrt((defect**2).sum(axis=(1, 2))) + 4.0 * EPS * d * d
-        if not (self._defect <= 1e-9 + 4.0 * EPS * d * d).all():
+        size = np.sqrt((defect**2).sum(axis=(1, 2))) + 4.0 * EPS * d * d
+        if not (size <= 1e-9 + 4.0 * EPS * d * d).all():
             raise ValueError("rotation is not orthogonal; allowed: V with V^T V = 1 to 1e-9")
         values.flags.writeable = False
-        return values
+        return values, size
+
+    def inscribed_radius(self) -> NDArray[np.float64]:
+        found = super().inscribed_radius()
+        return found if self._defect is None else found * (1.0 - self._defect)
 
     def _gauge_up(self, delta: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self.rotation is None:
+        if self.rotation is None or self._defect is None:
             return norm_up(delta / self.axes, "l2") * (1.0 + 4.0 * EPS)
         turned = np.einsum("bij,bi->bj", self.rotation, delta)
         # Rounding and the matrix's defect move each turned coordinate by less than this.
@@ -77,6 +85,27 @@ class Ellipsoid(Region):
         moved = off * np.sqrt(float(delta.shape[1])) / self.axes.min(axis=1)
         gauge = norm_up(turned / self.axes, "l2") * (1.0 + 4.0 * EPS)
         return np.asarray((gauge + moved) * (1.0 + 4.0 * EPS))
+
+    def _unit_support_up(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.rotation is None or self._defect is None:
+            return norm_up(w * self.axes, "l2") * (1.0 + 4.0 * EPS)
+        d = w.shape[1]
+        # The set is V^-T diag(axes) times a ball; V^-1 w is V^T w but for rounding and defect.
+        turned = np.einsum("bij,bi->bj", self.rotation, w)
+        off = norm_up(w, "l2") * (1.01 * self._defect + np.sqrt(float(d)) * EPS * (d + 8))
+        return np.asarray(
+            (norm_up(turned * self.axes, "l2") + off * self.axes.max(axis=1)) * (1.0 + 4.0 * EPS)
+        )
+
+    def _shape(self, dimension: int) -> Shape:
+        if self.rotation is None:
+            return Shape(self.axes)
+        core = np.eye(dimension) * (self.axes**2)[:, None, :]
+        return Shape(np.zeros((1, dimension)), self.rotation, core)
+
+    def _unit_circumscribed_up(self, dimension: int) -> NDArray[np.float64]:
+        largest = np.asarray(self.axes.max(axis=1))
+        return largest if self._defect is None else largest * (1.0 + self._defect)
 
     def _log_semi_axes(self) -> NDArray[np.float64]:
         return np.asarray(np.log(self.axes))

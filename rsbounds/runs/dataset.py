@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,11 +14,13 @@ from rsbounds import _validate
 from rsbounds._types import Certificates
 from rsbounds.noises import Noise
 from rsbounds.runs.driver import begin, failures_note, refuse_hopeless, resumable, run_inputs
+from rsbounds.runs.kinds import Scoring
+from rsbounds.runs.kinds.scores import ScoresKind
 from rsbounds.runs.plan import RunPlan, resumed_seed
 from rsbounds.runs.rebounding import certificates_of
 from rsbounds.runs.store import RunStore
 from rsbounds.runs.subject import Answers
-from rsbounds.sampling import Classifier, sample_counts
+from rsbounds.sampling import Classifier, sample_pieces, score_table
 
 
 class _ArraySubject:
@@ -39,17 +41,32 @@ class _ArraySubject:
         return self._inputs[index], None if self._labels is None else int(self._labels[index])
 
     def votes(
-        self, inputs: NDArray[Any], indices: Sequence[int], role: Any, n: int
+        self,
+        inputs: NDArray[Any],
+        indices: Sequence[int],
+        role: Any,
+        spans: Sequence[tuple[int, int]],
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        parts = [
-            sample_counts(
-                self._classifier, inputs[start:stop], n=n, role=role, seed=self._plan.seed,
-                noise=self._plan.noise.at(list(indices[start:stop])), index=indices[start],
-                num_classes=self._plan.num_classes, batch_size=self._batch_size, progress=False,
-            ).values
-            for start, stop in _consecutive(indices)
-        ]  # fmt: skip
-        return np.concatenate(parts), np.zeros(len(inputs), dtype=np.int64)
+        return sample_pieces(
+            self._classifier, inputs, spans, role=role, seed=self._plan.seed,
+            noise=self._plan.noise.at(list(indices)), index=list(indices),
+            num_classes=self._plan.num_classes, batch_size=self._batch_size,
+        )  # fmt: skip
+
+    def scores(
+        self, inputs: NDArray[Any], indices: Sequence[int], role: Any, n: int, scoring: Scoring
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        values, invalid = score_table(
+            self._classifier, inputs, n=n, role=role, seed=self._plan.seed,
+            noise=self._plan.noise.at(list(indices)), index=list(indices),
+            batch_size=self._batch_size,
+        )  # fmt: skip
+        if values.shape[2] != self._plan.num_classes:
+            raise ValueError(
+                f"classifier returned {values.shape[2]} scores per input; allowed: num_classes = "
+                f"{self._plan.num_classes}"
+            )
+        return values, invalid
 
     def answers(self, batch: NDArray[Any]) -> Answers:
         parts = [
@@ -59,15 +76,6 @@ class _ArraySubject:
         values = np.concatenate(parts)
         kind = "classes" if values.ndim == 1 else str(values.dtype)
         return Answers(values, kind)
-
-
-def _consecutive(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Spans of positions whose indices follow one another."""
-    start = 0
-    for stop in range(1, len(indices) + 1):
-        if stop == len(indices) or indices[stop] != indices[stop - 1] + 1:
-            yield start, stop
-            start = stop
 
 
 def certify_dataset(
@@ -81,7 +89,8 @@ def certify_dataset(
     num_classes: int,
     n0: int = 100,
     alpha: float = 0.001,
-    method: str = "exact",
+    kind: Literal["votes", "scores", "decide", "adaptive"] = "votes",
+    method: str | None = None,
     seed: int | None = None,
     batch_size: int = 1024,
     model_id: str | None = None,
@@ -92,10 +101,11 @@ def certify_dataset(
     """Certify every input of a data set; stop it anywhere, and the same call resumes.
 
     With probability at least ``1 - alpha``, for each input on its own, no perturbation
-    smaller than its radius changes the smoothed classifier's answer (as in `certify`). The
-    rows of a run that was stopped and resumed are those of one that was not: the store keeps
-    digests of the inputs and what the classifier answers on a few of them, raw and noisy, and a
-    call with other inputs, labels or another classifier is refused.
+    smaller than its radius changes the smoothed classifier's answer (as in `certify`; for the
+    other kinds as in `certify_soft`, `Decide` and `Adaptive`). The rows of a run that was stopped
+    and resumed are those of one that was not: the store keeps digests of the inputs and what the
+    classifier answers on a few of them, raw and noisy, and a call with other inputs, labels or
+    another classifier is refused.
 
     Parameters
     ----------
@@ -110,11 +120,19 @@ def certify_dataset(
     noise : Noise
         Law of the noise.
     n, n0 : int
-        Draws of the estimation and of the selection sample.
+        Draws of the estimation and of the selection sample; of "decide" and "adaptive" at most n.
     num_classes : int
         K.
-    alpha, method, **options
-        As in `certify`.
+    alpha : float
+        Error probability for each input.
+    kind : {"votes", "scores", "decide", "adaptive"}
+        What is done with each input. "votes": its radius from n votes. "scores": its radius from
+        the means of n scores in [0, 1], which the classifier returns. "decide": is its radius at
+        least ``radius``? Draws end with the answer (`rsbounds.runs.stored_answers`). "adaptive":
+        its radius, from as many looks as are worth their draws.
+    method, **options
+        As in `certify`; of "scores" as in `certify_soft`; of "decide" ``radius`` and ``prior``;
+        of "adaptive" ``looks``, ``shares``, ``gain`` and the margin method's.
     seed : int, optional
         Seed of the streams; that of the store where it exists, else a fresh one.
     batch_size : int
@@ -169,8 +187,14 @@ def certify_dataset(
     if labels is not None:
         known = _validate.class_indices(labels, len(array), num_classes, "labels")
     # A name, where there is no hash of weights, is all that tells the model.
+    if kind == ScoresKind.name:
+        if options.get("map") is not None or "temperature" in options:
+            raise ValueError(
+                "map or temperature is given; allowed: none, the classifier returns its scores"
+            )
+        options["map"] = None
     plan = RunPlan(
-        noise=noise, n0=n0, n=n, alpha=alpha, method=method, options=options,
+        noise=noise, n0=n0, n=n, alpha=alpha, kind=kind, method=method, options=options,
         seed=resumed_seed([store], seed), num_classes=num_classes, inputs=len(array),
         model="" if model_id is None else model_id,
     )  # fmt: skip

@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rsbounds import _text, _validate
 from rsbounds._parallel import Progress
 from rsbounds._types import Certificates
-from rsbounds.certificates import certify_votes
 from rsbounds.runs import probes
+from rsbounds.runs.kinds import Drawn, Kind
 from rsbounds.runs.plan import RunPlan
 from rsbounds.runs.row import RunRow
 from rsbounds.runs.store import RunStore
@@ -143,7 +142,8 @@ def run_inputs(
     wanted = list(indices)
     todo = [i for i in wanted if i not in done]
     score = _Score(store.rows())
-    certifier = _Certifier(plan)
+    work = plan.work()
+    bounded: list[Certificates] = []
     in_a_row = at = 0
     with Progress(len(wanted), "inputs", progress) as bar:
         bar.advance(len(wanted) - len(todo))
@@ -152,11 +152,12 @@ def run_inputs(
                 watch()
             chunk = todo[at : at + pace.size]
             start = time.perf_counter()
-            outcomes = _outcomes(subject, plan, chunk, known, store, on_error, certifier)
+            outcomes = _outcomes(subject, plan, chunk, known, store, on_error, work)
             took = time.perf_counter() - start
-            rows = [_row(plan, outcome, took / len(chunk)) for outcome in outcomes]
+            rows = _rows(plan, work, outcomes, took / len(chunk))
             store.add_many(rows)
             score.add(rows)
+            bounded += {id(o.made): o.made for o in outcomes if isinstance(o, _Done)}.values()
             for outcome in outcomes:
                 in_a_row = in_a_row + 1 if isinstance(outcome, Failure) else 0
                 if isinstance(outcome, Failure) and in_a_row == IN_A_ROW:
@@ -170,7 +171,7 @@ def run_inputs(
             pace.took(len(chunk), time.perf_counter() - start, outcomes)
             bar.note = score.note()
             bar.advance(len(chunk))
-    return RunSummary(len(todo), len(store), tuple(sorted(score.invalid)), tuple(certifier.done))
+    return RunSummary(len(todo), len(store), tuple(sorted(score.invalid)), tuple(bounded))
 
 
 def refuse_hopeless(store: RunStore) -> None:
@@ -216,40 +217,42 @@ def failures_note(store: RunStore) -> str | None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Votes:
-    """Votes on an input and the certificate that follows."""
+class _Done:
+    """An input with what was drawn of it, one of a group, and its certificate."""
 
     item: Item
-    select: NDArray[np.int64]
-    estimate: NDArray[np.int64]
-    invalid: int
-    top: int
-    radius: float
-    abstained: bool
+    drawn: Drawn
+    made: Certificates
+    place: int
 
 
-class _Certifier:
-    """Certifies votes of a run, and keeps what it certified."""
+class _Refusal(Exception):
+    """An input that the model failed on."""
 
-    def __init__(self, plan: RunPlan) -> None:
-        self._plan = plan
-        # One object for the whole run: it may remember what it has bounded.
-        self._method = plan.bound()
-        self.done: list[Certificates] = []
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
 
-    def certify(
-        self,
-        select: NDArray[np.int64],
-        estimate: NDArray[np.int64],
-        invalid: NDArray[np.int64],
-        indices: list[int],
-    ) -> Certificates:
-        result = certify_votes(
-            select, estimate, invalid, noise=self._plan.noise.at(indices),
-            alpha=self._plan.alpha, method=self._method,
-        )  # fmt: skip
-        self.done.append(dataclasses.replace(result, index=np.array(indices)))
-        return result
+
+class _Asked:
+    """A subject whose failures are told from those of what is made of its answers."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self.item, self.answers = subject.item, subject.answers
+
+    def votes(self, inputs: Any, indices: Any, role: Any, spans: Any) -> Any:
+        return _checked(indices, lambda: self._subject.votes(inputs, indices, role, spans))
+
+    def scores(self, inputs: Any, indices: Any, role: Any, n: int, scoring: Any) -> Any:
+        return _checked(indices, lambda: self._subject.scores(inputs, indices, role, n, scoring))
+
+
+def _checked(indices: Sequence[int], ask: Callable[[], Any]) -> Any:
+    answer = attempt(indices[0], ask)
+    if isinstance(answer, Failure):
+        raise _Refusal(answer)
+    return answer
 
 
 def _outcomes(
@@ -259,13 +262,13 @@ def _outcomes(
     known: dict[int, str],
     store: RunStore,
     on_error: str,
-    certifier: _Certifier,
-) -> list[_Votes | Failure]:
+    work: Kind,
+) -> list[_Done | Failure]:
     """What became of each input of a group, in its order."""
-    outcomes: dict[int, _Votes | Failure] = {}
+    outcomes: dict[int, _Done | Failure] = {}
     alike: dict[Any, list[Item]] = {}
     for i in chunk:
-        item = read(subject, plan, i)
+        item = read(subject, plan.num_classes, i)
         if isinstance(item, Failure):
             outcomes[i] = _refused(item, on_error)
             continue
@@ -274,7 +277,7 @@ def _outcomes(
             probes.check_digest(store.path, i, known[i], item.x)
         alike.setdefault((item.x.shape, item.x.dtype), []).append(item)
     for items in alike.values():
-        for outcome in _voted(subject, plan, items, certifier):
+        for outcome in _drawn(subject, plan, items, work):
             if isinstance(outcome, Failure):
                 outcome = _refused(outcome, on_error)
             outcomes[_index(outcome)] = outcome
@@ -287,59 +290,60 @@ def _refused(failure: Failure, on_error: str) -> Failure:
     return failure
 
 
-def _voted(
-    subject: Subject, plan: RunPlan, items: list[Item], certifier: _Certifier
-) -> list[_Votes | Failure]:
-    """Votes and certificates of inputs of one shape; one by one where they fail together."""
+def _drawn(subject: Subject, plan: RunPlan, items: list[Item], work: Kind) -> list[_Done | Failure]:
+    """What was drawn of inputs of one shape; one by one where they fail together."""
     inputs, indices = np.stack([item.x for item in items]), [item.index for item in items]
-    sampled = attempt(
-        indices[0],
-        lambda: (
-            subject.votes(inputs, indices, "select", plan.n0),
-            subject.votes(inputs, indices, "estimate", plan.n),
-        ),
-    )
-    if isinstance(sampled, Failure):
+    try:
+        drawn, made = work.take(_Asked(subject), inputs, indices, plan.noise.at(indices))
+    except _Refusal as refusal:
         if len(items) == 1:
-            return [dataclasses.replace(sampled, label=items[0].label)]
-        return [_voted(subject, plan, [item], certifier)[0] for item in items]
-    (select, none0), (estimate, none) = sampled
-    invalid = none0 + none
-    # No input is to blame for what goes wrong here.
-    result = certifier.certify(select, estimate, invalid, indices)
-    return [
-        _Votes(item, select[j], estimate[j], int(invalid[j]),
-               # A store keeps -1 where there was no class to put to the test.
-               max(-1, int(result.candidate[j])),
-               float(result.radius[j]), bool(result.abstained[j]))
-        for j, item in enumerate(items)
-    ]  # fmt: skip
+            return [dataclasses.replace(refusal.failure, label=items[0].label)]
+        return [_drawn(subject, plan, [item], work)[0] for item in items]
+    made = dataclasses.replace(made, index=np.array(indices))
+    return [_Done(item, drawn, made, j) for j, item in enumerate(items)]
 
 
-def _row(plan: RunPlan, outcome: _Votes | Failure, seconds: float) -> RunRow:
+def _rows(
+    plan: RunPlan, work: Kind, outcomes: Sequence[_Done | Failure], seconds: float
+) -> list[RunRow]:
+    """The rows of a group."""
     shared: dict[str, Any] = {
-        "n0": plan.n0, "n": plan.n, "alpha": plan.alpha, "method": plan.method,
-        "options": dict(plan.options), "law": plan.noise.at(_index(outcome)).to_dict(),
-        "seed": plan.seed, "seconds": seconds,
+        "n0": plan.n0, "alpha": plan.alpha, "method": plan.method, "options": dict(plan.options),
+        "seed": plan.seed, "seconds": seconds, "kind": plan.kind,
     }  # fmt: skip
-    if isinstance(outcome, Failure):
-        nothing = np.zeros(plan.num_classes, dtype=np.int64)
-        return RunRow(
-            index=outcome.index, label=outcome.label, digest="", select=nothing, estimate=nothing,
-            invalid=plan.n0 + plan.n, top=-1, radius=0.0, abstained=True, error=outcome.reason,
-            **shared,
+    one = None if plan.noise.batch_shape else plan.noise.to_dict()
+    nothing = np.zeros(plan.num_classes, dtype=np.int64)
+    rows = []
+    for outcome in outcomes:
+        index = _index(outcome)
+        law = plan.noise.at(index).to_dict() if one is None else one
+        if isinstance(outcome, Failure):
+            n = plan.n if work.votes else 0
+            rows.append(
+                RunRow(
+                    index=index, label=outcome.label, digest="", select=nothing, estimate=nothing,
+                    n=n, invalid=plan.n0 + n, top=-1, radius=0.0, abstained=True, law=law,
+                    error=outcome.reason, evidence=work.nothing, **shared,
+                )
+            )  # fmt: skip
+            continue
+        drawn, made, j = outcome.drawn, outcome.made, outcome.place
+        bad, n = int(drawn.invalid[j]), int(drawn.n[j])
+        rows.append(
+            RunRow(
+                index=index, label=outcome.item.label, digest=probes.digest(outcome.item.x),
+                select=drawn.select[j], estimate=drawn.estimate[j], n=n, invalid=bad,
+                # A store keeps -1 where there was no class to put to the test.
+                top=max(-1, int(made.candidate[j])), radius=float(made.radius[j]),
+                abstained=bool(made.abstained[j]), law=law, evidence=drawn.evidence[j],
+                error=f"the model answered NaN on {bad} of {plan.n0 + n} draws" if bad else "",
+                **shared,
+            )
         )  # fmt: skip
-    bad, item = outcome.invalid, outcome.item
-    return RunRow(
-        index=item.index, label=item.label, digest=probes.digest(item.x), select=outcome.select,
-        estimate=outcome.estimate, invalid=bad, top=outcome.top, radius=outcome.radius,
-        abstained=outcome.abstained,
-        error=f"the model answered NaN on {bad} of {plan.n0 + plan.n} draws" if bad else "",
-        **shared,
-    )  # fmt: skip
+    return rows
 
 
-def _index(outcome: _Votes | Failure) -> int:
+def _index(outcome: _Done | Failure) -> int:
     return outcome.index if isinstance(outcome, Failure) else outcome.item.index
 
 
@@ -350,12 +354,12 @@ class _Pace:
         self._fixed = fixed
         self.size = 1 if fixed is None else fixed
 
-    def took(self, inputs: int, seconds: float, outcomes: Sequence[_Votes | Failure]) -> None:
+    def took(self, inputs: int, seconds: float, outcomes: Sequence[_Done | Failure]) -> None:
         """Learn from a group."""
         if self._fixed is not None:
             return
         room = int(_GROUP_SECONDS / max(seconds / inputs, 1e-9))
-        largest = max((o.item.x.nbytes for o in outcomes if isinstance(o, _Votes)), default=1)
+        largest = max((o.item.x.nbytes for o in outcomes if isinstance(o, _Done)), default=1)
         self.size = max(
             1, min(room, _GROWTH * self.size, _GROUP_INPUTS, _GROUP_BYTES // max(largest, 1))
         )

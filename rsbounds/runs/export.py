@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 
 from rsbounds import _text
-from rsbounds._types import Certificates, content_hash
+from rsbounds._types import Certificates
 from rsbounds.noises import noise_from_dict
+from rsbounds.runs.rebounding import content_hash_of
 from rsbounds.runs.store import RunStore
 
 # Column and type in Parquet. The columns of the published CERTIFY logs come first.
 _COLUMNS = {
     "idx": "int64", "label": "int64", "predict": "int64", "radius": "float64", "correct": "int64",
-    "time": "float64", "index": "int64", "top": "int64", "n0": "int64", "n": "int64",
+    "time": "float64", "index": "int64", "top": "int64", "inscribed_radius": "float64",
+    "proxy_radius": "float64", "n0": "int64", "n": "int64",
     "alpha": "float64", "method": "string", "options": "string", "guarantee": "string",
     "noise": "string", "law": "string", "seed": "string", "invalid": "int64", "error": "string",
     "digest": "string", "version": "string", "select_counts": "list", "estimate_counts": "list",
+    "kind": "string", "evidence": "string",
 }  # fmt: skip
 
 
@@ -36,9 +39,11 @@ def _records(store: RunStore, certificates: Certificates) -> Iterator[dict[str, 
         values = (
             row.index, row.label, -1 if top is None else top, certificate.radius,
             None if row.label is None else int(top == row.label), row.seconds, row.index, top,
-            row.n0, row.n, certificate.alpha, certificate.method, dict(certificates.options),
+            certificate.inscribed_radius, certificate.proxy_radius, row.n0, row.n,
+            certificate.alpha, certificate.method, dict(certificates.options),
             certificate.guarantee, noises[law], dict(row.law), row.seed, row.invalid,
             row.error, row.digest, certificates.version, row.select.tolist(), row.estimate.tolist(),
+            row.kind, None if row.evidence is None else dict(row.evidence),
         )  # fmt: skip
         yield dict(zip(_COLUMNS, values, strict=True))
 
@@ -60,8 +65,10 @@ def export_rows(
 
     The first columns are those of the published CERTIFY logs (idx, label, predict, radius,
     correct, time), with predict = -1 for an abstention as there. ``index`` and ``top`` are
-    those of the certificates: an abstention has no ``top`` (empty, null). Numbers are in full
-    precision; ``law`` holds every digit of the input's noise law.
+    those of the certificates: an abstention has no ``top`` (empty, null), and a law whose region
+    nobody describes no ``inscribed_radius`` and ``proxy_radius``. Numbers are in full precision;
+    ``law`` holds every digit of the input's noise law, ``evidence`` what a certificate rests on
+    besides counts, by ``kind`` (`rsbounds.runs.RunRow`).
 
     Parameters
     ----------
@@ -92,7 +99,7 @@ def export_rows(
     _text.check_output(target, [store.path], force=force, name="path")
     same = np.array_equal(certificates.index, sorted(store.done()))
     if same and certificates.input_hash is not None:
-        same = certificates.input_hash == content_hash(np.array([r.estimate for r in store.rows()]))
+        same = certificates.input_hash == content_hash_of(store)
     if not same:
         raise ValueError(
             f"certificates are of {len(certificates)} inputs that are not the {len(store)} of "

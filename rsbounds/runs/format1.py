@@ -30,7 +30,7 @@ def rows(database: sqlite3.Connection, config: Mapping[str, Any]) -> Iterator[Ru
             seconds,
         )  # fmt: skip
         # Format 1 stored labels without checking them.
-        check(dataclasses.replace(row, label=None), config.get("num_classes"))
+        check(dataclasses.replace(row, label=None), config)
         yield row
 
 

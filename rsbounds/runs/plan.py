@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rsbounds import _validate
-from rsbounds.bounds.margin import MarginMethod, margin_method
 from rsbounds.noises import Noise
+from rsbounds.runs.kinds import KINDS, VOTES, Kind, kind_of_run
 from rsbounds.runs.store import RunStore
 from rsbounds.streams import VERSION
 
@@ -28,11 +28,14 @@ class RunPlan:
     inputs : int
         Inputs of the data set.
     n, n0 : int
-        Draws of the estimation and of the selection sample.
+        Draws of the estimation and of the selection sample; where a rule stops the draws, at
+        most n.
     seed : int
         Seed of the noise streams.
+    kind : {"votes", "scores", "decide", "adaptive"}
+        What is done with each input; see `rsbounds.runs.kinds`.
     alpha, method, options
-        As in `rsbounds.certify`.
+        As in `rsbounds.certify`, `certify_soft`, `Decide` or `Adaptive`, by kind.
     model : str
         What tells the model from others: a hash of its weights, or a name.
     model_id : str, optional
@@ -60,7 +63,8 @@ class RunPlan:
     seed: int
     n0: int = 100
     alpha: float = 0.001
-    method: str = "exact"
+    kind: str = VOTES
+    method: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
     model_id: str | None = None
@@ -81,11 +85,16 @@ class RunPlan:
             if not (isinstance(value, str) or (name == "model_id" and value is None)):
                 raise ValueError(f"{name} is {value!r}; allowed: a text")
         self.noise.check_rows(self.inputs)
-        margin_method(self.method, self.options)
+        _validate.choice("kind", self.kind, tuple(KINDS))
+        if self.method is None:
+            object.__setattr__(self, "method", KINDS[self.kind].default)
+        made = self.work()
+        made.check_law(self.noise)
+        object.__setattr__(self, "options", made.options)
 
-    def bound(self) -> MarginMethod:
-        """The margin method with its options."""
-        return margin_method(self.method, self.options)
+    def work(self) -> Kind:
+        """What is done with each input."""
+        return kind_of_run(self.config())
 
     def config(self) -> dict[str, Any]:
         """Plain values that a store keeps and compares."""
@@ -103,7 +112,9 @@ class RunPlan:
             # Another version of the streams draws other noise for the same seed.
             "streams": VERSION,
         }
-        # Stores of earlier versions have no such key, and a call without the name resumes them.
+        # Stores of earlier versions have no such keys, and a call without them resumes those.
+        if self.kind != VOTES:
+            values["kind"] = self.kind
         return values if self.model_id is None else {**values, "model_id": self.model_id}
 
 

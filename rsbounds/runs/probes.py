@@ -127,7 +127,7 @@ def check_rows(
     """
     with Progress(len(met), "finished inputs compared", progress) as bar:
         for index, stored, label in met:
-            item = read(subject, plan, index)
+            item = read(subject, plan.num_classes, index)
             if isinstance(item, Failure):
                 raise ValueError(
                     f"store {str(store)!r} holds input {index}, which cannot be read any more; "
@@ -168,11 +168,11 @@ def keep_probes(store: RunStore, probes: Sequence[Any]) -> None:
 
 def _ask(subject: Subject, plan: RunPlan, index: int, like: str = _KIND) -> dict[str, Any]:
     """The model's answers at an input, raw and with noise; its digest as that of ``like``."""
-    item = read(subject, plan, index)
+    item = read(subject, plan.num_classes, index)
     if isinstance(item, Failure):
         raise ValueError(item.reason) from item.cause
     # Answers that are no votes are refused here, before there is anything to store.
-    subject.votes(item.x[None], [index], "select", 1)
+    plan.work().ask(subject, item.x, index)
     copies = _copies(item, plan, SCORED_COPIES)
     answers = subject.answers(copies)
     if answers.values.ndim == 1:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._types import Certificates, content_hash
-from rsbounds.bounds.margin import MarginMethod, margin_method
-from rsbounds.certificates import certify_votes
+from rsbounds._types import Certificates
+from rsbounds.bounds.margin import MarginMethod
 from rsbounds.noises import noise_from_dict
+from rsbounds.runs.kinds import Drawn, Kind, kind_of_run
+from rsbounds.runs.row import RunRow
 from rsbounds.runs.store import RunStore
 
 
@@ -42,6 +43,11 @@ def rebound(
     the same draws, and the top class still comes from the selection counts. Choosing the
     method after looking at several results is not covered.
 
+    Runs of decisions may be asked about another ``radius`` or at another alpha, adaptive runs
+    bounded by another method at the looks that they took; their proofs allow it whatever stopped
+    the draws (`rsbounds.runs.kinds`). Runs of scores keep their bounds alone and are read as they
+    are.
+
     Parameters
     ----------
     store : RunStore
@@ -51,7 +57,7 @@ def rebound(
     alpha : float, optional
         Error probability per input; the run's own by default.
     **options
-        Options of the method.
+        Options of the method; of a decision, ``radius`` and ``prior``.
 
     Returns
     -------
@@ -61,7 +67,7 @@ def rebound(
     Raises
     ------
     ValueError
-        An empty store, or bad arguments.
+        An empty store, bad arguments, or a run of scores with another method or alpha.
 
     See Also
     --------
@@ -83,11 +89,7 @@ def rebound(
     [False False]
     """
     _check_any(store)
-    if method is None:
-        config = store.config
-        method, options = config["method"], {**config["options"], **options}
-    level = store.config["alpha"] if alpha is None else alpha
-    return _certificates(store, margin_method(method, options), level, {})
+    return _certificates(store, kind_of_run(store.config).again(method, alpha, options), ())
 
 
 def certificates_of(store: RunStore, bounded: Iterable[Certificates]) -> Certificates:
@@ -112,17 +114,25 @@ def certificates_of(store: RunStore, bounded: Iterable[Certificates]) -> Certifi
         An empty store.
     """
     _check_any(store)
-    names = _values_of_a_row()
-    known = {
-        index: values
-        for part in bounded
-        for index, *values in zip(
-            part.index.tolist(), *(getattr(part, name).tolist() for name in names), strict=True
+    return _certificates(store, kind_of_run(store.config), list(bounded))
+
+
+def stored_answers(store: RunStore) -> NDArray[np.str_]:
+    """Of a run of decisions, "yes", "no" or "undecided" for each stored input, by index.
+
+    Raises
+    ------
+    ValueError
+        A run of another kind.
+    """
+    answers = [
+        row.evidence["answer"] for row in store.rows() if row.evidence and "answer" in row.evidence
+    ]
+    if len(answers) != len(store) or not answers:
+        raise ValueError(
+            f"store {str(store.path)!r} holds no decisions; allowed: a run of the kind 'decide'"
         )
-    }
-    config = store.config
-    method = margin_method(config["method"], config["options"])
-    return _certificates(store, method, config["alpha"], known)
+    return np.array(answers)
 
 
 def _check_any(store: RunStore) -> None:
@@ -130,61 +140,61 @@ def _check_any(store: RunStore) -> None:
         raise ValueError(f"store {str(store.path)!r} holds no finished input yet")
 
 
-def _values_of_a_row() -> list[str]:
-    """What a table of certificates says of each input besides its index."""
-    return [name for name in Certificates._ROWS if name != "index"]
-
-
-def _certificates(
-    store: RunStore, method: MarginMethod, alpha: float, known: Mapping[int, Sequence[Any]]
-) -> Certificates:
+def _certificates(store: RunStore, kind: Kind, known: Sequence[Certificates]) -> Certificates:
     """Certificates of all stored inputs; those that are known are taken as they are."""
     rows = list(store.rows())
-    classes = len(rows[0].estimate)
+    place = {row.index: position for position, row in enumerate(rows)}
+    tables = [([place[i] for i in table.index.tolist()], table) for table in known]
+    there = {position for where, _ in tables for position in where}
     laws: dict[str, list[int]] = {}
     for position, row in enumerate(rows):
         laws.setdefault(json.dumps(row.law), []).append(position)
-    tables = []
+    texts = []
     for where in laws.values():
-        new = [i for i in where if rows[i].index not in known]
-        table = certify_votes(
-            np.array([rows[i].select for i in new], np.int64).reshape(-1, classes),
-            np.array([rows[i].estimate for i in new], np.int64).reshape(-1, classes),
-            np.array([rows[i].invalid for i in new], np.int64),
-            noise=noise_from_dict(rows[where[0]].law),
-            alpha=alpha,
-            method=method,
-        )
-        tables.append((new, table))
-    given = [(i, known[row.index]) for i, row in enumerate(rows) if row.index in known]
-    counts = content_hash(np.array([row.estimate for row in rows]))
-    return _joined(tables, given, np.array([row.index for row in rows]), counts)
+        noise = noise_from_dict(rows[where[0]].law)
+        texts.append(str(noise))
+        new = [i for i in where if i not in there]
+        if new:
+            tables.append((new, kind.certify(_drawn_of([rows[i] for i in new]), noise)))
+    shared = {
+        "noise": texts[0] if len(texts) == 1 else f"{texts[0]} to {texts[-1]} ({len(texts)} laws)",
+        "law": rows[0].law if len(laws) == 1 else None,
+        "input_hash": kind.input_hash(_drawn_of(rows)),
+        "index": np.array([row.index for row in rows]),
+    }
+    return _joined(tables, len(rows), shared)
+
+
+def content_hash_of(store: RunStore) -> str:
+    """A hash of what the certificates of a run rest on."""
+    return kind_of_run(store.config).input_hash(_drawn_of(list(store.rows())))
+
+
+def _drawn_of(rows: Sequence[RunRow]) -> Drawn:
+    """What was drawn of stored inputs, at least one."""
+    return Drawn(
+        np.array([row.select for row in rows], np.int64),
+        np.array([row.estimate for row in rows], np.int64),
+        np.array([row.invalid for row in rows], np.int64),
+        np.array([row.n for row in rows], np.int64),
+        [row.evidence for row in rows],
+    )
 
 
 def _joined(
-    tables: Sequence[tuple[Sequence[int], Certificates]],
-    given: Sequence[tuple[int, Sequence[Any]]],
-    index: NDArray[np.int64],
-    input_hash: str,
+    tables: Sequence[tuple[Sequence[int], Certificates]], size: int, shared: Mapping[str, Any]
 ) -> Certificates:
-    """One table of the certificates of several laws, in the order of the inputs."""
+    """One table of several, each with the places of its rows."""
     first = tables[0][1]
     for _, table in tables:
         if (table.norm, table.scale) != (first.norm, first.scale):
             raise ValueError(
                 f"noise is {first.noise} and {table.noise}; allowed: laws whose radii have one norm"
             )
-    places = [i for i, _ in given]
     arrays: dict[str, Any] = {}
-    for column, name in enumerate(_values_of_a_row()):
-        values = np.empty(len(index), dtype=getattr(first, name).dtype)
-        values[places] = [known[column] for _, known in given]
+    for name in (name for name in Certificates._ROWS if name not in shared):
+        values = np.empty(size, dtype=getattr(first, name).dtype)
         for where, table in tables:
             values[where] = getattr(table, name)
         arrays[name] = values
-    names = list(dict.fromkeys(table.noise for _, table in tables))
-    text = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)} laws)"
-    law = first.law if len(tables) == 1 else None
-    return dataclasses.replace(
-        first, index=index, noise=text, law=law, input_hash=input_hash, **arrays
-    )
+    return dataclasses.replace(first, **shared, **arrays)

@@ -6,20 +6,22 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds import _validate
+from rsbounds.runs.kinds import KINDS, VOTES
 
 
 @dataclass(frozen=True, eq=False)
 class RunRow:
     """What a store keeps of one input.
 
-    Every draw is accounted for: the counts of both samples and ``invalid`` add up to n0 + n.
+    Every draw is accounted for: the counts of both samples and ``invalid`` add up to n0 + n
+    (in a run of scores, which has no counts, ``invalid`` alone says what was not valid).
     An input that could not be read has counts of zero and ``invalid`` = n0 + n.
 
     Attributes
@@ -31,9 +33,10 @@ class RunRow:
     digest : str
         What the input is known by: of its type, shape and bytes ("2:..."), or of its bytes.
     select, estimate : (K,) int64
-        Counts of the selection and of the estimation sample.
+        Counts of the selection and of the estimation sample; zeros in a run of scores.
     n0, n : int
-        Draws of each, those without a valid answer included.
+        Draws of each, those without a valid answer included. Where a rule stops the draws, n is
+        what this input took.
     invalid : int
         Draws of either sample without a valid answer; where there are any the input abstains.
     alpha, method, options, seed
@@ -48,6 +51,14 @@ class RunRow:
         Wall time of sampling and bounding.
     error : str
         Why there is no valid answer ("the file cannot be read", "NaN"); "" where there is.
+    kind : str
+        What was done with the input; the kinds and what each guarantees are in
+        `rsbounds.runs.kinds`.
+    evidence : mapping or None
+        What else the certificate rests on, as plain values, by kind: of ``votes`` nothing; of
+        ``decide`` the ``answer`` ("yes", "no", "undecided"); of ``adaptive`` the votes of each
+        of its ``looks``; of ``scores`` the class (``top``), the ``runner_up``, the bound on their
+        ``margin``, the mean scores (``means``) and a hash of the scores (``content``).
     """
 
     index: int
@@ -67,14 +78,22 @@ class RunRow:
     radius: float
     abstained: bool
     seconds: float
-    error: str = field(default="")
+    error: str = ""
+    kind: str = VOTES
+    evidence: Mapping[str, Any] | None = None
 
 
 #: Columns of the store's table, in order; ``checksum`` follows them.
-COLUMNS = (
+_COLUMNS = (
     "idx", "label", "digest", "select_counts", "estimate_counts", "n0", "n", "invalid", "alpha",
     "method", "options", "law", "seed", "top", "radius", "abstained", "seconds", "error",
+    "kind", "evidence",
 )  # fmt: skip
+
+
+def columns(form: int) -> tuple[str, ...]:
+    """Columns of a format."""
+    return _COLUMNS if form > 2 else _COLUMNS[: _COLUMNS.index("kind")]
 
 
 def plain(name: str, value: Any) -> str:
@@ -92,9 +111,9 @@ def checksum(values: Sequence[Any]) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
 
 
-def encode(row: RunRow, num_classes: int | None) -> tuple[Any, ...]:
+def encode(row: RunRow, config: Mapping[str, Any], form: int) -> tuple[Any, ...]:
     """The row as the store's columns, checksum last; a row that makes no sense is refused."""
-    check(row, num_classes)
+    check(row, config)
     values = (
         int(row.index), None if row.label is None else int(row.label), row.digest,
         plain("select", row.select.tolist()), plain("estimate", row.estimate.tolist()),
@@ -103,11 +122,12 @@ def encode(row: RunRow, num_classes: int | None) -> tuple[Any, ...]:
         # SQLite keeps no sign of zero.
         int(row.top), float(row.radius) + 0.0, int(row.abstained), float(row.seconds) + 0.0,
         "".join(c if c.isprintable() else " " for c in row.error),
-    )  # fmt: skip
+        row.kind, plain("evidence", row.evidence),
+    )[: len(columns(form))]  # fmt: skip
     return (*values, checksum(values))
 
 
-def decode(stored: Sequence[Any], num_classes: int | None) -> RunRow:
+def decode(stored: Sequence[Any], config: Mapping[str, Any], form: int) -> RunRow:
     """The row that `encode` wrote.
 
     Raises
@@ -118,14 +138,16 @@ def decode(stored: Sequence[Any], num_classes: int | None) -> RunRow:
     *values, seal = stored
     if checksum(values) != seal:
         raise ValueError(f"input {values[0]!r} is not as it was written (checksum)")
-    index, label, digest, select, estimate, n0, n, invalid, *rest = values
-    alpha, method, options, law, seed, top, radius, abstained, seconds, error = rest
+    held = dict(zip(columns(form), values, strict=True))
+    index, select, estimate = (held.pop(k) for k in ("idx", "select_counts", "estimate_counts"))
+    for name in ("options", "law", "seed", "evidence"):
+        if name in held:
+            held[name] = json.loads(held[name])
     row = RunRow(
-        index, label, digest, counts_of(select), counts_of(estimate), n0, n, invalid, alpha,
-        method, json.loads(options), json.loads(law), int(seed), top, radius, bool(abstained),
-        seconds, error,
+        **{**held, "abstained": bool(held["abstained"])}, index=index, select=counts_of(select),
+        estimate=counts_of(estimate),
     )  # fmt: skip
-    check(row, num_classes)
+    check(row, config)
     return row
 
 
@@ -137,52 +159,69 @@ def counts_of(text: str) -> NDArray[np.int64]:
     return counts
 
 
-def check(row: RunRow, num_classes: int | None) -> None:
-    """Refuse a row whose values cannot all be true."""
-    select, estimate = row.select, row.estimate
-    classes = len(estimate) if num_classes is None else num_classes
-    integers = (np.integer, int)
-    if not isinstance(row.index, integers) or not 0 <= row.index < 2**63:
+def check(row: RunRow, config: Mapping[str, Any]) -> None:
+    """Refuse a row whose values cannot all be true of a run of that configuration."""
+    given = config.get("num_classes")
+    classes = len(row.estimate) if given is None else given
+    if not isinstance(row.index, (np.integer, int)) or not 0 <= row.index < 2**63:
         raise ValueError(f"index is {row.index!r}; allowed: a whole number >= 0")
+    kind = config.get("kind", VOTES)
+    if row.kind != kind:
+        _refuse(row, "kind", row.kind, f"{kind!r}, that of the run")
+    _check_draws(row, classes)
+    _check_certificate(row, classes)
+    for name, text in (("digest", row.digest), ("method", row.method), ("error", row.error)):
+        if not isinstance(text, str):
+            _refuse(row, name, text, "text")
+    if not isinstance(row.law, Mapping) or not isinstance(row.law.get("name"), str):
+        _refuse(row, "law", row.law, "plain values with the law's name")
+    if not isinstance(row.options, Mapping):
+        _refuse(row, "options", row.options, "plain values by name")
+    fault = KINDS[kind].fault(row) if kind in KINDS else f"kind is {kind!r}"
+    if fault is not None:
+        raise ValueError(f"input {row.index}: {fault}")
 
-    def refuse(name: str, value: Any, allowed: str) -> None:
-        value = value.item() if isinstance(value, np.generic) else value
-        raise ValueError(f"input {row.index}: {name} is {value!r}; allowed: {allowed}")
 
+def _refuse(row: RunRow, name: str, value: Any, allowed: str) -> None:
+    value = value.item() if isinstance(value, np.generic) else value
+    raise ValueError(f"input {row.index}: {name} is {value!r}; allowed: {allowed}")
+
+
+def _check_draws(row: RunRow, classes: int) -> None:
+    select, estimate = row.select, row.estimate
     for name, counts in (("select", select), ("estimate", estimate)):
         if counts.shape != (classes,) or counts.dtype.kind not in "iu" or counts.min() < 0:
-            refuse(name, counts.tolist(), f"{classes} whole numbers >= 0")
+            _refuse(row, name, counts.tolist(), f"{classes} whole numbers >= 0")
     for name, value in (("n0", row.n0), ("n", row.n), ("invalid", row.invalid)):
-        if not isinstance(value, integers) or not 0 <= value <= 2 * _validate.MAX_N:
-            refuse(name, value, "a whole number >= 0")
+        if not isinstance(value, (np.integer, int)) or not 0 <= value <= 2 * _validate.MAX_N:
+            _refuse(row, name, value, "a whole number >= 0")
     chosen, counted = int(select.sum()), int(estimate.sum())
-    if chosen > row.n0 or counted > row.n or chosen + counted + row.invalid != row.n0 + row.n:
-        refuse(
+    # What is no valid answer is in no count; scores are in none at all.
+    missing = row.n0 + row.n - chosen - counted - row.invalid
+    if chosen > row.n0 or counted > row.n or missing < 0 or (missing and row.kind != "scores"):
+        _refuse(
+            row,
             "the sum of its counts",
             (chosen, counted),
             f"at most n0 = {row.n0} and n = {row.n}, and with the {row.invalid} invalid draws "
             "just as many",
         )
+
+
+def _check_certificate(row: RunRow, classes: int) -> None:
     if row.label is not None and not 0 <= row.label < classes:
-        refuse("label", row.label, f"0 to {classes - 1}, or none")
+        _refuse(row, "label", row.label, f"0 to {classes - 1}, or none")
     if not (-1 if row.abstained else 0) <= row.top < classes:
-        refuse("top", row.top, f"0 to {classes - 1}, or -1 where the input abstains")
+        _refuse(row, "top", row.top, f"0 to {classes - 1}, or -1 where the input abstains")
     if not 0 < row.alpha < 1:
-        refuse("alpha", row.alpha, "a number in (0, 1)")
+        _refuse(row, "alpha", row.alpha, "a number in (0, 1)")
     if not row.radius >= 0 or (row.abstained and row.radius > 0):
-        refuse("radius", row.radius, "a number >= 0, and 0 where the input abstains")
+        _refuse(row, "radius", row.radius, "a number >= 0, and 0 where the input abstains")
     if not (row.abstained or row.radius > 0):
-        refuse("abstained", row.abstained, "True where the radius is 0")
+        _refuse(row, "abstained", row.abstained, "True where the radius is 0")
     if (row.invalid or row.error) and not row.abstained:
-        refuse("abstained", row.abstained, "True where draws are invalid")
+        _refuse(row, "abstained", row.abstained, "True where draws are invalid")
     if not math.isfinite(row.seconds):
-        refuse("seconds", row.seconds, "a finite number")
+        _refuse(row, "seconds", row.seconds, "a finite number")
     if row.seed < 0:
-        refuse("seed", row.seed, "a whole number >= 0")
-    for name, text in (("digest", row.digest), ("method", row.method), ("error", row.error)):
-        if not isinstance(text, str):
-            refuse(name, text, "text")
-    if not isinstance(row.law, Mapping) or not isinstance(row.law.get("name"), str):
-        refuse("law", row.law, "plain values with the law's name")
-    if not isinstance(row.options, Mapping):
-        refuse("options", row.options, "plain values by name")
+        _refuse(row, "seed", row.seed, "a whole number >= 0")

@@ -33,17 +33,18 @@ from rsbounds.runs._sqlite import (
     release,
     tidy,
 )
-from rsbounds.runs.format2 import (
-    FORMAT,
-    INSERT,
+from rsbounds.runs.kinds import VOTES
+from rsbounds.runs.layout import (
+    WRITABLE,
     Content,
     content,
     create,
+    insert,
     rest_of,
     seal,
     set_seal,
 )
-from rsbounds.runs.row import COLUMNS, RunRow, encode, plain
+from rsbounds.runs.row import RunRow, columns, encode, plain
 
 
 class RunStore:
@@ -67,7 +68,8 @@ class RunStore:
     config, versions : dict
         Configuration of the run, and versions of what made the store.
     format : int
-        Format of the file. Stores of format 1 can be read, not continued.
+        Format of the file. Stores of format 1 can be read, not continued; those of format 2,
+        which hold votes, are continued as they are.
     keep_empty : bool
         A store that was made here and got no input is removed on closing, unless this is True.
 
@@ -160,7 +162,7 @@ class RunStore:
             self._made = True
         self._database = connect(f"{self.path.absolute().as_uri()}?mode=rw")
         self._take(content(self.path, self._database))
-        if self.format != FORMAT:
+        if self.format not in WRITABLE:
             raise ValueError(
                 f"store {str(self.path)!r} was made by an older version (format {self.format}); "
                 "it can be read, re-bounded and exported, but not continued: give the new run "
@@ -230,24 +232,27 @@ class RunStore:
         if not kept:
             return
         self._writer()
-        classes = self.config.get("num_classes")
-        encoded = [encode(row, classes) for row in kept]
+        encoded = [encode(row, self.config, self.format) for row in kept]
         indices = [row.index for row in kept]
         for position, index in enumerate(indices):
             if index in self._rows or index in indices[:position]:
                 raise ValueError(f"input {index} is in store {str(self.path)!r} already")
         what = f"input {indices[0]}" if len(kept) == 1 else f"inputs {indices[0]} to {indices[-1]}"
         with self._transaction(what) as database:
-            database.executemany(INSERT, encoded)
+            database.executemany(insert(self.format), encoded)
             count, total, rest = seal(database)
             total += sum(int(values[-1], 16) for values in encoded)
             set_seal(database, count + len(kept), total, rest)
         for row, values in zip(kept, encoded, strict=True):
             # The caller may go on using its arrays and mappings.
-            text = dict(zip(COLUMNS, values, strict=False))
+            text = dict(zip(columns(self.format), values, strict=False))
             own: dict[str, Any] = {"error": text["error"]}
             own |= {name: getattr(row, name).copy() for name in ("select", "estimate")}
-            own |= {name: json.loads(text[name]) for name in ("options", "law")}
+            own |= {
+                name: json.loads(text[name])
+                for name in ("options", "law", "evidence")
+                if name in text
+            }
             self._rows[int(row.index)] = dataclasses.replace(row, **own)
 
     def forget(self, indices: Iterable[int]) -> None:
@@ -263,11 +268,12 @@ class RunStore:
         gone = [index for index in indices if index in self._rows]
         if not gone:
             return
-        classes = self.config.get("num_classes")
         with self._transaction(f"the removal of {len(gone)} inputs") as database:
             database.executemany("DELETE FROM inputs WHERE idx = ?", [(index,) for index in gone])
             count, total, rest = seal(database)
-            total -= sum(int(encode(self._rows[index], classes)[-1], 16) for index in gone)
+            total -= sum(
+                int(encode(self._rows[index], self.config, self.format)[-1], 16) for index in gone
+            )
             set_seal(database, count - len(gone), total, rest)
         for index in gone:
             del self._rows[index]
@@ -335,11 +341,14 @@ class RunStore:
 
 
 def _same(path: Path, held: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    for key in [*held, *(key for key in given if key not in held)]:
-        if held.get(key) != given.get(key):
+    for key in ["kind", *held, *(key for key in given if key not in held)]:
+        # What a configuration does not say.
+        usual = VOTES if key == "kind" else None
+        before, now = held.get(key, usual), given.get(key, usual)
+        if before != now:
             raise ValueError(
-                f"store {str(path)!r} was made with {key} = {held.get(key)!r}; this run has "
-                f"{key} = {given.get(key)!r}"
+                f"store {str(path)!r} was made with {key} = {before!r}; this run has {key} = "
+                f"{now!r}"
             )
 
 
@@ -385,5 +394,5 @@ def _agree(a: RunRow, b: RunRow) -> bool:
         np.array_equal(a.select, b.select)
         and np.array_equal(a.estimate, b.estimate)
         and (a.label, a.digest, a.invalid, a.seed) == (b.label, b.digest, b.invalid, b.seed)
-        and a.law == b.law
+        and (a.law, a.n, a.kind, a.evidence) == (b.law, b.n, b.kind, b.evidence)
     )

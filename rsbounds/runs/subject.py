@@ -9,8 +9,6 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds.runs.plan import RunPlan
-
 T = TypeVar("T")
 
 
@@ -33,15 +31,31 @@ class Answers(NamedTuple):
 
 
 class Subject(Protocol):
-    """Inputs and the model's votes on them."""
+    """Inputs and the model's answers on them."""
 
     def item(self, index: int, /) -> tuple[NDArray[Any], Any]:
         """Input and label (or None) of an index."""
 
     def votes(
-        self, inputs: NDArray[Any], indices: Sequence[int], role: Any, n: int, /
+        self,
+        inputs: NDArray[Any],
+        indices: Sequence[int],
+        role: Any,
+        spans: Sequence[tuple[int, int]],
+        /,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(b, K) counts, and (b,) draws of the n that had no valid answer."""
+        """(b, K) counts of draws ``first`` to ``stop`` of each input, which ``spans`` says.
+
+        And (b,) draws among them that had no valid answer.
+        """
+
+    def scores(
+        self, inputs: NDArray[Any], indices: Sequence[int], role: Any, n: int, scoring: Any, /
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """(b, n, K) scores in [0, 1], and (b,) draws that had no valid answer.
+
+        ``scoring`` is the run's `rsbounds.runs.kinds.Scoring`. Asked of runs of scores only.
+        """
 
     def answers(self, batch: NDArray[Any], /) -> Answers:
         """What the model says of each row, without further noise."""
@@ -93,18 +107,18 @@ class LabelError(ValueError):
     """A label that is no class: the data set or num_classes is not what was meant."""
 
 
-def read(subject: Subject, plan: RunPlan, index: int) -> Item | Failure:
+def read(subject: Subject, classes: int, index: int) -> Item | Failure:
     """An input of the data set.
 
     Raises
     ------
     ValueError
-        A label that is no class of the plan.
+        A label that is no class.
     """
     pair = attempt(index, lambda: subject.item(index))
     if isinstance(pair, Failure):
         return pair
-    label = _label(pair[1], index, plan.num_classes)
+    label = _label(pair[1], index, classes)
     x = np.asarray(pair[0])
     if x.dtype.kind not in "iubf":
         return Failure(index, f"it has type {x.dtype}; allowed: numbers", label=label)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
-from rsbounds._types import Certificates, MarginBound, Selection, plain_options
+from rsbounds._types import NO_CLASS, Certificates, MarginBound, Selection, plain_options
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound, margin_method
 from rsbounds.noises import Noise
 from rsbounds.sequential._record import certificates
@@ -31,7 +31,8 @@ class Adaptive:
     Parameters
     ----------
     top : int, (B,) integers or Selection
-        Class of each input, fixed before the counts are seen.
+        Class of each input, fixed before the counts are seen; `rsbounds.NO_CLASS` where there is
+        none to put to the test, so that the row abstains.
     noise : Noise
         The law the draws come from.
     alpha : float
@@ -108,7 +109,7 @@ class Adaptive:
         noise.check_rows(rows)
         self._counts: NDArray[np.int64] | None = None
         self._look = np.zeros(rows, dtype=np.int64)
-        self._stopped = np.zeros(rows, dtype=bool)
+        self._stopped = self.top == NO_CLASS
         unknown = -np.inf if noise.scale == "probit" else -1.0
         self._best = np.full(rows, unknown)
         self._proven = np.ones(rows, dtype=bool)
@@ -116,10 +117,16 @@ class Adaptive:
     def __len__(self) -> int:
         return self.top.size
 
+    def __repr__(self) -> str:
+        still = int(self.active.sum())
+        return (
+            f"Adaptive({len(self)} inputs, {still} open, {self.method.name}, alpha {self.alpha:g})"
+        )
+
     @property
     def active(self) -> NDArray[np.bool_]:
         """(B,) True where more draws are wanted."""
-        return ~self._stopped
+        return np.asarray(~self._stopped)
 
     @property
     def n(self) -> NDArray[np.int64]:
@@ -167,14 +174,63 @@ class Adaptive:
         stopped = self._stopped.copy()
         for level in np.unique(look[rows]):
             here = rows[look[rows] == level]
-            bound = self._bound(sums[here], here, int(level))
-            better = bound.lower > best[here]
-            best[here] = np.where(better, bound.lower, best[here])
-            proven[here] = np.where(better, bound.solved, proven[here])
+            self._look_at(int(level), sums[here], here, best, proven)
             stopped[here] = ~self._worth(sums[here], here, int(level), best[here])
         look[rows] += 1
         self._counts, self._look, self._stopped = sums, look, stopped
         self._best, self._proven = best, proven
+
+    def replay(self, looks: Sequence[Sequence[ArrayLike]]) -> None:
+        """Take the votes of looks that were taken before, stopping nowhere and asking for no more.
+
+        The bounds of all looks hold together, so that looks that another rule took, with another
+        method or alpha but of the same sizes and shares, may be bounded again.
+
+        Parameters
+        ----------
+        looks : (B,) sequences of (K,) integers
+            The votes of each look of each row, from the first on.
+
+        Raises
+        ------
+        ValueError
+            Another number of rows or draws, or votes that were given before.
+        """
+        if self._counts is not None or len(looks) != len(self):
+            raise ValueError(f"looks has {len(looks)} rows; allowed: {len(self)}, before any votes")
+        taken = np.array([len(votes) for votes in looks])
+        best, proven = self._best.copy(), self._proven.copy()
+        sums: Any = 0
+        for look in range(int(taken.max(initial=0))):
+            here = np.flatnonzero((taken > look) & self.active)
+            given = [votes[look] if len(votes) > look else None for votes in looks]
+            width = max(np.size(votes) for votes in given if votes is not None)
+            fresh = np.array([np.zeros(width) if v is None else v for v in given], dtype=np.int64)
+            sums = sums + fresh
+            if (sums[here].sum(axis=1) != self.looks[look]).any():
+                raise ValueError(
+                    f"looks has rows whose first {look + 1} looks have other draws than "
+                    f"{self.looks[look]}; allowed: those of the rule"
+                )
+            if here.size:
+                self._look_at(look, sums[here], here, best, proven)
+        self._counts = sums if taken.any() else None
+        self._look, self._stopped = np.where(self.active, taken, 0), np.ones(len(self), dtype=bool)
+        self._best, self._proven = best, proven
+
+    def _look_at(
+        self,
+        look: int,
+        counts: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        best: NDArray[np.float64],
+        proven: NDArray[np.bool_],
+    ) -> None:
+        """Raise the best bounds of some rows by that of a look."""
+        bound = self._bound_at(look, counts, rows)
+        better = bound.lower > best[rows]
+        best[rows] = np.where(better, bound.lower, best[rows])
+        proven[rows] = np.where(better, bound.solved, proven[rows])
 
     def abstain(self, rows: NDArray[np.bool_], draws: ArrayLike = 0) -> None:
         """Let rows abstain, such as those whose draws were no votes.
@@ -191,7 +247,9 @@ class Adaptive:
         self._best[stop] = -np.inf if self.noise.scale == "probit" else -1.0
         self._stopped = self._stopped | stop
 
-    def _bound(self, counts: NDArray[np.int64], rows: NDArray[np.int64], look: int) -> MarginBound:
+    def _bound_at(
+        self, look: int, counts: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> MarginBound:
         top: Any = self.top[rows]
         if self._selection is not None:
             top = Selection(self.top[rows], np.asarray(self._selection.counts)[rows], True)
@@ -217,7 +275,7 @@ class Adaptive:
         for later in range(look + 1, len(self.looks)):
             factor = self.looks[later] / self.looks[look]
             expected = np.floor(counts * factor + 0.5).astype(np.int64)
-            there = law.radius(self._bound(expected, rows, later).lower)
+            there = law.radius(self._bound_at(later, expected, rows).lower)
             worth |= there - now > self.gain * np.maximum(now, law.radius(1.0))
         return worth
 

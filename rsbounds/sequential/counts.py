@@ -54,6 +54,9 @@ class CountSequence:
         self.counts = np.zeros(self.classes, dtype=np.int64)
         self.closed = False
 
+    def __repr__(self) -> str:
+        return f"CountSequence({self.classes} classes, {self.n} draws, alpha {self.alpha:g})"
+
     @property
     def n(self) -> int:
         """Draws seen."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from rsbounds import _validate
-from rsbounds._types import Certificates, Selection
+from rsbounds._types import NO_CLASS, Certificates, Selection
 from rsbounds.bounds.margin._copies import refuse_copies
 from rsbounds.bounds.mean._one_sided import log_capital
 from rsbounds.bounds.mean.beta_binomial import checked_prior
@@ -42,7 +43,8 @@ class Decide:
     radius : float or (B,) float array_like
         The radius r > 0 in question, in units of the raw input.
     top : int, (B,) integers or Selection
-        Class of each input, fixed before the counts are seen.
+        Class of each input, fixed before the counts are seen; `rsbounds.NO_CLASS` where there is
+        none to put to the test, so that the row stays undecided.
     noise : Noise
         The law the draws come from.
     alpha : float
@@ -130,9 +132,14 @@ class Decide:
         if noise.scale == "linear":
             # Where not even p_A = 1 buys the radius, the answer needs no draws.
             self._answer[below > 0.5] = -1
+        self._answer[self.top == NO_CLASS] = -2
 
     def __len__(self) -> int:
         return self.radius.size
+
+    def __repr__(self) -> str:
+        still = int(self.active.sum())
+        return f"Decide({len(self)} inputs, {still} open, alpha {self.alpha:g})"
 
     @property
     def n(self) -> NDArray[np.int64]:
@@ -172,13 +179,14 @@ class Decide:
         ValueError
             Wrong number of rows, entries that are not whole numbers >= 0, or votes that bring
             all counts so far to those that the class was selected from, where independent
-            samples agree with a chance of 1 % at most (see `select_top`); nothing is taken then.
+            samples agree with a chance of 20 % at most (see `select_top`); nothing is taken then.
         """
         if not self.active.any():
             raise ValueError("counts were given after every answer; allowed: while active.any()")
         fresh, total = checked_increments(counts, self.top, self._selection, self._seen)
-        votes = fresh[np.arange(len(fresh)), self.top]
         grow = self.active
+        # A row without a class has its answer, whatever is looked up for it.
+        votes = fresh[np.arange(len(fresh)), np.where(grow, self.top, 0)]
         sums = self._n + np.where(grow, total, 0)
         checked_total(sums)
         self._successes = self._successes + np.where(grow, votes, 0)
@@ -276,12 +284,18 @@ def checked_rows(
 
 
 def checked_top(top: ArrayLike | Selection) -> NDArray[np.int64]:
-    """(B,) classes, a single one as (1,); their upper end is known with the first counts."""
+    """(B,) classes, a single one as (1,); their upper end is known with the first counts.
+
+    `rsbounds.NO_CLASS` says that a row has no class to put to the test.
+    """
     values = top.top if isinstance(top, Selection) else top
     indices = np.atleast_1d(_validate.array("top", values))
     if indices.size == 0:
         raise ValueError("top is empty; allowed: a class index, or one for each row")
-    return _validate.class_indices(indices, len(indices), _validate.MAX_N)
+    none = indices == NO_CLASS
+    known = np.where(none, 0, indices) if none.any() else indices
+    tops = _validate.class_indices(known, len(indices), _validate.MAX_N)
+    return np.where(none, NO_CLASS, tops)
 
 
 def checked_total(total: NDArray[np.int64]) -> None:
@@ -309,7 +323,10 @@ def checked_increments(
     table = _validate.count_table(counts)
     if len(table) != top.size:
         raise ValueError(f"counts has {len(table)} row(s); allowed: {top.size}, one per input")
-    checked_claim(top if selection is None else selection, *table.shape)
+    named = np.where(top == NO_CLASS, 0, top)
+    checked_claim(
+        named if selection is None else dataclasses.replace(selection, top=named), *table.shape
+    )
     if selection is not None and np.shares_memory(selection.counts, table):
         raise ValueError(
             "top was selected from the counts that are given now; allowed: a selection from an "

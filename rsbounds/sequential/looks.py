@@ -29,6 +29,10 @@ def geometric_looks(first: int, last: int, ratio: float = 2.0) -> tuple[int, ...
     ValueError
         first, last or ratio out of range.
 
+    See Also
+    --------
+    rsbounds.Adaptive : Looks at these sizes, and stops when more draws would gain little.
+
     Examples
     --------
     >>> geometric_looks(1000, 100_000)

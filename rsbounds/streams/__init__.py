@@ -29,6 +29,7 @@ from rsbounds.streams._base import (
     checked_role,
     role_number,
 )
+from rsbounds.streams._pieces import Piece, batches
 
 __all__ = [
     "BASES",
@@ -39,9 +40,11 @@ __all__ = [
     "CounterStream",
     "Law",
     "NoiseStream",
+    "Piece",
     "Purpose",
     "Role",
     "base_draws",
+    "batches",
     "checked_role",
     "role_number",
 ]

@@ -19,7 +19,7 @@ def certificates():
 
 
 class TestAbstentions:
-    """Item 15: an abstained row had a class, and counted as a right answer."""
+    """An abstained row had a class, and counted as a right answer."""
 
     def test_certified_is_where_a_class_is_certified(self, certificates):
         assert certificates.certified.tolist() == [True, False, True, False]
@@ -98,7 +98,7 @@ def same(one, two):
 
 
 class TestFiles:
-    """Item 13: a file of certificates did not say what made it, and could not be read back."""
+    """A file of certificates did not say what made it, and could not be read back."""
 
     @pytest.mark.parametrize("ending", [".tsv", ".jsonl"])
     @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Item 14: a copy of the estimation counts passed as a selection, and the result as proven."""
+"""A copy of the estimation counts passed as a selection, and the result as proven."""
 
 import numpy as np
 import pytest

@@ -101,7 +101,7 @@ def test_folders_and_missing_files_end_with_one_sentence(tmp_path, capsys, comma
         assert len(err.strip().splitlines()) == 1, (name, err)
 
 
-def test_outputs_are_replaced_only_with_force_and_inputs_never(  # issue item 13
+def test_outputs_are_replaced_only_with_force_and_inputs_never(
     table, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -135,9 +135,7 @@ def test_outputs_are_replaced_only_with_force_and_inputs_never(  # issue item 13
         assert (tmp_path / name).read_text() == "mine"
 
 
-def test_reports_and_exports_are_replaced_only_with_force(  # issue item 13
-    tmp_path, capsys, monkeypatch
-):
+def test_reports_and_exports_are_replaced_only_with_force(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rsbounds.certify_dataset(
         lambda x: (x[:, 0] > 0).astype(int), np.array([[0.4], [-0.7]]), [1, 0],
@@ -304,7 +302,7 @@ def test_without_torch_the_extra_is_named():
         (ValueError("two\nlines"), 2, "prog go: two lines\n"),
     ],
 )
-def test_errors_have_one_place(capsys, error, code, said):  # issue item 9
+def test_errors_have_one_place(capsys, error, code, said):
     def fail(_):
         raise error
 
@@ -326,7 +324,7 @@ sys.exit(main(["sleep"]))
 """
 
 
-def test_ctrl_c_is_a_line_and_130():  # issue item 9
+def test_ctrl_c_is_a_line_and_130():
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,

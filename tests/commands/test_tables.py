@@ -46,17 +46,17 @@ def refused(capsys, file, *more, command="certify"):
         ("class_01,class_00\n5,7\n", [[7, 5]]),
     ],
 )  # fmt: skip
-def test_count_columns_are_placed_by_number(tmp_path, text, counts):  # issue item 11
+def test_count_columns_are_placed_by_number(tmp_path, text, counts):
     assert read_counts(write(tmp_path, text)).counts.tolist() == counts
 
 
-def test_the_right_class_is_certified_whatever_the_order(tmp_path, capsys):  # issue item 11
+def test_the_right_class_is_certified_whatever_the_order(tmp_path, capsys):
     file = write(tmp_path, "class_1,class_0,label\n9900,100,0\n")
     assert not certified(capsys, file)[0][1]
     assert certified(capsys, file, "--top", "1") == [(1, True)]
 
 
-def test_selection_columns_are_placed_by_number(tmp_path):  # issue item 11
+def test_selection_columns_are_placed_by_number(tmp_path):
     text = "select_2,class_0,select_0,class_2,select_1,class_1\n3,10,1,30,2,20\n"
     found = read_counts(write(tmp_path, text))
     assert found.counts.tolist() == [[10, 20, 30]]
@@ -89,22 +89,20 @@ def test_selection_columns_are_placed_by_number(tmp_path):  # issue item 11
         ("a,b", "has columns a, b; allowed: count columns"),
     ],
 )
-def test_columns_that_are_not_one_set_of_classes_are_refused(  # issue items 11 and 12
-    tmp_path, capsys, header, said
-):
+def test_columns_that_are_not_one_set_of_classes_are_refused(tmp_path, capsys, header, said):
     row = ",".join(["1"] * len(header.split(",")))
     file = write(tmp_path, f"{header}\n{row}\n")
     assert said in refused(capsys, file, "--top", "0")
 
 
-def test_a_named_total_is_told_by_its_values(tmp_path, capsys):  # issue item 11
+def test_a_named_total_is_told_by_its_values(tmp_path, capsys):
     text = "class_cat,class_dog,class_whole\n90,10,100\n70,30,100\n"
     assert "'whole' is the sum of the other" in refused(capsys, write(tmp_path, text), "--top", "0")
     found = read_counts(write(tmp_path, text), classes=["cat", "dog", "whole"])
     assert found.counts.shape == (2, 3)
 
 
-def test_named_classes_by_their_columns_or_by_classes(tmp_path, capsys):  # issue item 11
+def test_named_classes_by_their_columns_or_by_classes(tmp_path, capsys):
     named = "class_dog,class_cat,label,select_cat,select_dog\n990,10,dog,1,9\n20,980,cat,8,2\n"
     found = read_counts(write(tmp_path, named))
     assert found.classes == ("dog", "cat")
@@ -134,7 +132,7 @@ def test_named_classes_by_their_columns_or_by_classes(tmp_path, capsys):  # issu
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_separators_and_gzip(tmp_path, capsys, separator, packed):  # issue item 12
+def test_separators_and_gzip(tmp_path, capsys, separator, packed):
     text = "\ufeffclass_0,class_1,label,note\n990,10,0,a\n20,980,1,b\n".replace(",", separator)
     file = tmp_path / ("t.csv.gz" if packed else "t.csv")
     data = text.encode("utf-8")
@@ -143,7 +141,7 @@ def test_separators_and_gzip(tmp_path, capsys, separator, packed):  # issue item
 
 
 @pytest.mark.parametrize("kind", ["text", "gzip", "npy", "npz"])
-def test_pipes(monkeypatch, capsys, kind):  # issue item 12
+def test_pipes(monkeypatch, capsys, kind):
     held = io.BytesIO()
     table = np.array([[990, 10], [20, 980]])
     if kind == "npy":
@@ -158,7 +156,7 @@ def test_pipes(monkeypatch, capsys, kind):  # issue item 12
     assert certified(capsys, "-", "--top", "0")[0] == (0, True)
 
 
-def test_an_id_column_is_kept_and_never_counted(tmp_path, capsys):  # issue item 12
+def test_an_id_column_is_kept_and_never_counted(tmp_path, capsys):
     file = write(tmp_path, "class_id,class_0,class_1,label\nx7,990,10,0\nx9,20,980,1\n")
     found = read_counts(file, id="class_id")
     assert found.id == ["x7", "x9"]
@@ -168,7 +166,7 @@ def test_an_id_column_is_kept_and_never_counted(tmp_path, capsys):  # issue item
     assert read_counts(pandas).counts.tolist() == [[990, 10], [20, 980]]
 
 
-def test_a_label_that_is_given_is_enough_and_must_be_there(tmp_path, capsys):  # issue item 12
+def test_a_label_that_is_given_is_enough_and_must_be_there(tmp_path, capsys):
     file = write(tmp_path, "class_0,class_1,target\n990,10,0\n20,980,1\n")
     assert certified(capsys, file, "--label", "target") == [(0, True), (1, True)]
     assert "--label is 'targte'" in refused(capsys, file, "--label", "targte", "--top", "0")
@@ -179,7 +177,7 @@ def test_a_label_that_is_given_is_enough_and_must_be_there(tmp_path, capsys):  #
     assert "'targte'" in refused(capsys, npz, "--label", "targte")
 
 
-def test_npz_keys_are_the_same_everywhere(tmp_path, capsys):  # issue item 12
+def test_npz_keys_are_the_same_everywhere(tmp_path, capsys):
     file = tmp_path / "t.npz"
     for key in ("label", "labels"):
         np.savez(file, counts=[[990, 10], [20, 980]], **{key: [0, 1]})
@@ -193,7 +191,7 @@ def test_npz_keys_are_the_same_everywhere(tmp_path, capsys):  # issue item 12
     assert "holds arrays ['arr_0']; allowed: one named 'samples'" in said
 
 
-def test_draws_are_rows_in_every_format(tmp_path, capsys):  # issue item 12
+def test_draws_are_rows_in_every_format(tmp_path, capsys):
     x = np.random.default_rng(0).beta(9, 1, (500, 3))
     np.save(tmp_path / "a.npy", x)
     np.savez(tmp_path / "a.npz", samples=x)
@@ -230,9 +228,7 @@ def test_a_header_behind_a_hash_is_read(tmp_path):  # as numpy.savetxt writes it
     assert found.label.tolist() == [1]
 
 
-def test_certificates_print_names_and_ids_and_are_read_back(  # issue items 11, 12 and 13
-    tmp_path, capsys, monkeypatch
-):
+def test_certificates_print_names_and_ids_and_are_read_back(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = "class_dog,class_cat,label,name\n990,10,dog,x1\n400,600,cat,x2\n510,490,cat,x3\n"
     file = write(tmp_path, text)

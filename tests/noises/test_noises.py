@@ -89,7 +89,7 @@ def test_bad_parameters_are_named(build, message):
         build()
 
 
-# Item 23: the product overflowed, and an infinite ball was certified.
+# The product overflowed, and an infinite ball was certified.
 @pytest.mark.parametrize(
     "law",
     [
@@ -108,7 +108,7 @@ def test_no_radius_is_infinite(law):
     assert law.radius([0.0, -np.inf]).tolist() == [0.0, 0.0]
 
 
-# Item 23: where floats run out of digits a rounding is no longer relative.
+# Where floats run out of digits a rounding is no longer relative.
 @pytest.mark.parametrize("ulps", [1, 2, 3, 5, 7])
 def test_no_radius_is_rounded_up_where_floats_are_subnormal(ulps):
     tiny = mpf(ulps) * mpf(2) ** -1074

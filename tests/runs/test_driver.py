@@ -8,6 +8,7 @@ import pytest
 
 import rsbounds
 from rsbounds.runs import Answers, RunPlan, RunStore, driver, rebounding, run_inputs
+from rsbounds.runs.kinds import votes as votes_kind
 from rsbounds.runs.probes import digest
 from rsbounds.runs.rebounding import stored_labels
 
@@ -57,7 +58,8 @@ class Counting:
             return value
         return X[i % len(X)], int(LABELS[i % len(X)])
 
-    def votes(self, inputs, indices, role, n):
+    def votes(self, inputs, indices, role, spans):
+        n = spans[0][1]
         self.asked.append((role, len(indices), n))
         if self._votes is not None:
             return self._votes(inputs, indices, role, n)
@@ -88,7 +90,7 @@ def drive(path, subject, what=None, indices=None, **options):
         return run_inputs(subject, what, indices, store=store, **options)
 
 
-# -- section B, item 6: a resumed run is the same run ------------------------------------------
+# -- a resumed run is the same run --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rows", [4, 12], ids=["half", "finished"])
@@ -167,7 +169,7 @@ def test_a_data_set_that_grew_is_refused(tmp_path):
 
 
 def test_noise_of_another_version_is_refused_by_name(tmp_path, monkeypatch):
-    # item 6: the same seed, other draws.
+    # The same seed, other draws.
     from rsbounds.runs import plan as module
     from rsbounds.streams import VERSION
 
@@ -178,7 +180,7 @@ def test_noise_of_another_version_is_refused_by_name(tmp_path, monkeypatch):
         run(tmp_path / "run.sqlite")
 
 
-# -- section B, item 10: one failing input does not stop a run ---------------------------------
+# -- one failing input does not stop a run ------------------------------------------------------
 
 FAILING = {
     3: (np.array([0.1, np.nan, 0.0]), 1),
@@ -230,7 +232,7 @@ def test_a_model_that_fails_on_one_input_of_a_group(tmp_path):
     def votes(inputs, indices, role, n):
         if 4 in indices:
             raise RuntimeError("mat1 and mat2")
-        return Counting().votes(inputs, indices, role, n)
+        return Counting().votes(inputs, indices, role, [(0, n)] * len(indices))
 
     path = tmp_path / "run.sqlite"
     assert drive(path, Counting(votes=votes), group=6).invalid == (4,)
@@ -313,7 +315,7 @@ def test_out_of_memory_is_nobody_s_input(tmp_path):
         drive(tmp_path / "run.sqlite", Counting(votes=votes))
 
 
-# -- groups ------------------------------------------------------------------------------------
+# -- groups -------------------------------------------------------------------------------------
 
 
 def test_groups_do_not_change_the_rows_and_grow_by_themselves(tmp_path):
@@ -334,7 +336,7 @@ def test_inputs_of_several_shapes(tmp_path):
     assert plain(tmp_path / "run.sqlite") == plain(tmp_path / "single.sqlite")
 
 
-# -- section B, item 9: Ctrl-C -----------------------------------------------------------------
+# -- Ctrl-C -------------------------------------------------------------------------------------
 
 
 def test_ctrl_c_says_how_to_resume(tmp_path):
@@ -349,7 +351,7 @@ def test_ctrl_c_says_how_to_resume(tmp_path):
         return vote(batch)
 
     with pytest.raises(KeyboardInterrupt, match="the same call resumes the run"):
-        run(path, stopped, seed=None)
+        run(path, stopped, seed=None, batch_size=50)
     with RunStore(path) as store:
         seed = store.config["seed"]
         assert 0 < len(store) < 12
@@ -358,7 +360,7 @@ def test_ctrl_c_says_how_to_resume(tmp_path):
     assert plain(path) == plain(tmp_path / "whole.sqlite")
 
 
-# -- the plan ----------------------------------------------------------------------------------
+# -- the plan -----------------------------------------------------------------------------------
 
 
 def test_a_plan_checks_its_values():
@@ -382,7 +384,7 @@ def test_a_plan_checks_its_values():
         assert digest(X[0]) == digest(X[0].copy()) != digest(X[1])
 
 
-# -- what a run returns (issue: small inputs) ----------------------------------------------------
+# -- what a run returns -------------------------------------------------------------------------
 
 
 def tables_equal(a, b):
@@ -400,14 +402,13 @@ def tables_equal(a, b):
 def test_a_run_bounds_each_input_once(tmp_path, monkeypatch, law, method):
     """The certificates of a run were computed twice, once for its rows and once at its end."""
     bounded = []
-    for module in (driver, rebounding):
-        true = module.certify_votes
+    true = votes_kind.certify_votes
 
-        def counted(select, estimate, invalid, true=true, **settings):
-            bounded.append(len(select))
-            return true(select, estimate, invalid, **settings)
+    def counted(select, estimate, invalid, **settings):
+        bounded.append(len(select))
+        return true(select, estimate, invalid, **settings)
 
-        monkeypatch.setattr(module, "certify_votes", counted)
+    monkeypatch.setattr(votes_kind, "certify_votes", counted)
     x = X.copy()
     x[4, 0] = np.nan
     settings = {"noise": law, "method": method}
@@ -427,7 +428,7 @@ def test_a_run_bounds_each_input_once(tmp_path, monkeypatch, law, method):
         tables_equal(resumed, rebounding.rebound(store))
 
 
-# -- what an input is known by (issue: no wrong result, B) ---------------------------------------
+# -- what an input is known by ------------------------------------------------------------------
 
 
 class Shaped(Counting):
@@ -441,8 +442,8 @@ class Shaped(Counting):
         x, label = super().item(i)
         return self.change(x), label
 
-    def votes(self, inputs, indices, role, n):
-        return super().votes(np.array([X[i] for i in indices]), indices, role, n)
+    def votes(self, inputs, indices, role, spans):
+        return super().votes(np.array([X[i] for i in indices]), indices, role, spans)
 
     def answers(self, batch):
         return Answers(np.zeros(len(batch), dtype=np.int64), "classes")

@@ -26,7 +26,7 @@ def store(tmp_path):
 
 
 def test_the_columns_of_the_published_logs_come_first(store, tmp_path):
-    # item 15: index and top as in the certificates, and no class where the row abstained.
+    # Index and top as in the certificates, and no class where the row abstained.
     certificates = rebound(store, method="complement", alpha=0.001)
     rows = list(store.rows())
     export_rows(store, certificates, tmp_path / "out.tsv")
@@ -61,7 +61,6 @@ def test_json_lines_have_null_where_there_is_no_class(store, tmp_path):
 
 
 def test_exports_replace_nothing_unasked(store, tmp_path, capsys):
-    # item 13
     certificates = rebound(store)
     path = tmp_path / "out.tsv"
     path.write_text("precious")

@@ -21,7 +21,7 @@ def format1(path, *changes):
 
 
 def test_a_store_of_format_1_opens(tmp_path):
-    # item 8: old stores open; the law is that of the run, not the six digits of the row.
+    # Old stores open; the law is that of the run, not the six digits of the row.
     path = format1(tmp_path / "old.sqlite")
     before = path.read_bytes()
     with RunStore(path) as store:

@@ -9,7 +9,7 @@ from rsbounds.runs import RunStore, rebound
 
 
 def test_each_input_is_bounded_with_its_own_law(tmp_path):
-    # item 8: re-bounding took the configuration's law, and the row's was text of six digits.
+    # Re-bounding took the configuration's law, and the row's was text of six digits.
     laws = [LAW, rsbounds.Gaussian(0.5), rsbounds.Gaussian(np.nextafter(LAW.sigma, 1))]
     with RunStore(tmp_path / "run.sqlite", CONFIG) as store:
         store.add_many(row(i, law=laws[i % 3].to_dict()) for i in range(9))

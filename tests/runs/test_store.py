@@ -9,7 +9,7 @@ import pytest
 from _stores import CONFIG, content, edit, filled, plain, row
 
 import rsbounds
-from rsbounds.runs import RunStore, format2, merge_stores, remove_store
+from rsbounds.runs import RunStore, layout, merge_stores, remove_store
 from rsbounds.runs import row as row_module
 
 
@@ -76,7 +76,7 @@ def test_the_caller_may_reuse_its_arrays(tmp_path):
     ],
 )
 def test_a_row_that_cannot_be_true_is_refused(tmp_path, change, message):
-    # item 8: rows were stored and read back without a look at them.
+    # Rows were stored and read back without a look at them.
     with RunStore(tmp_path / "run.sqlite", CONFIG) as store:
         with pytest.raises(ValueError, match=message):
             store.add_many([row(4), row(5, **change)])
@@ -84,18 +84,18 @@ def test_a_row_that_cannot_be_true_is_refused(tmp_path, change, message):
 
 
 def test_checksums_are_not_the_only_check(tmp_path):
-    # item 8: a row of impossible counts is refused even where its checksum and the seal agree.
+    # A row of impossible counts is refused even where its checksum and the seal agree.
     path = filled(tmp_path / "run.sqlite", [0])
-    values = row_module.encode(row(0), 4)[:-1]
+    values = row_module.encode(row(0), CONFIG, 3)[:-1]
     for k, wrong in ((4, "[500,0,0,-100]"), (4, "[1,2]"), (4, "[4.0,1,1,1]"), (13, 9), (7, -3)):
         bad = (*values[:k], wrong, *values[k + 1 :])
         broken = shutil.copy(path, tmp_path / "broken.sqlite")
         with contextlib.closing(sqlite3.connect(broken, isolation_level=None)) as database:
             total = row_module.checksum(bad)
             database.execute("DELETE FROM inputs")
-            database.execute(format2.INSERT, (*bad, total))
-            _, _, rest = format2.seal(database)
-            format2.set_seal(database, 1, int(total, 16), rest)
+            database.execute(layout.insert(3), (*bad, total))
+            _, _, rest = layout.seal(database)
+            layout.set_seal(database, 1, int(total, 16), rest)
         with pytest.raises(ValueError, match="damaged"):
             RunStore(broken)
 
@@ -123,7 +123,7 @@ def test_checksums_are_not_the_only_check(tmp_path):
     ],
 )
 def test_a_changed_or_missing_value_is_seen(tmp_path, statement, message):
-    # item 8: each of these was read back as if nothing had happened, by readers and writers.
+    # Each of these was read back as if nothing had happened, by readers and writers.
     path = filled(tmp_path / "run.sqlite")
     edit(path, statement)
     for config in (None, CONFIG):
@@ -134,7 +134,7 @@ def test_a_changed_or_missing_value_is_seen(tmp_path, statement, message):
 
 
 def test_no_flipped_bit_and_no_truncation_is_silent(tmp_path):
-    # item 8: of 1,500 flips 11 changed certificates silently. bench_runs.py tries 5,000.
+    # Of 1,500 flips 11 changed certificates silently. bench_runs.py tries 5,000.
     path = filled(tmp_path / "run.sqlite")
     data, expected = path.read_bytes(), content(path)
     rng, broken = np.random.default_rng(5), tmp_path / "broken.sqlite"
@@ -158,7 +158,7 @@ def test_no_flipped_bit_and_no_truncation_is_silent(tmp_path):
 
 
 def test_an_empty_file_is_no_fresh_run(tmp_path):
-    # item 8: a file of zero bytes was filled as a new run.
+    # A file of zero bytes was filled as a new run.
     path = tmp_path / "run.sqlite"
     path.touch()
     for config in (None, CONFIG):
@@ -225,12 +225,12 @@ def test_files_of_another_kind(tmp_path):
     junk = tmp_path / "junk.sqlite"
     junk.write_bytes(b"not a database, certainly not one of ours" * 100)
     newer = filled(tmp_path / "newer.sqlite")
-    edit(newer, "UPDATE run SET value = '3' WHERE key = 'format'")
+    edit(newer, "UPDATE run SET value = '4' WHERE key = 'format'")
     (tmp_path / "folder").mkdir()
     before = {p: p.read_bytes() for p in (foreign, junk, newer)}
     for path, message in [
         (foreign, "a database of another kind"), (junk, "damaged or not a run store"),
-        (newer, "has format 3; allowed: 1 and 2"),
+        (newer, "has format 4; allowed: 1 to 3"),
     ]:  # fmt: skip
         for config in (None, CONFIG):
             with pytest.raises(ValueError, match=message):

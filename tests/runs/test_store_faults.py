@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from _stores import CONFIG, ROOT, content, filled, folder_of, killed, kills, plain, row
 
-from rsbounds.runs import RunStore, format2
+from rsbounds.runs import RunStore, layout
 from rsbounds.runs import store as store_module
 
 
 @kills
 def test_readers_leave_what_a_killed_writer_left_to_the_next_writer(tmp_path):
-    # item 9: a reader made or removed files beside the store.
+    # A reader made or removed files beside the store.
     path = killed(tmp_path / "run.sqlite")
     before = folder_of(path)
     assert [r["index"] for r in content(path)[3]] == list(range(7))
@@ -38,7 +38,7 @@ def test_readers_leave_what_a_killed_writer_left_to_the_next_writer(tmp_path):
 
 @kills
 def test_a_damaged_log_of_a_killed_writer_changes_no_row(tmp_path):
-    # item 8: what is left is the beginning of the run, or an error.
+    # What is left is the beginning of the run, or an error.
     path = killed(tmp_path / "run.sqlite")
     log = Path(f"{path}-wal")
     data, expected = log.read_bytes(), [plain(row(i)) for i in range(7)]
@@ -96,7 +96,7 @@ def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path):
 
 
 def test_rows_that_are_being_read_do_not_block_a_writer(tmp_path):
-    # item 9: an iterator that was not read to its end kept the file locked.
+    # An iterator that was not read to its end kept the file locked.
     path = filled(tmp_path / "run.sqlite")
     reader = RunStore(path)
     rows = reader.rows()
@@ -109,7 +109,7 @@ def test_rows_that_are_being_read_do_not_block_a_writer(tmp_path):
 
 
 def test_a_writer_that_ends_while_something_is_read_tidies_up_after_it(tmp_path):
-    # item 9: with a reader there, the log and its index stayed beside the store for good.
+    # With a reader there, the log and its index stayed beside the store for good.
     path = tmp_path / "run.sqlite"
     store = RunStore(path, CONFIG)
     store.add(row(0))
@@ -126,7 +126,7 @@ def test_a_writer_that_ends_while_something_is_read_tidies_up_after_it(tmp_path)
 
 
 def test_a_lock_on_a_removed_file_is_nobodys(tmp_path, monkeypatch):
-    # item 9: a writer that opened the lock file just before its owner removed it held nothing.
+    # A writer that opened the lock file just before its owner removed it held nothing.
     path = tmp_path / "run.sqlite"
     first = RunStore(path, CONFIG)
     first.add(row(0))
@@ -150,7 +150,7 @@ def test_a_lock_on_a_removed_file_is_nobodys(tmp_path, monkeypatch):
 
 
 def test_leftovers_are_cleaned(tmp_path):
-    # item 9: stray lock files, drafts, and the log of a store that was deleted.
+    # Stray lock files, drafts, and the log of a store that was deleted.
     path = filled(tmp_path / "run.sqlite", [0])
     names = (".lock", ".new", "-wal", "-shm", "-journal")
     path.unlink()
@@ -165,11 +165,11 @@ def test_leftovers_are_cleaned(tmp_path):
 
 
 def test_a_run_that_dies_while_making_its_store_leaves_no_store(tmp_path, monkeypatch):
-    # item 8: an empty file of a killed start must not look like a store.
+    # An empty file of a killed start must not look like a store.
     def fails(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(format2, "set_seal", fails)
+    monkeypatch.setattr(layout, "set_seal", fails)
     with pytest.raises(KeyboardInterrupt):
         RunStore(tmp_path / "run.sqlite", CONFIG)
     assert list(tmp_path.iterdir()) == []
@@ -222,7 +222,7 @@ def without_rights(folder):
 
 
 def test_a_read_only_folder(tmp_path):
-    # item 9: readers need no right to write; a writer hears what is wrong.
+    # Readers need no right to write; a writer hears what is wrong.
     with open_folder() as folder:
         path = filled(folder / "run.sqlite")
         before, expected = folder_of(path), content(path)
@@ -274,7 +274,7 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_is_called_full(small_disk):
-    # item 9: "being written to by another process", or "damaged".
+    # "Being written to by another process", or "damaged".
     path = small_disk / "run.sqlite"
     store = RunStore(path, CONFIG)
     ballast = small_disk / "ballast"
@@ -326,7 +326,7 @@ def test_a_store_that_may_not_grow_keeps_what_it_has(tmp_path):
 
 
 def test_a_limit_on_file_sizes_is_not_damage(tmp_path):
-    # item 9: a quota shows as an input/output error.
+    # A quota shows as an input/output error.
     code = (
         "import resource, signal, sys; sys.path.insert(0, sys.argv[1])\n"
         "from _stores import CONFIG, RunStore, row\n"

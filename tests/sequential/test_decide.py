@@ -87,7 +87,7 @@ def test_rows_stop_on_their_own():
 @pytest.mark.parametrize(
     ("radius", "sigma"), [(9.4, 0.25), (1e308, 0.25), (1.0, 1e-280), (1e300, 1e-10)]
 )
-def test_radii_beyond_floats_need_draws_for_an_answer(radius, sigma):  # issue item 18
+def test_radii_beyond_floats_need_draws_for_an_answer(radius, sigma):
     def test(**options):
         return rsbounds.Decide(radius, 0, noise=rsbounds.Gaussian(sigma=sigma), **options)
 
@@ -109,7 +109,7 @@ def test_radii_beyond_floats_need_draws_for_an_answer(radius, sigma):  # issue i
     assert last.status[0] == "undecided"
 
 
-def test_the_largest_radius_of_uniform_noise():  # issue item 18
+def test_the_largest_radius_of_uniform_noise():
     law = rsbounds.Uniform(half_width=0.5)
     # p_A = 1 has exactly that radius: it was refuted with no draws.
     test = rsbounds.Decide([0.5, 0.5, 0.5000001], 0, noise=law, limit=10_000)
@@ -120,7 +120,7 @@ def test_the_largest_radius_of_uniform_noise():  # issue item 18
     assert test.n[2] == 0
 
 
-def test_tiny_and_lopsided_radii():  # issue item 18
+def test_tiny_and_lopsided_radii():
     for radius, law in [
         (1e-280, rsbounds.Gaussian(sigma=1.0)),
         (1e-20, rsbounds.Gaussian(sigma=1e200)),
@@ -178,7 +178,7 @@ def test_both_thresholds_lie_on_their_safe_side(law):
                 assert true <= q < true * (1 + mpmath.mpf("1e-9"))
 
 
-def test_what_a_class_index_may_be():  # issue item 18
+def test_what_a_class_index_may_be():
     test = rsbounds.Decide(0.1, 1.0, noise=NOISE)
     test.update([5, 95])
     assert test.status[0] == "yes"
@@ -192,7 +192,7 @@ def test_what_a_class_index_may_be():  # issue item 18
             rsbounds.Decide(radius, [0, 1, 0], noise=NOISE)
 
 
-def test_draws_cannot_outgrow_the_counts():  # issue item 18
+def test_draws_cannot_outgrow_the_counts():
     test = rsbounds.Decide(4.0, 0, noise=NOISE)
     test.update([10**11, 0])
     assert test.wanted[0] == 64 + 10**11 // 8
@@ -202,7 +202,7 @@ def test_draws_cannot_outgrow_the_counts():  # issue item 18
     assert pickle.dumps(test) == state
 
 
-def test_the_selection_counts_decide_nothing():  # issue item 14, for the stopping rules
+def test_the_selection_counts_decide_nothing():
     votes = np.array([[95, 5], [5, 95]])
     test = rsbounds.Decide(0.1, rsbounds.select_top(votes), noise=NOISE)
     run = rsbounds.Adaptive(rsbounds.select_top(votes), noise=NOISE, looks=(100, 1000))
@@ -212,7 +212,7 @@ def test_the_selection_counts_decide_nothing():  # issue item 14, for the stoppi
         assert rule_.n.tolist() == [0, 0]
 
 
-def test_copies_of_the_selection_counts_decide_nothing():  # issue item 14, for copies
+def test_copies_of_the_selection_counts_decide_nothing():
     rng = np.random.default_rng(11)
     first, second = rng.multinomial(50, [0.6, 0.3, 0.1], size=(2, 4))
     whole = first + second
@@ -253,7 +253,7 @@ def test_copies_of_the_selection_counts_decide_nothing():  # issue item 14, for 
             assert rule_.n.tolist() == [50] * 4
 
 
-def test_equal_counts_that_may_be_chance_are_taken():  # issue item 14, for copies
+def test_equal_counts_that_may_be_chance_are_taken():
     # Every vote for one class: independent samples agree there all the time.
     votes = np.array([[100, 0], [0, 100]])
     for rule_ in (

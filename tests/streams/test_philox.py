@@ -100,7 +100,7 @@ def test_moments_and_tails(law, kind):
 
 
 def test_float64_noise_is_not_on_a_float32_grid():
-    # Issue item 19: float64 models got float32 numbers, which they can tell from x + noise.
+    # Float64 models got float32 numbers, which they can tell from x + noise.
     out = np.empty((512, 64))
     for law in (_philox.NORMAL, _philox.UNIFORM):
         _philox.add_noise64(out, np.zeros(64), law, np.ones(1), 0, 0, _philox.stream_key(1, 0))

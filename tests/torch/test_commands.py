@@ -67,13 +67,13 @@ def refused(capsys, *more):
     code = main([*WORDS, "--sigma", "0.5", "--store", "bad.sqlite", *more])
     out, err = capsys.readouterr()
     assert (code, out) == (2, "")
-    assert err.startswith("rsbounds certify-model: ")  # issue item 9
+    assert err.startswith("rsbounds certify-model: ")
     assert len(err.strip().splitlines()) == 1
     assert not Path("bad.sqlite").exists()
     return err
 
 
-def test_weights_name_what_is_missing_and_unexpected(folder, capsys):  # issue item 9
+def test_weights_name_what_is_missing_and_unexpected(folder, capsys):
     weight = torch.eye(2)
     for state, said in [
         ({"module.line.weight": weight}, "missing keys: line.weight; unexpected keys: module.line"),
@@ -107,7 +107,7 @@ def test_bad_arguments(folder, capsys):
     assert "without the law to draw from" in capsys.readouterr().err
 
 
-def test_integers_say_their_scale(folder, capsys):  # issue item 4
+def test_integers_say_their_scale(folder, capsys):
     np.savez("pixels.npz", inputs=(255 * X).astype(np.uint8), label=[0, 1, 0, 1])
     words = [*WORDS, "--store", "run.sqlite", "--data", "pixels.npz", "--sigma", "100"]
     assert "allowed: floating-point numbers, or integers with input_bounds" in refused(
@@ -124,7 +124,7 @@ def test_integers_say_their_scale(folder, capsys):  # issue item 4
     assert 50 < max(radius) < 255 / 2**0.5
 
 
-def test_failing_inputs_and_names_of_models(folder, capsys):  # issue items 6 and 10
+def test_failing_inputs_and_names_of_models(folder, capsys):
     inputs = X.copy()
     inputs[2, 1] = np.nan
     np.savez("nan.npz", inputs=inputs, label=[0, 1, 0, 1])
@@ -152,7 +152,7 @@ def test_it_has_what_certify_has(folder, capsys):
     assert found["summary"]["acr"] == rsbounds.average_certified_radius(made, [0, 1, 0, 1])
 
 
-def test_the_model_is_moved_to_the_device(folder, capsys, monkeypatch):  # issue item 3
+def test_the_model_is_moved_to_the_device(folder, capsys, monkeypatch):
     """Without a GPU here: the sampling is replaced, the order of calls is kept."""
     from rsbounds_torch import distributed, model
 
@@ -184,7 +184,7 @@ def test_the_model_is_moved_to_the_device(folder, capsys, monkeypatch):  # issue
     assert calls == [("init", "gloo"), ("classifier", "cpu", "cpu")]
 
 
-def test_ctrl_c_says_how_to_resume(folder):  # issue item 9
+def test_ctrl_c_says_how_to_resume(folder):
     words = [sys.executable, "-m", "rsbounds", *WORDS, "--sigma", "0.5", "--store", "run.sqlite"]
     words[words.index("own_commands_module:model")] = "own_commands_module:slow"
     process = subprocess.Popen(

@@ -26,7 +26,7 @@ def test_npz(tmp_path):
     np.savez(tmp_path / "a.npz", inputs=PICTURES, labels=np.array([1, 0]))
     data = load_data(str(tmp_path / "a.npz"))
     x, label = data[1]
-    # Item 4: integers stay integers, which a classifier without input_bounds refuses.
+    # Integers stay integers, which a classifier without input_bounds refuses.
     assert (len(data), label, x.dtype) == (2, 0, np.uint8)
     assert (x == PICTURES[1]).all()
     np.savez(tmp_path / "b.npz", inputs=PICTURES)
@@ -122,7 +122,7 @@ def test_bad_data_is_named(tmp_path):
 
 
 # -- items ----------------------------------------------------------------------------------
-# Item 5: forms of data sets whose meaning is plain are read, the others refused.
+# Forms of data sets whose meaning is plain are read, the others refused.
 
 X = torch.arange(12.0).reshape(3, 4)
 Y = torch.tensor([2, 0, 1])

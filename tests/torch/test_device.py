@@ -29,7 +29,7 @@ def gpus(monkeypatch):
 
 
 @pytest.mark.parametrize("rank", [0, 1, 3])
-def test_each_rank_takes_its_gpu_before_nccl_starts(gpus, rank):  # issue item 3
+def test_each_rank_takes_its_gpu_before_nccl_starts(gpus, rank):
     calls = gpus(4, local_rank=rank, processes=4)
     with distributed.process_group():
         assert calls == [("set", f"cuda:{rank}"), ("init", "nccl")]

@@ -47,7 +47,7 @@ def plain(path):
         ]  # fmt: skip
 
 
-# -- section B, item 6: a resumed run is the same run ------------------------------------------
+# -- a resumed run is the same run -------------------------------------------------------------
 
 
 def quantised(seed):
@@ -157,7 +157,7 @@ def lazy(batch):
 
 @pytest.mark.parametrize("place", ["function", "preprocess", "global made by the call"])
 def test_weights_out_of_sight_have_a_fingerprint(tmp_path, place):
-    # item 6: a change too small for the probes, in modules that are not the model itself.
+    # A change too small for the probes, in modules that are not the model itself.
     def settings(change):
         if place == "preprocess":
             layer = torch.nn.Linear(16, 16)
@@ -240,14 +240,14 @@ class Kinds:
     ids=["tensors", "dicts", "single", "lists"],
 )
 def test_float64_tensors_stay_float64_without_parameters(tmp_path, data, kind):
-    # Item 4: all of them became float32.
+    # All of them became float32.
     model = Kinds()
     certify(tmp_path / "run.sqlite", model, data, indices=[0, 1])
     certify(tmp_path / "run.sqlite", model, data)
     assert model.met == {kind}
 
 
-# -- section B, item 10: one failing input does not stop a run ---------------------------------
+# -- one failing input does not stop a run -----------------------------------------------------
 
 
 class Faulty:
@@ -292,7 +292,7 @@ def test_a_fault_of_the_caller_is_no_list_of_invalid_inputs(tmp_path):
     assert not list(tmp_path.glob("*.rank*"))
 
 
-# -- item 7 and ranks --------------------------------------------------------------------------
+# -- ranks -------------------------------------------------------------------------------------
 
 SCRIPT = """
 import os, signal, sys
@@ -383,7 +383,7 @@ def test_ranks_that_are_killed_or_interrupted_resume_without_a_seed(tmp_path):
 
 
 def test_a_rank_that_is_left_alone_says_so(monkeypatch):
-    # Item 9: torch's words, with the path of a source file, where another rank was interrupted.
+    # Torch's words, with the path of a source file, where another rank was interrupted.
     from rsbounds_torch import distributed
 
     def closed(*_):

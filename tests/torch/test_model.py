@@ -76,7 +76,7 @@ def test_draws_do_not_depend_on_the_batch_size(batch_size):
 
 
 def test_votes_that_differ_by_batch_size_are_few():
-    # The issue's figure: at most 1e-4 of the votes. Here 3 x 10,000 votes of a network whose
+    # At most 1e-4 of the votes. Here 3 x 10,000 votes of a network whose
     # smoothed probabilities are spread out.
     tables = [
         smoothed(Small(), num_classes=3, batch_size=size)
@@ -318,7 +318,7 @@ def test_certify_soft():
 
 
 def test_predict_invents_no_votes_for_rows_with_nan():
-    # Issue 10, item 5: such a row got one made-up vote per class, and class 0 for a candidate.
+    # Such a row got one made-up vote per class, and class 0 for a candidate.
     x = [[0.9, 0.0], [-0.9, 0.0], [9.0, 0.0]]
     with pytest.warns(RuntimeWarning, match=r"NaN on 2 of 3 inputs \(0, 2\)"):
         answers = smoothed(brittle).predict(x, seed=1)
@@ -344,7 +344,7 @@ def test_decide_and_adaptive():
 
 
 def test_nan_draws_of_decide_and_adaptive_abstain_as_in_certify():
-    # Item 10: they were counted against the class, and "no" was said of another classifier.
+    # They were counted against the class, and "no" was said of another classifier.
     x = [[0.9, 0.0], [-0.9, 0.0], [9.0, 0.0]]
     with pytest.warns(RuntimeWarning, match=r"NaN on 2 of 3 inputs \(0, 2\); they abstain"):
         test = smoothed(brittle).decide(x, 0.7, seed=1)
@@ -415,7 +415,7 @@ def test_autocast():
 
 
 def test_integers_and_pictures_without_a_scale_are_refused():
-    # Item 4: 0..255 was certified with sigma 0.5 in silence.
+    # 0..255 was certified with sigma 0.5 in silence.
     pixels = torch.tensor([[200, 10]], dtype=torch.uint8)
     for x in (pixels, pixels.numpy(), pixels.numpy().astype(np.uint16), pixels.long(), [[200, 10]]):
         with pytest.raises(ValueError, match=r"int.* and nothing says their scale.*\(0, 255\)"):

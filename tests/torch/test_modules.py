@@ -1,4 +1,4 @@
-"""Item 1: the model that is certified is the model that was meant; item 2: on any thread."""
+"""The model that is certified is the model that was meant, on any thread."""
 
 import copy
 import functools
@@ -500,7 +500,7 @@ def test_modes_come_back_after_an_error_with_a_train_method_of_its_own():
     assert not _HELD
 
 
-# -- other kinds of model (item 5) ---------------------------------------------------------------
+# -- other kinds of model ---------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -1,6 +1,7 @@
 import doctest
 import importlib
 import pkgutil
+import pydoc
 import types
 from pathlib import Path
 
@@ -12,10 +13,14 @@ import rsbounds_torch
 
 
 def test_public_names_are_pinned():
-    assert sorted(rsbounds_torch.__all__) == [
+    assert sorted(dir(rsbounds_torch)) == [
         "SampledCounts", "SmoothedClassifier", "certify_dataset", "lipschitz_upper_bound",
         "optimize_noise",
     ]  # fmt: skip
+
+
+def test_help_is_a_page():
+    assert len(pydoc.render_doc(rsbounds_torch).splitlines()) < 60
 
 
 MODULES = [m.name for m in pkgutil.walk_packages(rsbounds_torch.__path__, "rsbounds_torch.")]

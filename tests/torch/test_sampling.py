@@ -4,8 +4,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import rsbounds
+from rsbounds.streams import Piece, batches
 from rsbounds_torch import SampledCounts, SmoothedClassifier
-from rsbounds_torch.sampling import Piece, Tally, batches
+from rsbounds_torch.sampling import Tally
 
 CPU = torch.device("cpu")
 LAW = rsbounds.Gaussian(0.5)

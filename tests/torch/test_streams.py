@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import rsbounds
-from rsbounds.noises import Noise, namespace
+from rsbounds.noises import FullGaussian, LowRankGaussian, Noise, namespace
 from rsbounds.streams import CounterStream
 from rsbounds_torch import SmoothedClassifier
 from rsbounds_torch.streams import CpuStream, DeviceStream, noise_stream
@@ -41,7 +41,9 @@ class Hide(Noise):
         return namespace(base).where(base < 2**30, x, 0 * x - 1)
 
 
-LAWS = [LAW, rsbounds.Uniform(0.25), rsbounds.Lipschitz(1.0, LAW), Laplace(), Hide()]
+FULL = FullGaussian(0.5 * np.eye(6) + 0.1, shape=(2, 3))
+LOW = LowRankGaussian(np.full((2, 3), 0.4), np.linspace(-0.5, 0.5, 12).reshape(6, 2))
+LAWS = [LAW, rsbounds.Uniform(0.25), rsbounds.Lipschitz(1.0, LAW), Laplace(), Hide(), FULL, LOW]
 MAKERS = {
     "cpu": lambda law, **k: CpuStream(law, (2, 3), **k),
     "device": lambda law, **k: DeviceStream(law, (2, 3), device=CPU, **k),
@@ -147,7 +149,7 @@ def test_draw_numbers_on_a_device():
 
 
 def test_float64_models_do_not_get_float32_noise():
-    # Issue item 19: noise on a float32 grid let a classifier tell x from a point 6e-14 away by
+    # Noise on a float32 grid let a classifier tell x from a point 6e-14 away by
     # the low bits of x + noise: all votes for one class here, all for the other there.
     def on_the_grid(batch):
         scaled = batch * 2.0**40
@@ -210,3 +212,80 @@ def test_noise_can_be_differentiated(law, parameter):
     law.transform(base, **{parameter: theta}).sum().backward()
     assert torch.allclose(theta.grad[:, 0], base.sum(1))
     assert torch.equal(law.transform(base), base * 0.5)
+
+
+def test_a_devices_product_does_not_depend_on_the_cut():
+    # A library's product of one row has other last bits than that of the same row among many.
+    d = 300
+    turn = np.random.default_rng(0).normal(size=(d, d)) / d
+    law = FullGaussian(0.1 * np.eye(d) + turn @ turn.T)
+    x = torch.linspace(0, 1, d, dtype=torch.float64)
+
+    def drawn(parts):
+        stream = DeviceStream(law, (d,), seed=1, role="estimate", device=CPU)
+        out, first = torch.empty(300, d, dtype=torch.float64), 0
+        for stop in parts:
+            stream.add(out[first:stop], x, 0, first)
+            first = stop
+        return out
+
+    assert torch.equal(drawn([300]), drawn([1, 2, 5, 129, 200, 300]))
+
+
+@pytest.mark.parametrize("law", [FULL, LOW], ids=["full", "low-rank"])
+def test_tensors_and_arrays_get_the_same_product(law):
+    base = torch.randn(7, 2, 3, dtype=torch.float64)
+    ours = law.transform(base)
+    torch.testing.assert_close(
+        ours, torch.from_numpy(law.transform(base.numpy())), rtol=0, atol=1e-15
+    )
+    narrow = law.transform(base.float())
+    assert narrow.dtype == torch.float32
+    exact = law.transform(base.float().double())
+    assert torch.equal(narrow, exact.float())
+
+
+@pytest.mark.parametrize("law", [FULL, LOW], ids=["full", "low-rank"])
+def test_products_can_be_differentiated_in_the_parameters(law):
+    assert law.has_rsample
+    base = torch.randn(4, 5, 2, 3, dtype=torch.float64)
+    names = ["matrix"] if law is FULL else ["diagonal", "factors"]
+    one = [torch.tensor(getattr(law, name)) for name in names]
+    each = [torch.stack([(i + 1) * v for i in range(4)]).requires_grad_() for v in one]
+
+    def noise(*values):
+        return law.transform(base, **dict(zip(names, values, strict=True)))
+
+    # Parameters for each of 4 inputs, 5 draws each.
+    together = noise(*each)
+    for i in range(4):
+        own = {name: v[i].detach() for name, v in zip(names, each, strict=True)}
+        torch.testing.assert_close(together[i].detach(), law.transform(base[i], **own))
+        arrays = {name: v.numpy() for name, v in own.items()}
+        by_numpy = torch.from_numpy(law.transform(base[i].numpy(), **arrays))
+        torch.testing.assert_close(together[i].detach(), by_numpy)
+    assert torch.autograd.gradcheck(noise, each)
+    # A model of float32 differentiates through the product in float64.
+    narrow = [v.detach().float().requires_grad_() for v in each]
+    found = law.transform(base.float(), **dict(zip(names, narrow, strict=True)))
+    assert found.dtype == torch.float32
+    found.square().sum().backward()
+    assert all(v.grad.dtype == torch.float32 and v.grad.abs().sum() > 0 for v in narrow)
+
+
+def test_a_model_of_float32_is_sampled_as_by_numpy():
+    law = LowRankGaussian(np.full((3, 6), 0.4), np.linspace(-0.5, 0.5, 36).reshape(3, 6, 2))
+    x = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+    weight = torch.randn(2, 6, generator=torch.Generator().manual_seed(1))
+    votes = []
+    for size in (7, 64):
+        model = SmoothedClassifier(
+            lambda batch: batch @ weight.T, num_classes=2, noise=law, batch_size=size
+        )
+        votes.append(model.sample_counts(x, n=300, seed=2).values)
+    assert (votes[0] == votes[1]).all()
+    numpy = rsbounds.sample_counts(
+        lambda batch: (torch.from_numpy(batch) @ weight.T).argmax(1).numpy(), x, noise=law, n=300,
+        num_classes=2, seed=2,
+    )  # fmt: skip
+    assert (votes[0] == numpy.values).all()

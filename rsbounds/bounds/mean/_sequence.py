@@ -78,6 +78,15 @@ class ConfidenceSequence(abc.ABC):
         self.closed = False
         self._width: int | None = None
 
+    def __repr__(self) -> str:
+        seen = "before the first chunk"
+        if self._width is not None:
+            seen = f"{self._width} streams, {self.n} samples"
+        return (
+            f"{type(self).__name__}({seen}, side {self.side}, alpha {self.alpha:g}, "
+            f"{self.guarantee})"
+        )
+
     @classmethod
     def options(cls) -> dict[str, Any]:
         """Names and defaults of the method's own options."""

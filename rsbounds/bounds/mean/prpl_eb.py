@@ -140,7 +140,7 @@ class PrPlEBSequence(ConfidenceSequence):
                 advance(row, self._share, 0, self.cap, state)
 
     def _bound(self, reflected: bool) -> NDArray[np.float64]:
-        return self._states[reflected][:, 6].copy()
+        return self._states[reflected][:, BEST].copy()
 
 
 @dataclass(frozen=True)

@@ -252,6 +252,16 @@ def clopper_pearson_upper(
     1e-12 of it. Parameters, errors and the randomised form are those of
     `clopper_pearson_lower`.
 
+    See Also
+    --------
+    rsbounds.clopper_pearson_lower : The bound on the other side.
+    rsbounds.clopper_pearson_interval : Both sides together.
+
+    References
+    ----------
+    .. [1] C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in
+       the case of the binomial", Biometrika 26 (1934).
+
     Examples
     --------
     >>> import rsbounds
@@ -274,6 +284,16 @@ def clopper_pearson_interval(
     With probability at least ``1 - alpha`` the true proportion lies in the interval (Clopper
     and Pearson 1934, with the union bound). Parameters and errors are those of
     `clopper_pearson_lower`.
+
+    See Also
+    --------
+    rsbounds.clopper_pearson_lower, rsbounds.clopper_pearson_upper : One side, at all of alpha.
+    rsbounds.mean_bound : Intervals for samples that are no votes.
+
+    References
+    ----------
+    .. [1] C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in
+       the case of the binomial", Biometrika 26 (1934).
 
     Examples
     --------

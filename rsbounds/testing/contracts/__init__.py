@@ -11,7 +11,7 @@ What the checks cannot see is whether a bound is valid: that takes its proof, an
 
 from __future__ import annotations
 
-from rsbounds.testing.contracts._declared import check_texts
+from rsbounds.testing.contracts._declared import by_name, check_texts
 from rsbounds.testing.contracts.margin import MARGIN_CHECKS, check_margin_method
 from rsbounds.testing.contracts.mean import MEAN_CHECKS, check_mean_method
 from rsbounds.testing.contracts.noise import NOISE_CHECKS, check_noise_law
@@ -22,6 +22,7 @@ __all__ = [
     "MEAN_CHECKS",
     "NOISE_CHECKS",
     "SEQUENCE_CHECKS",
+    "by_name",
     "check_margin_method",
     "check_mean_method",
     "check_noise_law",

@@ -1,8 +1,16 @@
-"""What every member of a registry says of itself."""
+"""What the contracts share: checks by name, and what every member says of itself."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Check = TypeVar("Check", bound=Callable[..., None])
+
+
+def by_name(*checks: Check) -> dict[str, Check]:
+    """Each check of a contract under its name, with spaces."""
+    return {check.__name__.replace("_", " "): check for check in checks}
 
 
 def check_texts(member: Any, cost: str = "cost") -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rsbounds._types import Scale
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound
-from rsbounds.testing.contracts._declared import check_declaration
+from rsbounds.testing.contracts._declared import by_name, check_declaration
 
 SCALES: tuple[Scale, Scale] = ("linear", "probit")
 #: Seconds that a check may give to a slow method.
@@ -132,20 +132,17 @@ def says_what_it_rests_on(method: MarginMethod) -> None:
 
 
 #: Each check of the contract, by name.
-MARGIN_CHECKS: dict[str, Callable[[MarginMethod], None]] = {
-    check.__name__.replace("_", " "): check
-    for check in (
-        declares_itself,
-        one_row_is_the_batch_of_one,
-        rows_may_have_different_n,
-        refuses_more_draws_than_it_declares,
-        classes_may_be_permuted,
-        never_nan_and_in_range_on_hard_rows,
-        smaller_alpha_never_raises_the_bound,
-        takes_floats_and_small_integers,
-        says_what_it_rests_on,
-    )
-}
+MARGIN_CHECKS: dict[str, Callable[[MarginMethod], None]] = by_name(
+    declares_itself,
+    one_row_is_the_batch_of_one,
+    rows_may_have_different_n,
+    refuses_more_draws_than_it_declares,
+    classes_may_be_permuted,
+    never_nan_and_in_range_on_hard_rows,
+    smaller_alpha_never_raises_the_bound,
+    takes_floats_and_small_integers,
+    says_what_it_rests_on,
+)
 
 
 def check_margin_method(method: MarginMethod) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds.bounds.mean import MeanMethod, mean_bound
-from rsbounds.testing.contracts._declared import check_declaration
+from rsbounds.testing.contracts._declared import by_name, check_declaration
 
 
 def _data(method: MeanMethod, seed: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -96,19 +96,16 @@ def all_ones_are_bounded_below_the_binomial_limit(method: MeanMethod) -> None:
 
 
 #: Each check of the contract, by name.
-MEAN_CHECKS: dict[str, Callable[[MeanMethod], None]] = {
-    check.__name__.replace("_", " "): check
-    for check in (
-        declares_itself,
-        one_row_is_the_batch_of_one,
-        does_not_depend_on_threads,
-        reflection_swaps_the_sides,
-        scaling_moves_the_bound_along,
-        smaller_alpha_never_raises_the_bound,
-        extreme_rows,
-        all_ones_are_bounded_below_the_binomial_limit,
-    )
-}
+MEAN_CHECKS: dict[str, Callable[[MeanMethod], None]] = by_name(
+    declares_itself,
+    one_row_is_the_batch_of_one,
+    does_not_depend_on_threads,
+    reflection_swaps_the_sides,
+    scaling_moves_the_bound_along,
+    smaller_alpha_never_raises_the_bound,
+    extreme_rows,
+    all_ones_are_bounded_below_the_binomial_limit,
+)
 
 
 def check_mean_method(method: MeanMethod) -> None:

@@ -15,6 +15,7 @@ from scipy.special import ndtri
 from rsbounds.noises import NOISES, Noise, noise_from_dict
 from rsbounds.regions import Region
 from rsbounds.streams import BASES, CounterStream
+from rsbounds.testing.contracts._declared import by_name
 
 #: A sampler that follows its law fails `draws_follow_the_density` with this probability.
 FALSE_ALARM = 1e-6
@@ -250,27 +251,24 @@ def region_has_the_radius(law: Noise) -> None:
     assert not law.region(np.zeros(rows)).contains(np.zeros((rows, *shape))).any()
 
 
-NOISE_CHECKS: dict[str, Callable[[Noise], None]] = {
-    check.__name__.replace("_", " "): check
-    for check in (
-        declares_itself,
-        is_read_back_from_plain_values,
-        rows_of_a_batch_are_laws,
-        refuses_another_number_of_inputs,
-        radius_is_rounded_down_and_finite,
-        curve_is_a_curve,
-        two_steps_reach_at_least_as_far_as_one,
-        inverse_undoes_the_curve,
-        radius_follows_from_the_curve,
-        curve_is_that_of_neyman_and_pearson,
-        curve_covers_every_direction_of_the_plane,
-        worst_classifier_flips_at_the_radius,
-        draws_follow_the_density,
-        draws_do_not_depend_on_the_cut,
-        multiplier_is_the_transform,
-        region_has_the_radius,
-    )
-}
+NOISE_CHECKS: dict[str, Callable[[Noise], None]] = by_name(
+    declares_itself,
+    is_read_back_from_plain_values,
+    rows_of_a_batch_are_laws,
+    refuses_another_number_of_inputs,
+    radius_is_rounded_down_and_finite,
+    curve_is_a_curve,
+    two_steps_reach_at_least_as_far_as_one,
+    inverse_undoes_the_curve,
+    radius_follows_from_the_curve,
+    curve_is_that_of_neyman_and_pearson,
+    curve_covers_every_direction_of_the_plane,
+    worst_classifier_flips_at_the_radius,
+    draws_follow_the_density,
+    draws_do_not_depend_on_the_cut,
+    multiplier_is_the_transform,
+    region_has_the_radius,
+)
 
 
 def check_noise_law(law: Noise) -> None:

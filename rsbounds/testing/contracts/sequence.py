@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rsbounds.bounds.mean import ConfidenceSequence
 from rsbounds.bounds.mean._samples import Side
 from rsbounds.testing.any_time import stopping_distribution
-from rsbounds.testing.contracts._declared import check_declaration
+from rsbounds.testing.contracts._declared import by_name, check_declaration
 from rsbounds.testing.statistical import assert_error_rate
 
 Kind = type[ConfidenceSequence]
@@ -282,24 +282,21 @@ def any_time_error_by_simulation(kind: Kind, **options: Any) -> None:
 
 
 #: Each check of the contract, by name.
-SEQUENCE_CHECKS: dict[str, Callable[..., None]] = {
-    check.__name__.replace("_", " "): check
-    for check in (
-        declares_itself,
-        before_the_first_chunk,
-        chunks_do_not_matter,
-        a_row_is_alone,
-        a_refused_chunk_leaves_it_as_it_was,
-        a_pickle_goes_on,
-        bounds_are_nested_in_time,
-        two_sides,
-        scaling_moves_the_bounds_along,
-        smaller_alpha_never_tightens,
-        extreme_streams,
-        any_time_error_exactly,
-        any_time_error_by_simulation,
-    )
-}
+SEQUENCE_CHECKS: dict[str, Callable[..., None]] = by_name(
+    declares_itself,
+    before_the_first_chunk,
+    chunks_do_not_matter,
+    a_row_is_alone,
+    a_refused_chunk_leaves_it_as_it_was,
+    a_pickle_goes_on,
+    bounds_are_nested_in_time,
+    two_sides,
+    scaling_moves_the_bounds_along,
+    smaller_alpha_never_tightens,
+    extreme_streams,
+    any_time_error_exactly,
+    any_time_error_by_simulation,
+)
 
 
 def check_sequence(kind: Kind, **options: Any) -> None:

@@ -102,12 +102,12 @@ def test_never_below_runner_up_with_that_ordering(scale):
             floor = rsbounds.margin_lower_bound(
                 counts, 0, alpha=0.001 * (1 - beta), scale=scale, method="runner-up", split=0.9
             )
-            # Item 21: also where p_c <= 1 - p_A is what the runner-up bound uses.
+            # Also where p_c <= 1 - p_A is what the runner-up bound uses.
             assert (exact >= floor.lower - 1e-12 * (1 + abs(floor.lower))).all()
 
 
 def test_never_below_runner_up_at_any_small_outcome():
-    # Item 21. Old: -0.0242 for [54, 46, 0] at alpha 0.3, where the runner-up bound is 0.0087.
+    # Old: -0.0242 for [54, 46, 0] at alpha 0.3, where the runner-up bound is 0.0087.
     for n, scale in itertools.product((9, 30), ("linear", "probit")):
         table = outcomes(n, 3)
         table = table[table[:, 0] > 0]

@@ -1,6 +1,6 @@
 """The exact bound where cells are one to within rounding, against mpmath and enumeration.
 
-Item 20: below a margin of about -15 on the probit scale, or at alphas below 1e-36, the bound
+Below a margin of about -15 on the probit scale, or at alphas below 1e-36, the bound
 erred more often than alpha.
 """
 
@@ -182,7 +182,7 @@ def test_what_lies_before_the_boundary_counts_where_the_top_class_has_no_share()
 
 
 def test_the_budget_caps_the_whole():
-    # Item 22. Old: the budget was given to each of up to 65 attempts.
+    # Old: the budget was given to each of up to 65 attempts.
     for slack, budget in ((1e-6, 300), (1e-6, 2000), (2e-3, 300)):
         for row in ([50_000, 50_000, 0], [7, 2, 1], [666_667, 333_333, 0]):
             for scale in ("linear", "probit"):
@@ -193,7 +193,7 @@ def test_the_budget_caps_the_whole():
 
 
 def test_no_votes_for_the_top_class_and_all_for_another_costs_nothing():
-    # Item 22. Old: O(n), 170 s and 920 MB at n = 1e8.
+    # Old: O(n), 170 s and 920 MB at n = 1e8.
     for row in ([0, 10**9, 0], [0, 0, 10**9]):
         result = rsbounds.margin_lower_bound(row, 0, alpha=0.001, scale="linear", method="exact")
         assert result.lower[0] == -1.0

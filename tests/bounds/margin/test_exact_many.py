@@ -76,7 +76,7 @@ def test_many_draws_lose_little(scale, shares, most):
     assert not fast.details["exhausted"][0]
 
 
-# Issue item 22: these took seconds, and the first gigabytes.
+# These took seconds, and the first gigabytes.
 @pytest.mark.parametrize("scale", ["linear", "probit"])
 @pytest.mark.parametrize("n", [1_000_001, 10**7, 10**9])
 def test_the_work_does_not_grow_with_the_draws(scale, n):

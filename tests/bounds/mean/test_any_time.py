@@ -145,7 +145,7 @@ def test_beta_binomial_any_time_exactly(p, prior):
 
 @pytest.mark.parametrize("prior", [(0.5, 0.5), (5.0, 1.0), (0.01, 30.0), (300.0, 2.0)])
 @pytest.mark.parametrize(("p", "alpha"), [(0.03, 0.05), (0.5, 0.6), (0.8, 0.05), (0.97, 0.3)])
-def test_one_sided_beta_binomial_any_time_exactly(p, alpha, prior):  # issue item 18
+def test_one_sided_beta_binomial_any_time_exactly(p, alpha, prior):
     # The bound is a function of (t, successes), so its error is summed exactly; the priors
     # include ones under which the capital does not fall with p by itself.
     def stop(t, s):
@@ -155,7 +155,7 @@ def test_one_sided_beta_binomial_any_time_exactly(p, alpha, prior):  # issue ite
     assert sum(times.sum() for times in law.values()) <= alpha
 
 
-def test_one_side_spends_all_of_alpha_there():  # issue item 18
+def test_one_side_spends_all_of_alpha_there():
     alpha, prior = 0.05, (0.5, 0.5)
 
     def error(lower):
@@ -210,7 +210,7 @@ def test_log_capital_against_an_integral():
             assert true - 1e-4 < got <= true
 
 
-def test_mixture_does_not_stall():  # issue item 18
+def test_mixture_does_not_stall():
     # Normal widths: 4.4 above a mean near 1, and 7 of a rare event, with bets of 0.015 and up.
     n, alpha = 100_000, 0.001
     z = 3.090232306167813
@@ -223,7 +223,7 @@ def test_mixture_does_not_stall():  # issue item 18
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
-def test_ends_of_the_support_in_smaller_floats(kind):  # issue item 18
+def test_ends_of_the_support_in_smaller_floats(kind):
     x = np.where(np.random.default_rng(6).random(400) < 0.8, 0.7, 0.3)
     gap = max(abs(float(kind(v)) - v) for v in (0.3, 0.7))
     for name in ("beta-binomial", "mixture"):

@@ -7,7 +7,7 @@ from rsbounds.bounds.mean import mean_bound
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
-def test_clopper_pearson_reads_the_ends_in_smaller_floats(kind):  # issue item 18
+def test_clopper_pearson_reads_the_ends_in_smaller_floats(kind):
     x = np.where(np.arange(100) < 80, 0.7, 0.3)
     how = {"alpha": 0.01, "side": "both", "method": "clopper-pearson", "support": (0.3, 0.7)}
     gap = max(abs(float(kind(v)) - v) for v in (0.3, 0.7))

@@ -1,277 +1,40 @@
-"""What goes in and what comes out: frozen records of arrays, one entry per input."""
+"""Certificates: one row per input, with what the rows share."""
 
 from __future__ import annotations
 
-import hashlib
 import html
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds import _tables, _text, _validate
+from rsbounds._types._common import NO_CLASS, Guarantee, Scale, frozen, pandas_package
 from rsbounds._version import __version__
 
 if TYPE_CHECKING:
     import pandas
-
-#: How sure a statement is. ``proven``: its error probability is at most alpha by a theorem.
-#: ``enumerated``: no proof is known; complete enumeration of small cases found no violation.
-#: ``none``: the conditions of the theorem were not met (the top class was chosen from the
-#: estimation counts themselves).
-Guarantee = Literal["proven", "enumerated", "none"]
-Scale = Literal["linear", "probit"]
-
-#: What stands in an array of classes where a row abstained: the label of nothing. It is not -1,
-#: which is a label in some data sets and a place in every array; as an index, or cast to a
-#: smaller signed type, this stays out of the range of classes (each of its bytes is 0x80).
-NO_CLASS = -0x7F7F7F7F7F7F7F80
-
-
-def content_hash(values: NDArray[Any], kind: Literal["<i8", "<f8"] = "<i8") -> str:
-    """SHA-256 of a table: its shape, and its entries as int64 (counts) or float64 (scores)."""
-    total = hashlib.sha256(f"{kind} {values.shape}".encode())
-    for start in range(0, len(values), 16384):
-        total.update(np.ascontiguousarray(values[start : start + 16384], dtype=kind).tobytes())
-    return total.hexdigest()
-
-
-def plain_options(method: Any) -> dict[str, Any]:
-    """The options of a method, which are its fields, as plain values that JSON can carry."""
-    values = (
-        {f.name: getattr(method, f.name) for f in fields(method)} if is_dataclass(method) else {}
-    )
-    plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
-    return plain
-
-
-def _frozen(values: NDArray[Any]) -> NDArray[Any]:
-    view = values.view()
-    view.flags.writeable = False
-    return view
-
-
-@dataclass(frozen=True, eq=False)
-class Counts:
-    """Votes of a classifier under noise, with where they came from.
-
-    Attributes
-    ----------
-    values : (B, K) int64
-        Votes for each of K classes at each of B inputs.
-    role : {"select", "estimate"}
-        ``select`` counts choose the top class; ``estimate`` counts bound its margin. The two
-        come from independent noise streams.
-    seed : int
-        Seed of the noise streams.
-    """
-
-    values: NDArray[np.int64]
-    role: Literal["select", "estimate"]
-    seed: int
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "values", _frozen(self.values))
-
-    @property
-    def n(self) -> NDArray[np.int64]:
-        """(B,) draws per input."""
-        return np.asarray(self.values.sum(axis=1))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        if dtype is not None and np.dtype(dtype) != self.values.dtype:
-            return self.values.astype(dtype)
-        return self.values.copy() if copy else self.values
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-
-@dataclass(frozen=True, eq=False)
-class BoundedSamples:
-    """Scores of a soft classifier under noise at one input.
-
-    Attributes
-    ----------
-    values : (n, K) float64
-        One row per draw.
-    support : (float, float)
-        Interval that contains every score.
-    seed : int
-        Seed of the noise streams.
-    """
-
-    values: NDArray[np.float64]
-    support: tuple[float, float]
-    seed: int
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "values", _frozen(self.values))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        if dtype is not None and np.dtype(dtype) != self.values.dtype:
-            return self.values.astype(dtype)
-        return self.values.copy() if copy else self.values
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-
-@dataclass(frozen=True, eq=False)
-class Selection:
-    """Top classes chosen from selection counts, which it remembers.
-
-    Attributes
-    ----------
-    top : (B,) int64
-        The class with most votes at each input (the lowest index on a tie).
-    counts : (B, K) array
-        The selection counts. They must not be the estimation counts: a bound computed from
-        the counts that chose its class is not covered by any theorem here.
-    independent : bool
-        True where the caller vouches that the estimation counts are of another sample, even
-        if they should be equal.
-    """
-
-    top: NDArray[np.int64]
-    counts: NDArray[Any]
-    independent: bool = False
-
-    def __len__(self) -> int:
-        return len(self.top)
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """Answers of PREDICT: the class with most votes, or an abstention.
-
-    Attributes
-    ----------
-    candidate : (B,) int64
-        Class with most votes; `rsbounds.NO_CLASS` where a draw had no valid answer.
-    abstained : (B,) bool
-        True where the two leading classes could not be told apart at level alpha.
-    p_value : (B,) float64
-        Two-sided p-value of the two leading counts, rounded up.
-    alpha : float
-        Probability of returning a class other than the smoothed classifier's answer.
-    """
-
-    candidate: NDArray[np.int64]
-    abstained: NDArray[np.bool_]
-    p_value: NDArray[np.float64]
-    alpha: float
-
-    @cached_property
-    def top(self) -> NDArray[np.int64]:
-        """(B,) the class returned; `rsbounds.NO_CLASS`, which equals no label, where abstained."""
-        return _frozen(np.where(self.abstained, NO_CLASS, self.candidate))
-
-    def __len__(self) -> int:
-        return len(self.candidate)
-
-    def __repr__(self) -> str:
-        answered = int((~self.abstained).sum())
-        return f"Predictions({len(self)} inputs, {answered} answered, alpha {self.alpha:g})"
-
-
-@dataclass(frozen=True, eq=False)
-class MarginBound:
-    """Lower bounds on the margin between a top class and every other class.
-
-    Attributes
-    ----------
-    lower : (B,) float64
-        The bounds, on ``scale``; -1 (linear) or -inf (probit) where nothing is known.
-    top, n : (B,) int64
-        Class the bound is about, and draws it rests on.
-    alpha : float
-        Error probability of each row's statement.
-    scale : {"linear", "probit"}
-        p_A - p_c, or Phi^-1(p_A) - Phi^-1(p_c).
-    method : str
-        Registered name of the method.
-    guarantee : {"proven", "enumerated", "none"}
-        See `rsbounds.Guarantee`.
-    solved : (B,) bool
-        False where an inner solver could not prove its answer; the bound is then only as
-        good as the solver.
-    details : mapping of str to (B,) arrays
-        What the method has to say besides, such as ``p_a_lower`` and ``p_b_upper``.
-    options : mapping of str to plain values
-        Options of the method.
-    """
-
-    lower: NDArray[np.float64]
-    top: NDArray[np.int64]
-    n: NDArray[np.int64]
-    alpha: float
-    scale: Scale
-    method: str
-    guarantee: Guarantee
-    solved: NDArray[np.bool_]
-    details: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.lower)
-
-
-@dataclass(frozen=True, eq=False)
-class MeanBound:
-    """Bounds on the mean of bounded samples.
-
-    Attributes
-    ----------
-    lower, upper : (B,) float64
-        The bounds; the end of the support on a side that was not asked for.
-    side : {"lower", "upper", "both"}
-        Which sides hold together at level alpha.
-    n : (B,) int64
-        Samples each bound rests on.
-    alpha : float
-        Error probability of the statement.
-    support : (float, float)
-        Interval that contains every sample.
-    method : str
-        Registered name of the method.
-    guarantee : {"proven", "enumerated", "none"}
-        See `rsbounds.Guarantee`.
-    details : mapping of str to (B,) arrays
-        ``two_point``: True where every sample is one of the two ends of the support.
-    """
-
-    lower: NDArray[np.float64]
-    upper: NDArray[np.float64]
-    side: Literal["lower", "upper", "both"]
-    n: NDArray[np.int64]
-    alpha: float
-    support: tuple[float, float]
-    method: str
-    guarantee: Guarantee
-    details: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.lower)
 
 
 @dataclass(frozen=True)
 class Certificate:
     """One row of `Certificates`; ``top`` is None where it abstained.
 
-    ``candidate`` is None where there was no class to put to the test. ``class_name`` is the name
-    of ``top`` where classes have names, ``id`` what identifies the row where something does.
+    ``candidate`` is None where there was no class to put to the test, ``inscribed_radius`` and
+    ``proxy_radius`` are None where the law gives none. ``class_name`` is the name of ``top`` where
+    classes have names, ``id`` what identifies the row where something does.
     """
 
     index: int
     top: int | None
     radius: float
+    inscribed_radius: float | None
+    proxy_radius: float | None
     certified: bool
     abstained: bool
     candidate: int | None
@@ -291,9 +54,12 @@ class Certificate:
         if self.abstained:
             return f"{who}: abstained"
         called = self.top if self.class_name is None else self.class_name
+        others = ""
+        if _is_scaled(self.norm) and self.inscribed_radius is not None:
+            others = f", inscribed {_ball(self.norm)} radius {_text.down(self.inscribed_radius)}"
         return (
             f"{who}: class {called} within {self.norm} radius "
-            f"{_text.down(self.radius)} ({self.method}, error probability {self.alpha:g})"
+            f"{_text.down(self.radius)}{others} ({self.method}, error probability {self.alpha:g})"
         )
 
 
@@ -311,7 +77,8 @@ class Certificates:
         Class that was put to the test, whether or not it was certified; `rsbounds.NO_CLASS`
         where there was none.
     radius : (B,) float64
-        Radius in units of the raw input, in the norm ``norm``; 0 where abstained.
+        Radius in the norm ``norm``, in units of the raw input (without a unit where that norm is
+        scaled: each coordinate, or axis, has one of its own); 0 where abstained.
     margin_lower : (B,) float64
         The bound that the radius comes from, on ``scale``.
     n : (B,) int64
@@ -322,6 +89,11 @@ class Certificates:
         The noise law with its parameters, for reading.
     norm : str
         Norm of the radius.
+    inscribed_radius, proxy_radius : (B,) float64
+        In units of the raw input: the radius of the largest l1 or l2 ball inside of the certified
+        region (what a perturbation of any direction may have), and of the ball that has the
+        region's volume, which lies partly outside. Both are the radius where ``norm`` is not
+        scaled; NaN where nothing says the shape of the region.
     index : (B,) int64
         Which input each row is about: its place among the rows that were certified together,
         or in its data set. A slice keeps it.
@@ -357,32 +129,51 @@ class Certificates:
     version: str = __version__
     classes: tuple[str, ...] | None = None
     ids: tuple[str, ...] | None = None
+    # Filled in where they are not given.
+    inscribed_radius: NDArray[np.float64] = None  # type: ignore[assignment]
+    proxy_radius: NDArray[np.float64] = None  # type: ignore[assignment]
 
-    _ROWS = ("index", "candidate", "radius", "margin_lower", "n", "solved")
+    _SIZES = ("inscribed_radius", "proxy_radius")
+    _ROWS = ("index", "candidate", "radius", *_SIZES, "margin_lower", "n", "solved")
     _DERIVED = ("top", "certified", "abstained")
     _SHARED = ("alpha", "method", "guarantee", "noise", "norm")
 
     def __post_init__(self) -> None:
+        for name in self._SIZES:
+            if not _is_scaled(self.norm):
+                object.__setattr__(self, name, self.radius)
+            elif getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(len(self.radius), np.nan))
         for name in self._ROWS:
-            object.__setattr__(self, name, _frozen(np.asarray(getattr(self, name))))
-        bad = ~(np.isfinite(self.radius) & (self.radius >= 0))
-        if bad.any():
-            raise ValueError(f"radius is {self.radius[bad][0]}; allowed: finite numbers >= 0")
+            object.__setattr__(self, name, frozen(np.asarray(getattr(self, name))))
+        for name in ("radius", *self._SIZES):
+            values = getattr(self, name)
+            if values.shape != self.radius.shape:
+                raise ValueError(f"{name} has {len(values)} entries; allowed: {len(self)}")
+            # A row that abstains has no region of any size.
+            bad = ~(np.isfinite(values) & (values >= 0)) | ((values > 0) & (self.radius == 0))
+            if name != "radius":
+                bad &= ~np.isnan(values)
+            if bad.any():
+                raise ValueError(
+                    f"{name} is {values[bad][0]} at radius {self.radius[bad][0]}; allowed: finite "
+                    "numbers >= 0, and 0 where the radius is"
+                )
 
     @cached_property
     def certified(self) -> NDArray[np.bool_]:
         """(B,) True exactly where a class is certified at a radius above 0."""
-        return _frozen(self.radius > 0)
+        return frozen(self.radius > 0)
 
     @cached_property
     def abstained(self) -> NDArray[np.bool_]:
         """(B,) True where nothing is certified."""
-        return _frozen(~self.certified)
+        return frozen(~self.certified)
 
     @cached_property
     def top(self) -> NDArray[np.int64]:
         """(B,) the certified class; `rsbounds.NO_CLASS`, which equals no label, where abstained."""
-        return _frozen(np.where(self.certified, self.candidate, NO_CLASS))
+        return frozen(np.where(self.certified, self.candidate, NO_CLASS))
 
     def __len__(self) -> int:
         return len(self.radius)
@@ -396,12 +187,14 @@ class Certificates:
     def __getitem__(self, key: Any) -> Certificate | Certificates:
         if isinstance(key, (int, np.integer)):
             rows = (*self._ROWS, *self._DERIVED)
-            values = {
+            values: dict[str, Any] = {
                 f.name: getattr(self, f.name)[key].item() if f.name in rows else None
                 for f in fields(Certificate)
             }
             for name in ("top", "candidate"):
                 values[name] = None if values[name] == NO_CLASS else values[name]
+            for name in self._SIZES:
+                values[name] = None if math.isnan(values[name]) else values[name]
             shared = {name: getattr(self, name) for name in self._SHARED}
             top = values["top"]
             named = {
@@ -433,32 +226,48 @@ class Certificates:
     def table(self, rows: int | None = None) -> str:
         """A table for a terminal; radii and margins rounded down.
 
+        The inscribed and the proxy radius have columns where the norm is scaled.
+
         Parameters
         ----------
         rows : int, optional
             Show no more than the first ``rows``.
         """
         shown = self if rows is None else self[:rows]
-        body = [
-            [
+        sizes = self._SIZES if _is_scaled(self.norm) else ()
+        body = []
+        for row, c in enumerate(shown):
+            lengths = [None if c.abstained else getattr(c, name) for name in sizes]
+            body.append([
                 str(c.index) if shown.ids is None else shown.ids[row],
                 "-" if c.top is None else self.class_name(c.top),
                 "abstained" if c.abstained else _text.down(c.radius),
+                *("-" if length is None else _text.down(length) for length in lengths),
                 _text.down(c.margin_lower),
                 str(c.n),
-            ]
-            for row, c in enumerate(shown)
-        ]
-        text = _text.table(["input", "class", "radius", "margin", "n"], body)
+            ])  # fmt: skip
+        names = [name.removesuffix("_radius") for name in sizes]
+        text = _text.table(["input", "class", "radius", *names, "margin", "n"], body)
         if len(shown) < len(self):
             text += f"\n... {len(self) - len(shown)} more rows"
-        mean = _text.mean_down(self.radius.tolist())
-        text += (
-            f"\n{int(self.certified.sum())} of {len(self)} certified, mean {self.norm} radius "
-            f"{_text.down(mean, 5)}\n{self.noise}, {self.method}, alpha {self.alpha:g}, "
-            f"guarantee: {self.guarantee}"
+        means = self.mean_radii()
+        said = [f"mean {self.norm} radius {_text.down(means['radius'] or 0.0, 5)}"]
+        for name in sizes:
+            if (mean := means[name]) is not None:
+                called = name.removesuffix("_radius")
+                said.append(f"{called} {_ball(self.norm)} radius {_text.down(mean, 5)}")
+        return (
+            f"{text}\n{int(self.certified.sum())} of {len(self)} certified, {', '.join(said)}\n"
+            f"{self.noise}, {self.method}, alpha {self.alpha:g}, guarantee: {self.guarantee}"
         )
-        return text
+
+    def mean_radii(self) -> dict[str, float | None]:
+        """Means of the radii, exact and rounded down; None of those that are not known."""
+        columns = {name: getattr(self, name) for name in ("radius", *self._SIZES)}
+        return {
+            name: None if np.isnan(values).any() else _text.mean_down(values.tolist())
+            for name, values in columns.items()
+        }
 
     def class_name(self, index: int) -> str:
         """What a class is called: its name where classes have names, else its index."""
@@ -467,8 +276,9 @@ class Certificates:
     def records(self) -> Iterator[dict[str, Any]]:
         """One dictionary per row, every field a plain value that JSON can carry.
 
-        ``top`` is None where the row abstained, and a margin of -inf is None. Where classes have
-        names, ``class`` is that of ``top``; where rows have identifiers, ``id`` is the row's.
+        ``top`` is None where the row abstained, a margin of -inf is None, and so are radii of
+        balls that are not known. Where classes have names, ``class`` is that of ``top``; where
+        rows have identifiers, ``id`` is the row's.
         """
         columns = self._columns()
         for certificate in self:
@@ -580,7 +390,10 @@ class Certificates:
         if "id" in columns:
             shared["ids"] = tuple(columns["id"])
         columns["candidate"] = [NO_CLASS if c is None else c for c in columns["candidate"]]
-        arrays: dict[str, Any] = {name: np.array(columns[name]) for name in cls._ROWS}
+        # Files of earlier versions have no sizes.
+        arrays: dict[str, Any] = {
+            name: np.array(columns[name]) for name in cls._ROWS if name in columns
+        }
         return cls(**arrays, **shared)
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -589,10 +402,7 @@ class Certificates:
         NaN equals no label. A column of nullable integers would leave abstentions out of
         ``(frame["top"] == labels).mean()``. Needs pandas: install ``rsbounds[all]``.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise ImportError("to_pandas needs pandas; install rsbounds[all]") from None
+        pandas = pandas_package()
         rows = (*self._ROWS, *self._DERIVED, *self._SHARED)
         columns = {column: getattr(self, column) for column in self._columns() if column in rows}
         columns["top"] = np.where(self.certified, self.candidate, np.nan)
@@ -601,3 +411,13 @@ class Certificates:
         if self.ids is not None:
             columns["id"] = list(self.ids)
         return pandas.DataFrame(columns, index=self.index)
+
+
+def _is_scaled(norm: str) -> bool:
+    """Whether a law's radius has no unit, its region being no ball."""
+    return norm.startswith("scaled ")
+
+
+def _ball(norm: str) -> str:
+    """The norm of the balls inside of a region."""
+    return norm.removeprefix("scaled ")

@@ -1,4 +1,7 @@
-"""What a run store holds and how it is laid out (format 2), with its seal."""
+"""What a run store holds and how it is laid out (formats 2 and 3), with its seal.
+
+Format 2 has no columns ``kind`` and ``evidence``: its rows are all of votes.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,13 @@ import numpy as np
 from rsbounds._version import __version__
 from rsbounds.runs import format1
 from rsbounds.runs._sqlite import as_damage, connect, remove_store
-from rsbounds.runs.row import COLUMNS, RunRow, decode, plain
+from rsbounds.runs.row import RunRow, columns, decode, plain
 
 # "rsbd" in ASCII: how a store is told from any other SQLite file.
 APPLICATION_ID = 0x72736264
-FORMAT = 2
+FORMAT = 3
+#: Formats that a run may go on in.
+WRITABLE = (2, FORMAT)
 
 _SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
@@ -47,11 +52,15 @@ CREATE TABLE inputs (
     abstained INTEGER NOT NULL,
     seconds REAL NOT NULL,
     error TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    evidence TEXT NOT NULL,
     checksum TEXT NOT NULL
 )"""
 
-INSERT = f"INSERT INTO inputs VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"
-_SELECT = f"SELECT {', '.join(COLUMNS)}, checksum FROM inputs ORDER BY idx"
+
+def insert(form: int) -> str:
+    """The statement that keeps what `rsbounds.runs.row.encode` returns."""
+    return f"INSERT INTO inputs VALUES ({', '.join('?' * (len(columns(form)) + 1))})"
 
 
 def versions() -> dict[str, str]:
@@ -92,9 +101,9 @@ def content(path: Path, database: sqlite3.Connection) -> Content:
             held = dict(database.execute("SELECT key, value FROM run").fetchall())
             form = json.loads(held["format"])
             config, made = json.loads(held["config"]), json.loads(held["versions"])
-        if form not in (1, FORMAT):
+        if form not in (1, *WRITABLE):
             raise ValueError(
-                f"store {str(path)!r} has format {form}; allowed: 1 and {FORMAT} (made by a newer "
+                f"store {str(path)!r} has format {form}; allowed: 1 to {FORMAT} (made by a newer "
                 "version?)"
             )
         facts: dict[str, Any] = {}
@@ -102,15 +111,15 @@ def content(path: Path, database: sqlite3.Connection) -> Content:
             if form == 1:
                 rows = list(format1.rows(database, config))
             else:
-                facts, rows = _format2(database, config.get("num_classes"))
+                facts, rows = _sealed(database, config, form)
         return Content(form, config, made, facts, {row.index: row for row in rows})
     finally:
         if database.in_transaction:
             database.execute("ROLLBACK")
 
 
-def _format2(
-    database: sqlite3.Connection, num_classes: int | None
+def _sealed(
+    database: sqlite3.Connection, config: Mapping[str, Any], form: int
 ) -> tuple[dict[str, Any], list[RunRow]]:
     """Facts and inputs, where the seal agrees with them."""
     facts = {key: json.loads(value) for key, value in database.execute("SELECT * FROM facts")}
@@ -118,8 +127,9 @@ def _format2(
     if rest != rest_of(database):
         raise ValueError("its configuration or facts are not as they were written")
     rows = []
-    for values in database.execute(_SELECT):
-        rows.append(decode(values, num_classes))
+    names = ", ".join((*columns(form), "checksum"))
+    for values in database.execute(f"SELECT {names} FROM inputs ORDER BY idx"):
+        rows.append(decode(values, config, form))
         total -= int(values[-1], 16)
     if len(rows) != count or total % 2**128:
         raise ValueError(f"it holds {len(rows)} whole inputs of the {count} that were written")

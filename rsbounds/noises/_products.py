@@ -1,0 +1,131 @@
+"""Products of a matrix with many draws, the same bits whatever the batch and the machine.
+
+A library's product of matrices sums in an order that depends on the number of rows, on its
+threads and on the processor; counts would depend on the batch size with it. Here every number
+is one sum from its first term to its last, in float64, without contraction.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsbounds._numerics import kernel
+
+#: Columns, and draws, that share a pass: what they need stays in the second-level cache.
+_COLUMNS, _DRAWS = 1024, 16
+
+
+@kernel
+def _add_one(out: Any, row: Any, z: float) -> None:
+    for j in range(out.size):
+        out[j] = out[j] + z * row[j]
+
+
+@kernel
+def _add_four(out: Any, one: Any, two: Any, three: Any, four: Any, z: Any) -> None:
+    a, b, c, d = z[0], z[1], z[2], z[3]
+    for j in range(out.size):
+        out[j] = (((out[j] + a * one[j]) + b * two[j]) + c * three[j]) + d * four[j]
+
+
+@kernel
+def _add_four_twice(
+    out: Any, other: Any, one: Any, two: Any, three: Any, four: Any, z: Any, y: Any
+) -> None:
+    """`_add_four` for two draws, which share what is read of the rows."""
+    a, b, c, d = z[0], z[1], z[2], z[3]
+    e, f, g, h = y[0], y[1], y[2], y[3]
+    for j in range(out.size):
+        p, q, r, s = one[j], two[j], three[j], four[j]
+        out[j] = (((out[j] + a * p) + b * q) + c * r) + d * s
+        other[j] = (((other[j] + e * p) + f * q) + g * r) + h * s
+
+
+@kernel
+def _add_product(
+    out: Any, to: int, left: int, z: Any, of: int, draws: int, rows: Any, at: int, width: int
+) -> None:
+    """``out[to:, left:] += z[of:] @ rows[:, at:]`` for some draws and columns, term by term.
+
+    Slices of one row are contiguous; slices of a block would not be.
+    """
+    end, stop, terms = left + width, at + width, z.shape[1]
+    whole = terms - terms % 4
+    for k in range(0, whole, 4):
+        one, two = rows[k, at:stop], rows[k + 1, at:stop]
+        three, four = rows[k + 2, at:stop], rows[k + 3, at:stop]
+        for i in range(0, draws - 1, 2):
+            _add_four_twice(
+                out[to + i, left:end], out[to + i + 1, left:end], one, two, three, four,
+                z[of + i, k : k + 4], z[of + i + 1, k : k + 4],
+            )  # fmt: skip
+        if draws % 2:
+            last = draws - 1
+            _add_four(out[to + last, left:end], one, two, three, four, z[of + last, k : k + 4])
+    for k in range(whole, terms):
+        for i in range(draws):
+            _add_one(out[to + i, left:end], rows[k, at:stop], z[of + i, k])
+
+
+@kernel
+def fill_dense(out: Any, z: Any, matrix: Any) -> None:
+    """``out = z @ matrix``, for (m, d) draws and a (d, d) matrix."""
+    draws, d = z.shape
+    out[:] = 0.0
+    for start in range(0, draws, _DRAWS):
+        count = min(_DRAWS, draws - start)
+        for left in range(0, d, _COLUMNS):
+            width = min(_COLUMNS, d - left)
+            _add_product(out, start, left, z, start, count, matrix, left, width)
+
+
+@kernel
+def fill_low_rank(out: Any, z: Any, diagonal: Any, factors: Any) -> None:
+    """``out = diagonal * z + (z @ factors) @ factors.T``, for (m, d) draws and (d, r) factors."""
+    draws, d = z.shape
+    rank = factors.shape[1]
+    inner = np.empty((_DRAWS, rank))
+    turned = np.empty((rank, _COLUMNS))
+    for start in range(0, draws, _DRAWS):
+        count = min(_DRAWS, draws - start)
+        inner[:] = 0.0
+        _add_product(inner, 0, 0, z, start, count, factors, 0, rank)
+        for left in range(0, d, _COLUMNS):
+            width = min(_COLUMNS, d - left)
+            for k in range(width):
+                for j in range(rank):
+                    turned[j, k] = factors[left + k, j]
+            for i in range(start, start + count):
+                for k in range(left, left + width):
+                    out[i, k] = diagonal[k] * z[i, k]
+            _add_product(out, start, left, inner, 0, count, turned, 0, width)
+
+
+def dense(z: NDArray[Any], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``z @ matrix`` in float64, for (m, d) draws of any float type."""
+    out = np.empty(z.shape)
+    fill_dense(out, _own(z), _fixed(matrix))
+    return out
+
+
+def low_rank(
+    z: NDArray[Any], diagonal: NDArray[np.float64], factors: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """``diagonal * z + (z @ factors) @ factors.T`` in float64, for (m, d) draws."""
+    out = np.empty(z.shape)
+    fill_low_rank(out, _own(z), _fixed(diagonal), _fixed(factors))
+    return out
+
+
+def _own(values: NDArray[Any]) -> NDArray[np.float64]:
+    return np.array(values, dtype=np.float64, order="C")
+
+
+def _fixed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A read-only view: a kernel is compiled for arrays that can be written again."""
+    view = np.ascontiguousarray(values, dtype=np.float64).view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,166 @@
+"""What every kind of run provides."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsbounds._types import Certificates, Selection, content_hash
+from rsbounds.certificates import voted_top
+from rsbounds.noises import Noise
+from rsbounds.runs.subject import Subject
+
+Evidence = Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a kind is told; ``method`` and ``options`` mean what the kind says they mean."""
+
+    alpha: float
+    method: Any
+    options: Mapping[str, Any]
+    n: int
+    n0: int
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What was drawn of b inputs.
+
+    Attributes
+    ----------
+    select, estimate : (b, K) int64
+        Votes of the selection and of the estimation sample; zeros where there are scores.
+    invalid : (b,) int64
+        Draws of either without a valid answer.
+    n : (b,) int64
+        Draws of the estimation sample.
+    evidence : (b,) mappings or None
+        What else a certificate rests on, as plain values.
+    """
+
+    select: NDArray[np.int64]
+    estimate: NDArray[np.int64]
+    invalid: NDArray[np.int64]
+    n: NDArray[np.int64]
+    evidence: Sequence[Evidence]
+
+
+class Kind(abc.ABC):
+    """A kind of run, with the settings of one run; see the package's text.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the run; alpha is a checked one.
+
+    Raises
+    ------
+    ValueError
+        Settings that are not of this kind.
+    """
+
+    #: What the store and the command line call it.
+    name: ClassVar[str]
+    #: The method where none is named.
+    default: ClassVar[str]
+    #: Whether every input takes n draws of votes, so that ranks can share the draws of an input
+    #: and every margin method can bound its row again.
+    votes: ClassVar[bool] = False
+    #: The evidence of an input that could not be read or answered.
+    nothing: ClassVar[Evidence] = None
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options as a store keeps them, as plain values."""
+        return dict(self.settings.options)
+
+    @abc.abstractmethod
+    def check_law(self, noise: Noise) -> None:
+        """Raise ValueError where this kind cannot certify under a law."""
+
+    def ask(self, subject: Subject, x: NDArray[Any], index: int) -> None:
+        """Take one draw, for the error that answers of another kind give."""
+        subject.votes(x[None], [index], "select", [(0, 1)])
+
+    @abc.abstractmethod
+    def take(
+        self, subject: Subject, inputs: NDArray[Any], indices: Sequence[int], noise: Noise
+    ) -> tuple[Drawn, Certificates]:
+        """Draw, and certify; ``noise`` is the law of these inputs."""
+
+    @abc.abstractmethod
+    def certify(self, drawn: Drawn, noise: Noise) -> Certificates:
+        """The certificates of what was drawn."""
+
+    @abc.abstractmethod
+    def again(self, method: Any, alpha: float | None, options: Mapping[str, Any]) -> Kind:
+        """The same kind with another method, alpha or options, for rows that are there already.
+
+        Raises
+        ------
+        ValueError
+            Rows of this kind cannot be bounded again so.
+        """
+
+    @classmethod
+    def fault(cls, row: Any) -> str | None:
+        """What cannot be true of a stored row, in words; None where all can."""
+        if row.evidence is not None:
+            return f"evidence is {row.evidence!r}; allowed: none in a run of {cls.name}"
+        return None
+
+    def input_hash(self, drawn: Drawn) -> str:
+        """A hash of what was bounded."""
+        return content_hash(drawn.estimate)
+
+
+def selected(
+    subject: Subject, inputs: NDArray[Any], indices: Sequence[int], n0: int
+) -> tuple[Selection, NDArray[np.int64]]:
+    """Top classes from a selection sample, and draws without a valid answer."""
+    votes, invalid = subject.votes(inputs, indices, "select", [(0, n0)] * len(indices))
+    return voted_top(votes), invalid
+
+
+class Rounds:
+    """Votes asked for by a stopping rule, added up."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        inputs: NDArray[Any],
+        indices: Sequence[int],
+        like: NDArray[np.int64],
+        invalid: NDArray[np.int64],
+    ) -> None:
+        self._subject, self._inputs, self._indices = subject, inputs, indices
+        self.votes, self.invalid = np.zeros_like(like), invalid.copy()
+        #: Of each input, the votes of each round whose draws were all valid.
+        self.rounds: list[list[list[int]]] = [[] for _ in indices]
+
+    def draw(
+        self, rows: NDArray[np.int64], first: NDArray[np.int64], stop: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """What `rsbounds.sequential._feed.feed` asks for."""
+        votes, none = self._subject.votes(
+            self._inputs[rows],
+            [self._indices[row] for row in rows.tolist()],
+            "estimate",
+            list(zip(first.tolist(), stop.tolist(), strict=True)),
+        )
+        self.votes[rows] += votes
+        self.invalid[rows] += none
+        for row, counts, bad in zip(rows.tolist(), votes.tolist(), none.tolist(), strict=True):
+            if not bad:
+                self.rounds[row].append(counts)
+        return votes, none
