@@ -323,7 +323,7 @@ LONG = {
     "rsbounds/bounds/margin/_inner.py:searched": "one story, from the plug-in to the proof",
     "rsbounds/bounds/margin/_orderings.py:restricted": "a kernel: cases of one optimum",
     "rsbounds/bounds/margin/_orderings.py:fill_boundary": "a kernel: one walk, a dozen numbers",
-    "rsbounds/bounds/margin/_search.py:prove": "a kernel: one loop over shared edges",
+    "rsbounds/bounds/margin/_proof.py:prove": "a kernel: one walk over cells that wait",
     "rsbounds/bounds/mean/goal.py:_first_kept": "a kernel: lanes in step, one inner loop",
     "rsbounds/solvers/_sup.py:certified_sup": "a kernel: one branch and bound over one heap",
     "rsbounds/solvers/_trinomial.py:log_tail_upper": "a kernel: one sum with its error bounds",
