@@ -15,6 +15,7 @@ import ctypes
 import functools
 import hashlib
 import re
+import traceback
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -203,26 +204,38 @@ class _Apart:
         jump.linkage = "internal"
         cell = ir.GlobalVariable(module, _BYTES, self.symbol)
         builder = ir.IRBuilder(jump.append_basic_block())
-        empty = ir.Constant(_BYTES, None)
-        with builder.if_then(builder.icmp_unsigned("==", builder.load(cell), empty), likely=False):
+        absent = builder.icmp_unsigned("==", builder.load(cell), ir.Constant(_BYTES, None))
+        with builder.if_then(absent, likely=False):
             fill = module.globals.get(_FILL)
             if fill is None:
-                fill = ir.Function(module, ir.FunctionType(ir.VoidType(), [_BYTES]), _FILL)
-            builder.call(fill, [builder.bitcast(cell, _BYTES)])
-            with builder.if_then(builder.icmp_unsigned("==", builder.load(cell), empty)):
-                text = f"{self.symbol} could not be compiled"
-                convention.return_user_exc(builder, RuntimeError, (text,))
+                fill = ir.Function(module, ir.FunctionType(ir.IntType(32), [_BYTES]), _FILL)
+            failed = builder.call(fill, [builder.bitcast(cell, _BYTES)])
+            for code, error, arguments in (
+                (_STOPPED, KeyboardInterrupt, ()),
+                (_FAILED, RuntimeError, (f"{self.symbol} could not be compiled",)),
+            ):
+                with builder.if_then(builder.icmp_signed("==", failed, failed.type(code))):
+                    convention.return_user_exc(builder, error, arguments)
         target = builder.bitcast(builder.load(cell), kind.as_pointer())
         builder.ret(builder.call(target, jump.args, tail=True))
         return jump
 
 
 _FILL = "rsbounds.fill"
+_FILLED, _FAILED, _STOPPED = 0, 1, 2
 
 
-@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-def _fill(address: int) -> None:
-    _UNITS[address].load()
+@ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
+def _fill(address: int) -> int:
+    # Called from machine code, through which no exception passes.
+    try:
+        _UNITS[address].load()
+        return _FILLED
+    except KeyboardInterrupt:
+        return _STOPPED
+    except BaseException:  # Nothing else may get past: the cell is empty.
+        traceback.print_exc()
+        return _FAILED
 
 
 llvm.add_symbol(_FILL, ctypes.cast(_fill, ctypes.c_void_p).value)

@@ -326,7 +326,6 @@ LONG = {
     "rsbounds/bounds/margin/_orderings.py:fill_boundary": "a kernel: one walk, a dozen numbers",
     "rsbounds/bounds/margin/_proof.py:prove": "a kernel: one walk over cells that wait",
     "rsbounds/bounds/mean/goal.py:_first_kept": "a kernel: lanes in step, one inner loop",
-    "rsbounds/solvers/_sup.py:certified_sup": "a kernel: one branch and bound over one heap",
     "rsbounds/solvers/_trinomial.py:log_tail_upper": "a kernel: one sum with its error bounds",
     "rsbounds/solvers/_trinomial.py:chord_dip": "a kernel: one inequality, term by term",
     "rsbounds/solvers/bayes_opt.py:__call__": "one search, whose steps share its whole state",
