@@ -77,6 +77,13 @@ def test_a_row_is_certify_under_the_law_that_it_keeps(tmp_path, method):
     assert (again.radius == got.radius).all()
 
 
+@pytest.mark.parametrize("n", [20, 100])
+def test_few_draws_have_a_law_too(tmp_path, n):
+    # The curve of what n draws certify ended in an infinity, and every input failed.
+    got = certify(tmp_path / "run.sqlite", n=n, smoothing=OPTIMIZERS["ddrs"](steps=1, draws=4))
+    assert (got.radius > 0).all()
+
+
 def test_interruptions_groups_and_batch_sizes_change_no_law(tmp_path):
     certify(tmp_path / "whole.sqlite")
     certify(tmp_path / "other.sqlite", classifier(batch_size=7))

@@ -268,6 +268,8 @@ def test_demo(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(_demo, "EPOCHS", 1)
     monkeypatch.setattr(_demo, "FOUND", 1)
+    assert len(_demo.one_of_each_kind(LAW, (2,))) > 2
+    monkeypatch.setattr(_demo, "one_of_each_kind", lambda start, shape: ["search"])
     folder = tmp_path / "demo"
     assert main(["demo", "--output", str(folder), "--inputs", "3", "--n", "100"]) == 0
     out = capsys.readouterr().out
