@@ -293,11 +293,8 @@ def _run(
     )
     with evaluation.active(0), Progress(total, label, progress) as bar:
         for group in batches(pieces, size):
-            at = 0
-            for p in group:
-                part = rows[at : at + p.count]
-                stream.add(part, flat[p.row], draws.streams[p.row], p.first, p.row)
-                at += p.count
+            at = sum(p.count for p in group)
+            stream.fill(rows[:at], flat, group, draws.streams)
             keys = _keys(draws, group) if evaluation.stochastic else None
             sink(evaluation.answers(batch, at, keys), group)
             bar.advance(at)

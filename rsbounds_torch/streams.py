@@ -8,6 +8,7 @@ the same kind.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from rsbounds import _validate
-from rsbounds.streams import BASES, CounterStream, Law, NoiseStream, Purpose, role_number
+from rsbounds.streams import BASES, CounterStream, Law, NoiseStream, Piece, Purpose, role_number
 from rsbounds.streams._base import write_perturbed
 
 #: Numbers per block of a device's generator, part of the definition of those streams.
@@ -36,6 +37,10 @@ class CpuStream(NoiseStream[torch.Tensor]):
         self, out: torch.Tensor, x: torch.Tensor, index: int, first: int, row: int | None = None
     ) -> None:
         self._stream.add(out.numpy(), x.numpy(), index, first, row)
+
+    def fill(self, out: Any, x: Any, pieces: Sequence[Piece], indices: Sequence[int]) -> None:
+        # The memory is looked up once, not for every piece.
+        self._stream.fill(out.numpy(), x.numpy(), pieces, indices)
 
     def _converted(self, values: NDArray[Any], x: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(values)

@@ -127,7 +127,7 @@ def statistics(folder):
         def item(self, index):
             return x, 0
 
-        def votes(self, batch, indices, role, n):
+        def votes(self, batch, indices, role, spans):
             return votes[role][list(indices)], np.zeros(len(indices), dtype=np.int64)
 
         def answers(self, batch):
