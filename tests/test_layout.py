@@ -23,7 +23,8 @@ ORDER = {
     "rsbounds": [
         "_version", "_text", "_tables", "_registry", "_validate", "_types", "_parallel",
         "_numerics", "streams", "regions", "noises", "claims", "solvers", "bounds", "certificates",
-        "sequential", "sampling", "_reading", "_files", "runs", "report", "testing", "_demo",
+        "sequential", "sampling", "_reading", "_files", "_sample_files", "runs", "report",
+        "testing", "_demo",
         "commands", "__main__",
     ],
     "rsbounds_torch": [
