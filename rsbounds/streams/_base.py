@@ -119,6 +119,20 @@ class NoiseStream(abc.ABC, Generic[Array]):
             self.add(part, x[piece.row], indices[piece.row], piece.first, piece.row)
             at += piece.count
 
+    def copies(self, x: Any, count: int, first: int) -> Any:
+        """(count, B, d) noisy copies of (B, d) inputs: draws ``first``, ... of inputs 0 to B - 1.
+
+        The noise of an input does not depend on how many others there are.
+        """
+        out = self._like(x, (len(x), count, x.shape[1]))
+        for row in range(len(x)):
+            self.add(out[row], x[row], row, first, row)
+        return out.swapaxes(0, 1)
+
+    @abc.abstractmethod
+    def _like(self, x: Array, shape: tuple[int, ...]) -> Any:
+        """An array of ``x``'s library, type and device, of any content."""
+
     @abc.abstractmethod
     def _converted(self, values: NDArray[Any], x: Array) -> Any:
         """Numbers as an array of ``x``'s library, type and device."""
@@ -289,6 +303,9 @@ class CounterStream(NoiseStream[NDArray[Any]]):
         super().__init__(law, shape)
         self._key = stream_key(seed, role)
         _validate.choice("noise.base", law.base, BASES)
+
+    def _like(self, x: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        return np.empty(shape, dtype=x.dtype)
 
     def _converted(self, values: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
         return values
