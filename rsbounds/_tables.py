@@ -140,6 +140,10 @@ def _number(value: Any) -> float:
     return float(value)
 
 
+def _known(value: Any) -> float:
+    return math.nan if value in (None, "") else _number(value)
+
+
 _KINDS: dict[str, Callable[[Any], Any]] = {
     "index": _whole,
     "top": _class,
@@ -158,14 +162,16 @@ _KINDS: dict[str, Callable[[Any], Any]] = {
 }
 #: Columns that only some files have.
 _NAMES = ("class", "id")
+_SIZES = ("inscribed_radius", "proxy_radius")
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = sorted(set(row) - set(_KINDS) - set(_NAMES))
+    unknown = sorted(set(row) - set(_KINDS) - set(_NAMES) - set(_SIZES))
     if unknown:
         raise ValueError(f"it has a column {unknown[0]!r}")
-    named = {name: None if row[name] is None else str(row[name]) for name in _NAMES if name in row}
-    return {**{name: kind(row[name]) for name, kind in _KINDS.items()}, **named}
+    more = {name: None if row[name] is None else str(row[name]) for name in _NAMES if name in row}
+    sizes = {name: _known(row[name]) for name in _SIZES if name in row}
+    return {**{name: kind(row[name]) for name, kind in _KINDS.items()}, **sizes, **more}
 
 
 def _check(row: Mapping[str, Any], shared: Mapping[str, Any]) -> None:

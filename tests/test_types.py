@@ -84,6 +84,8 @@ def test_every_record_is_shown_in_one_line():
         (rsbounds.Counts(rows, "select", 7), "Counts(150 inputs, 3 classes, select, seed 7)"),
         (rsbounds.BoundedSamples(x[:, None], (-1.0, 2.5), 3),
          "BoundedSamples(500 draws, 1 classes, support [-1, 2.5], seed 3)"),
+        (rsbounds.BoundedSamples(x[:, None].reshape(2, 250, 1), (-1.0, 2.5), 3),
+         "BoundedSamples(2 inputs, 250 draws, 1 classes, support [-1, 2.5], seed 3)"),
         (rsbounds.select_top(rows), "Selection(150 inputs)"),
         (rsbounds.select_top(rows, independent=True),
          "Selection(150 inputs, said to be independent)"),

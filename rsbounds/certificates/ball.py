@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
 from rsbounds._types import Certificates, MarginBound, Selection, content_hash
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound
 from rsbounds.noises import Noise
+from rsbounds.regions import Region
 
 
 def plain_law(noise: Noise) -> dict[str, Any] | None:
@@ -21,11 +23,55 @@ def plain_law(noise: Noise) -> dict[str, Any] | None:
         return None
 
 
+#: Inputs whose regions are made at a time: the region of a matrix holds copies of it.
+_TOGETHER = 8
+
+
+def radii(bound: MarginBound | NDArray[np.float64], noise: Noise) -> dict[str, Any]:
+    """(B,) radius, inscribed radius and proxy radius, by the names that `Certificates` has.
+
+    Parameters
+    ----------
+    bound : MarginBound or (B,) float64
+        The bound, or lower bounds on the margin on the law's scale.
+    noise : Noise
+        The law.
+    """
+    found = noise.certified_radius(bound) if isinstance(bound, MarginBound) else noise.radius(bound)
+    unknown = np.full(len(found), np.nan)
+    sizes = {"radius": found, "inscribed_radius": unknown, "proxy_radius": unknown}
+    if not noise.norm.startswith("scaled ") or type(noise).region is Noise.region:
+        # A ball, whose sizes are its radius; or nobody says what has another shape.
+        return sizes
+    pairs = [
+        (region.inscribed_radius(), region.proxy_radius())
+        for region in _regions(bound, noise)
+        if region.dimension is not None
+    ]
+    if pairs:
+        inscribed, proxy = zip(*pairs, strict=True)
+        sizes |= {
+            "inscribed_radius": np.concatenate(inscribed), "proxy_radius": np.concatenate(proxy),
+        }  # fmt: skip
+    return sizes
+
+
+def _regions(bound: MarginBound | NDArray[np.float64], noise: Noise) -> Iterator[Region]:
+    """The regions of all rows, in a few parts."""
+    if not noise.batch_shape or noise.curve_only:
+        yield noise.region(bound)
+        return
+    lower = bound.lower if isinstance(bound, MarginBound) else bound
+    for start in range(0, len(lower), _TOGETHER):
+        rows = slice(start, start + _TOGETHER)
+        yield noise[rows].region(lower[rows])
+
+
 def ball(bound: MarginBound, noise: Noise, input_hash: str | None = None) -> Certificates:
     """The certificates that a margin bound on the law's scale gives."""
     return Certificates(
         candidate=bound.top,
-        radius=noise.certified_radius(bound),
+        **radii(bound, noise),
         margin_lower=bound.lower,
         n=bound.n,
         alpha=bound.alpha,

@@ -96,7 +96,7 @@ def show_certificates(
         summary = {
             "rows": len(result),
             "certified": int(result.certified.sum()),
-            "mean_radius": _text.mean_down(result.radius.tolist()),
+            **{f"mean_{name}": mean for name, mean in result.mean_radii().items()},
             "acr": acr,
             "alpha": result.alpha,
             "method": result.method,

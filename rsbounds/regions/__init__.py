@@ -13,6 +13,7 @@ from rsbounds.regions.cross_polytope import CrossPolytope
 from rsbounds.regions.disjoint import Separation, disjoint, inside
 from rsbounds.regions.ellipsoid import Ellipsoid
 from rsbounds.regions.low_rank import LowRankEllipsoid
+from rsbounds.regions.outline import half_widths, outline
 from rsbounds.regions.shrink import shrink_into, shrink_to_avoid
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "Region",
     "Separation",
     "disjoint",
+    "half_widths",
     "inside",
+    "outline",
     "shrink_into",
     "shrink_to_avoid",
 ]

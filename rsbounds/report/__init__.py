@@ -5,6 +5,7 @@ from __future__ import annotations
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
 from rsbounds.report.comparison import Comparison, ComparisonRow, compare
 from rsbounds.report.figure import plot_certified_accuracy
+from rsbounds.report.regions import plot_axes, plot_regions
 from rsbounds.report.runs import RunReport, report_runs
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "average_certified_radius",
     "certified_accuracy",
     "compare",
+    "plot_axes",
     "plot_certified_accuracy",
+    "plot_regions",
     "report_runs",
 ]

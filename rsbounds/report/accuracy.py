@@ -9,6 +9,23 @@ from rsbounds import _text, _validate
 from rsbounds._types import Certificates
 from rsbounds.report.limit import LimitCurve
 
+#: What can be counted: the radius in the law's own norm, and those of balls in units of the input.
+SIZES = ("radius", "inscribed_radius", "proxy_radius")
+
+
+def sizes(certificates: Certificates | LimitCurve, size: str) -> NDArray[np.float64]:
+    """(B,) radii of the kind that is asked for, where they are known."""
+    _validate.choice("size", size, SIZES)
+    if isinstance(certificates, LimitCurve) and not certificates.norm.startswith("scaled "):
+        size = "radius"
+    values = getattr(certificates, size, None)
+    if values is None or np.isnan(values).any():
+        raise ValueError(
+            f"size is {size!r}, which {certificates.norm} certificates of noise without a region "
+            "do not have; allowed: 'radius'"
+        )
+    return np.asarray(values)
+
 
 def _correct(certificates: Certificates | LimitCurve, labels: ArrayLike) -> NDArray[np.bool_]:
     known = _validate.class_indices(labels, len(certificates), 2**62, "labels")
@@ -16,7 +33,11 @@ def _correct(certificates: Certificates | LimitCurve, labels: ArrayLike) -> NDAr
 
 
 def certified_accuracy(
-    certificates: Certificates | LimitCurve, labels: ArrayLike, radii: ArrayLike
+    certificates: Certificates | LimitCurve,
+    labels: ArrayLike,
+    radii: ArrayLike,
+    *,
+    size: str = "radius",
 ) -> NDArray[np.float64]:
     """Share of inputs certified with the right class at radius r or more.
 
@@ -32,6 +53,10 @@ def certified_accuracy(
         True classes.
     radii : (R,) float array_like
         Radii, at least 0.
+    size : {"radius", "inscribed_radius", "proxy_radius"}
+        Which radius of the certificates. Where noise has axes of its own for each input, those in
+        the law's norm cannot be compared; a share at proxy radii is about the volume of regions,
+        not about every perturbation of that length.
 
     Returns
     -------
@@ -41,7 +66,7 @@ def certified_accuracy(
     Raises
     ------
     ValueError
-        Labels of another length, or a negative or NaN radius.
+        Labels of another length, a negative or NaN radius, or a size that is not known.
 
     See Also
     --------
@@ -66,11 +91,13 @@ def certified_accuracy(
     if bad.any():
         raise ValueError(f"radii contains {at[bad][0]}; allowed: numbers >= 0")
     correct = _correct(certificates, labels)
-    reached = np.sort(certificates.radius[correct])
+    reached = np.sort(sizes(certificates, size)[correct])
     return np.asarray((reached.size - np.searchsorted(reached, at, side="left")) / len(correct))
 
 
-def average_certified_radius(certificates: Certificates | LimitCurve, labels: ArrayLike) -> float:
+def average_certified_radius(
+    certificates: Certificates | LimitCurve, labels: ArrayLike, *, size: str = "radius"
+) -> float:
     """ACR: mean radius, where a wrong class or an abstention counts as 0.
 
     Parameters
@@ -79,6 +106,8 @@ def average_certified_radius(certificates: Certificates | LimitCurve, labels: Ar
         One entry per input (or the curve of a `LikelihoodLimit`).
     labels : (B,) integers
         True classes.
+    size : {"radius", "inscribed_radius", "proxy_radius"}
+        As in `certified_accuracy`.
 
     Returns
     -------
@@ -88,7 +117,7 @@ def average_certified_radius(certificates: Certificates | LimitCurve, labels: Ar
     Raises
     ------
     ValueError
-        Labels of another length.
+        Labels of another length, or a size that is not known.
 
     See Also
     --------
@@ -106,5 +135,5 @@ def average_certified_radius(certificates: Certificates | LimitCurve, labels: Ar
     >>> rsbounds.average_certified_radius(certificates, labels=[1])
     0.0
     """
-    radii = np.where(_correct(certificates, labels), certificates.radius, 0.0)
+    radii = np.where(_correct(certificates, labels), sizes(certificates, size), 0.0)
     return _text.mean_down(radii.tolist())

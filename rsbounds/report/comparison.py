@@ -145,9 +145,9 @@ def method_label(name: str, options: Mapping[str, Any]) -> str:
     return f"{name} ({shown})" if shown else name
 
 
-def accuracy_radii(results: Sequence[Certificates]) -> NDArray[np.float64]:
-    """Four round radii up to about the largest of some certificates."""
-    largest = max(float(result.radius.max()) for result in results)
+def accuracy_radii(tables: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Four round radii up to about the largest of some certificates' radii."""
+    largest = max(float(radii.max()) for radii in tables)
     step = max(largest, 1e-9) / 5
     digits = int(-np.floor(np.log10(step)))
     return np.asarray(np.round(step, digits) * np.arange(1, 5))
@@ -290,7 +290,7 @@ def compare(
     table = _validate.count_table(counts)
     timed = _timed(table, top, noise, alpha, _settings(methods), progress)
     if radii is None:
-        at = accuracy_radii([result for _, result, _ in timed])
+        at = accuracy_radii([result.radius for _, result, _ in timed])
     else:
         at = np.atleast_1d(_validate.real_array("radii", radii))
 

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsbounds import _tables, _text, _validate
 from rsbounds._types import Certificates
 from rsbounds.bounds.margin import MARGIN_METHODS, MarginMethod
-from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
+from rsbounds.report.accuracy import average_certified_radius, certified_accuracy, sizes
 from rsbounds.report.comparison import accuracy_radii, method_label
 from rsbounds.report.figure import plot_certified_accuracy
 from rsbounds.runs import RunStore, rebound
@@ -34,29 +33,41 @@ class RunReport:
     Attributes
     ----------
     lines : tuple of dict
-        run, method, guarantee, inputs, abstained, invalid, mean_radius, acr, accuracy.
+        run, method, guarantee, inputs, abstained, invalid, mean_radius, mean_inscribed_radius,
+        mean_proxy_radius, acr, accuracy.
     radii : tuple of float
         Radii of the accuracy columns.
     files : tuple of str
         What was written.
+    size : {"radius", "inscribed_radius"}
+        Which radius ``acr`` and ``accuracy`` are of: where noise has axes of its own, radii in
+        its norm have no unit, and those of the inscribed balls are compared.
     """
 
     lines: tuple[dict[str, Any], ...]
     radii: tuple[float, ...]
     files: tuple[str, ...]
+    size: str = "radius"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {"radii": list(self.radii), "lines": list(self.lines), "files": list(self.files)}
+        return {
+            "radii": list(self.radii), "size": self.size, "lines": list(self.lines),
+            "files": list(self.files),
+        }  # fmt: skip
 
     def __str__(self) -> str:
-        header = ["run", "method", "guarantee", "inputs", "abstained", "invalid", "mean radius"]
+        means = {"mean_radius": "mean radius"}
+        if self.size != "radius":
+            means |= {"mean_inscribed_radius": "inscribed", "mean_proxy_radius": "proxy"}
+        header = ["run", "method", "guarantee", "inputs", "abstained", "invalid", *means.values()]
         header += ["ACR", *(f"r>={r:g}" for r in self.radii)]
         body = [
             [
                 line["run"], line["method"], line["guarantee"], str(line["inputs"]),
-                str(line["abstained"]), str(line["invalid"]), _text.down(line["mean_radius"], 5),
-                "-" if line["acr"] is None else _text.down(line["acr"], 5),
+                str(line["abstained"]), str(line["invalid"]),
+                *("-" if line[name] is None else _text.down(line[name], 5)
+                  for name in (*means, "acr")),
                 *(_text.share(share, line["inputs"]) for share in line["accuracy"]),
             ]
             for line in self.lines
@@ -87,7 +98,8 @@ def report_runs(
 
     Writes ``report.tsv``, ``report.json`` and, for each run, ``NAME.png`` and ``NAME.svg`` with
     one curve per method; with several runs also ``runs.png`` and ``runs.svg`` with one curve per
-    run by its own method. Certificates come from the stored counts.
+    run by its own method. Where noise has axes of its own, inscribed and proxy radii are drawn
+    side by side. Certificates come from the stored counts.
 
     Parameters
     ----------
@@ -118,11 +130,16 @@ def report_runs(
     fast = [name for name in MARGIN_METHODS.working() if not MARGIN_METHODS[name].seconds_per_row]
     kinds = {name: MARGIN_METHODS[name] for name in (fast if methods is None else methods)}
     runs = {Path(path).stem: _read(path, kinds) for path in stores}
+    tables = [table for run in runs.values() for table in run.by_method.values()]
+    drawn = _sizes_of(tables)
+    size = drawn[0]
     if radii is None:
-        at = accuracy_radii([c for run in runs.values() for c in run.by_method.values()])
+        at = accuracy_radii([sizes(table, size) for table in tables])
     else:
         at = np.atleast_1d(_validate.real_array("radii", radii))
-    lines = [_line(name, run, method, at) for name, run in runs.items() for method in run.by_method]
+    lines = [
+        _line(name, run, method, at, size) for name, run in runs.items() for method in run.by_method
+    ]
     Path(folder).mkdir(parents=True, exist_ok=True)
     written = [Path(folder, name) for name in _TABLES]
     _write_tables(written, lines, at)
@@ -130,17 +147,27 @@ def report_runs(
         if name in runs:
             run = runs[name]
             title = f"{name}: {run.own.noise}, alpha {run.own.alpha:g}"
-            draw = partial(
-                plot_certified_accuracy, run.by_method, run.labels, title=title, force=True
-            )
+            what: Any = run.by_method, run.labels
         elif all(run.labels is not None for run in runs.values()):
             own = {key: run.own for key, run in runs.items()}
             labels: dict[str, Any] = {key: run.labels for key, run in runs.items()}
-            draw = partial(plot_certified_accuracy, own, labels, title=name, force=True)
+            what, title = (own, labels), name
         else:
             continue
-        written += [draw(path=path) for path in paths]
-    return RunReport(tuple(lines), tuple(at.tolist()), tuple(str(file) for file in written))
+        written += [
+            plot_certified_accuracy(*what, path=path, size=drawn, title=title, force=True)
+            for path in paths
+        ]
+    files = tuple(str(file) for file in written)
+    return RunReport(tuple(lines), tuple(at.tolist()), files, size)
+
+
+def _sizes_of(tables: Sequence[Certificates]) -> tuple[str, ...]:
+    """Which radii are drawn: those of balls where any region is none, if they are known."""
+    if all(not table.norm.startswith("scaled ") for table in tables):
+        return ("radius",)
+    known = all(None not in table.mean_radii().values() for table in tables)
+    return ("inscribed_radius", "proxy_radius") if known else ("radius",)
 
 
 def report_files(
@@ -189,7 +216,7 @@ def _read(path: str | os.PathLike[str], kinds: Mapping[str, type[MarginMethod]])
         return _Run(own, by_method, labels, invalid)
 
 
-def _line(name: str, run: _Run, method: str, at: NDArray[np.float64]) -> dict[str, Any]:
+def _line(name: str, run: _Run, method: str, at: NDArray[np.float64], size: str) -> dict[str, Any]:
     result, known = run.by_method[method], run.labels
     truth = result.candidate if known is None else known
     return {
@@ -199,9 +226,9 @@ def _line(name: str, run: _Run, method: str, at: NDArray[np.float64]) -> dict[st
         "inputs": len(result),
         "abstained": int(result.abstained.sum()),
         "invalid": run.invalid,
-        "mean_radius": _text.mean_down(result.radius.tolist()),
-        "acr": None if known is None else average_certified_radius(result, known),
-        "accuracy": certified_accuracy(result, truth, at).tolist(),
+        **{f"mean_{kind}": mean for kind, mean in result.mean_radii().items()},
+        "acr": None if known is None else average_certified_radius(result, known, size=size),
+        "accuracy": certified_accuracy(result, truth, at, size=size).tolist(),
     }
 
 

@@ -19,7 +19,8 @@ from rsbounds.runs.store import RunStore
 # Column and type in Parquet. The columns of the published CERTIFY logs come first.
 _COLUMNS = {
     "idx": "int64", "label": "int64", "predict": "int64", "radius": "float64", "correct": "int64",
-    "time": "float64", "index": "int64", "top": "int64", "n0": "int64", "n": "int64",
+    "time": "float64", "index": "int64", "top": "int64", "inscribed_radius": "float64",
+    "proxy_radius": "float64", "n0": "int64", "n": "int64",
     "alpha": "float64", "method": "string", "options": "string", "guarantee": "string",
     "noise": "string", "law": "string", "seed": "string", "invalid": "int64", "error": "string",
     "digest": "string", "version": "string", "select_counts": "list", "estimate_counts": "list",
@@ -38,7 +39,8 @@ def _records(store: RunStore, certificates: Certificates) -> Iterator[dict[str, 
         values = (
             row.index, row.label, -1 if top is None else top, certificate.radius,
             None if row.label is None else int(top == row.label), row.seconds, row.index, top,
-            row.n0, row.n, certificate.alpha, certificate.method, dict(certificates.options),
+            certificate.inscribed_radius, certificate.proxy_radius, row.n0, row.n,
+            certificate.alpha, certificate.method, dict(certificates.options),
             certificate.guarantee, noises[law], dict(row.law), row.seed, row.invalid,
             row.error, row.digest, certificates.version, row.select.tolist(), row.estimate.tolist(),
             row.kind, None if row.evidence is None else dict(row.evidence),
@@ -63,9 +65,10 @@ def export_rows(
 
     The first columns are those of the published CERTIFY logs (idx, label, predict, radius,
     correct, time), with predict = -1 for an abstention as there. ``index`` and ``top`` are
-    those of the certificates: an abstention has no ``top`` (empty, null). Numbers are in full
-    precision; ``law`` holds every digit of the input's noise law, ``evidence`` what a certificate
-    rests on besides counts, by ``kind`` (`rsbounds.runs.RunRow`).
+    those of the certificates: an abstention has no ``top`` (empty, null), and a law whose region
+    nobody describes no ``inscribed_radius`` and ``proxy_radius``. Numbers are in full precision;
+    ``law`` holds every digit of the input's noise law, ``evidence`` what a certificate rests on
+    besides counts, by ``kind`` (`rsbounds.runs.RunRow`).
 
     Parameters
     ----------

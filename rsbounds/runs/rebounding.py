@@ -192,7 +192,7 @@ def _joined(
                 f"noise is {first.noise} and {table.noise}; allowed: laws whose radii have one norm"
             )
     arrays: dict[str, Any] = {}
-    for name in ("candidate", "radius", "margin_lower", "n", "solved"):
+    for name in (name for name in Certificates._ROWS if name not in shared):
         values = np.empty(size, dtype=getattr(first, name).dtype)
         for where, table in tables:
             values[where] = getattr(table, name)

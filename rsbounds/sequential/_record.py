@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._types import Certificates, Guarantee, content_hash
-from rsbounds.certificates.ball import plain_law
+from rsbounds.certificates.ball import plain_law, radii
 from rsbounds.noises import Noise
 
 
@@ -29,7 +29,7 @@ def certificates(
     """Balls for lower bounds on the margin, on the law's scale."""
     return Certificates(
         candidate=top.astype(np.int64),
-        radius=noise.radius(margin),
+        **radii(margin, noise),
         margin_lower=margin,
         n=n,
         alpha=alpha,

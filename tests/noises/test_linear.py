@@ -244,6 +244,7 @@ def test_a_run_keeps_a_matrix_for_each_input(kind, tmp_path):
             assert (row.estimate == counts.values[row.index]).all()
         again = rsbounds.rebound(store)
         assert (again.radius == found.radius).all()
+        assert (again.inscribed_radius == found.inscribed_radius).all()
         from rsbounds.runs.export import export_rows
 
         export_rows(store, again, tmp_path / "rows.jsonl")
@@ -252,6 +253,7 @@ def test_a_run_keeps_a_matrix_for_each_input(kind, tmp_path):
     table = [line.split("\t") for line in (tmp_path / "rows.tsv").read_text().splitlines()]
     for i, line in enumerate(lines):
         assert noise_from_dict(line["law"]) == law[i]
+        assert line["inscribed_radius"] == again.inscribed_radius[i]
         assert noise_from_dict(json.loads(table[i + 1][table[0].index("law")])) == law[i]
     direct = rsbounds.certify(counts, [r.top for r in rows], noise=law)
     direct.write(tmp_path / "certificates.tsv")

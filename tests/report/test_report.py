@@ -6,6 +6,8 @@ import pytest
 
 import rsbounds
 from rsbounds.bounds.margin import MARGIN_METHODS
+from rsbounds.noises import DiagonalGaussian
+from rsbounds.report import report_runs
 
 COUNTS = np.array([[990, 8, 2], [10, 985, 5], [400, 350, 250], [1000, 0, 0]])
 LABELS = [0, 0, 0, 0]
@@ -226,3 +228,76 @@ def test_compare_with_a_law_of_one_sigma_per_input():
     one = rsbounds.certify(COUNTS, 0, noise=laws, method="complement")
     assert result.rows[0].mean_radius == one.radius.mean()
     assert len(result.limit_curve) == 4
+
+
+AXES = rsbounds.certify(
+    COUNTS, [0, 1, 0, 0], noise=DiagonalGaussian(np.full((4, 9), 0.4), batched=True)
+)
+
+
+def test_accuracy_of_any_size(certificates):
+    # Axes of 0.4 in every direction: the inscribed radius is 0.4 times the radius.
+    at = AXES.inscribed_radius[[0, 3]]
+    share = rsbounds.certified_accuracy(AXES, LABELS, [*at, at[1] * 1.001], size="inscribed_radius")
+    assert share.tolist() == [0.5, 0.25, 0.0]
+    acr = rsbounds.average_certified_radius(AXES, LABELS, size="proxy_radius")
+    assert acr == pytest.approx(0.4 * rsbounds.average_certified_radius(AXES, LABELS), rel=1e-12)
+    for size in ("inscribed_radius", "proxy_radius"):
+        same = rsbounds.average_certified_radius(certificates, LABELS, size=size)
+        assert same == rsbounds.average_certified_radius(certificates, LABELS)
+    with pytest.raises(ValueError, match="size is 'volume'; allowed: radius, inscribed_radius"):
+        rsbounds.certified_accuracy(AXES, LABELS, [0.1], size="volume")
+    unknown = dataclasses.replace(AXES, proxy_radius=np.full(4, np.nan))
+    with pytest.raises(ValueError, match="size is 'proxy_radius', which scaled l2 certificates"):
+        rsbounds.certified_accuracy(unknown, LABELS, [0.1], size="proxy_radius")
+
+
+def test_curves_of_two_sizes_stand_side_by_side(certificates, tmp_path, monkeypatch):
+    import rsbounds.report.figure as module
+
+    drawn = {}
+
+    def kept(figure, target):
+        drawn["panels"] = figure.axes
+        return target
+
+    monkeypatch.setattr(module, "save", kept)
+    sizes = ("inscribed_radius", "proxy_radius")
+    rsbounds.plot_certified_accuracy(
+        {"axes": AXES, "ball": certificates}, LABELS, path=tmp_path / "c.svg", size=sizes, band=0.05
+    )
+    words = [panel.get_xlabel() for panel in drawn["panels"]]
+    assert words == ["inscribed l2 radius", "proxy l2 radius"]
+    for panel, size in zip(drawn["panels"], sizes, strict=True):
+        for line, result in zip(panel.get_lines(), (AXES, certificates), strict=True):
+            # Just before each step the share is that of the inputs that reach it.
+            x, y = line.get_data()
+            at = np.unique(getattr(result, size))
+            expected = rsbounds.certified_accuracy(result, LABELS, at, size=size)
+            assert [y[x == r].max() for r in at] == expected.tolist()
+        low, high = rsbounds.clopper_pearson_interval(2, 4, alpha=0.05)
+        corners = panel.collections[0].get_paths()[0].vertices
+        assert float(low) in corners[:, 1]
+        assert float(high) in corners[:, 1]
+    for bad in ({"size": ()}, {"size": "area"}, {"band": 1.5}):
+        with pytest.raises(ValueError, match="allowed"):
+            rsbounds.plot_certified_accuracy({"a": AXES}, path=tmp_path / "c.svg", **bad)
+
+
+def test_a_report_of_regions_compares_inscribed_radii(tmp_path, certificates):
+    AXES.write(tmp_path / "axes.tsv")
+    certificates.write(tmp_path / "ball.tsv")
+    result = report_runs([tmp_path / "axes.tsv", tmp_path / "ball.tsv"], tmp_path / "out")
+    assert result.size == "inscribed_radius"
+    assert json.loads(json.dumps(result.as_dict()))["size"] == "inscribed_radius"
+    for line, table in zip(result.lines, (AXES, certificates), strict=True):
+        for size, mean in table.mean_radii().items():
+            assert line[f"mean_{size}"] == mean
+        at = np.array(result.radii)
+        shares = [(table.inscribed_radius >= r).mean() for r in at]
+        assert line["accuracy"] == shares
+    assert "inscribed    proxy" in str(result)
+    assert (tmp_path / "out" / "axes.png").exists()
+    alone = report_runs([tmp_path / "ball.tsv"], tmp_path / "alone")
+    assert alone.size == "radius"
+    assert "proxy" not in str(alone)
