@@ -319,7 +319,6 @@ def test_the_tests_mirror_the_packages():
 # contract with an example.
 MAX_FILE, MAX_FUNCTION = 500, 60
 LONG = {
-    "rsbounds/_files.py": "every form of a table of counts that is read, in one place",
     "rsbounds/noises/_base.py": "the contract of a law in one place, mostly docstrings",
     "rsbounds/bounds/margin/_inner.py:searched": "one story, from the plug-in to the proof",
     "rsbounds/bounds/margin/_orderings.py:restricted": "a kernel: cases of one optimum",
