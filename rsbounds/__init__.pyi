@@ -18,6 +18,7 @@ from .bounds.mean import mean_bound as mean_bound
 from .bounds.proportion import clopper_pearson_interval as clopper_pearson_interval
 from .bounds.proportion import clopper_pearson_lower as clopper_pearson_lower
 from .bounds.proportion import clopper_pearson_upper as clopper_pearson_upper
+from .certificates import MemoryClassifier as MemoryClassifier
 from .certificates import certify as certify
 from .certificates import certify_soft as certify_soft
 from .certificates import hardmax as hardmax

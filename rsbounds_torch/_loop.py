@@ -108,8 +108,8 @@ class Evaluation:
         self._noticed.extend(weakref.ref(module) for module in modules)
 
     @contextmanager
-    def active(self, seed: int) -> Iterator[None]:
-        """Eval mode and no gradients; for a stochastic model its random numbers, seeded.
+    def active(self, seed: int, *, gradients: bool = False) -> Iterator[None]:
+        """Eval mode, no gradients unless asked for; a stochastic model's random numbers, seeded.
 
         All is as it was afterwards, or once the last thread that evaluates a module is done.
         """
@@ -118,7 +118,7 @@ class Evaluation:
                 stack.enter_context(own_random(self.device))
                 seed_all(self.device, seed)
             # Not inference_mode: a model that caches a tensor could not train on it later.
-            stack.enter_context(torch.no_grad())
+            stack.enter_context(torch.set_grad_enabled(gradients))
             if self._autocast is not None:
                 stack.enter_context(torch.autocast(self.device.type, dtype=self._autocast))
             held = stack.enter_context(evaluating(self.modules()))
@@ -137,11 +137,13 @@ class Evaluation:
         keys: Sequence[int] | None = None,
         *,
         plain: bool = False,
+        gradients: bool = False,
     ) -> torch.Tensor:
         """(used, K) scores for the first rows of a batch; call it within `active`.
 
         ``keys`` are the seeds of a stochastic model's own numbers, one for each row. ``plain``
-        leaves out the compiler, for batches of other sizes than the loop's.
+        leaves out the compiler, for batches of other sizes than the loop's. ``gradients`` keeps
+        the scores differentiable in the batch.
         """
         given = batch if self.padded and not plain and not self.stochastic else batch[:used]
         if not self.stochastic:
@@ -154,13 +156,13 @@ class Evaluation:
                 raise
             if not same_state(before, torch_state(self.device)):
                 self._refuse_drawing(given, before)
-            return scores[:used]
+            return scores[:used] if gradients else scores[:used].detach()
         parts = []
         for i in range(used):
             if keys is not None:
                 seed_all(self.device, keys[i])
             parts.append(self._scores(given[i : i + 1], plain))
-        return torch.cat(parts)
+        return torch.cat(parts) if gradients else torch.cat(parts).detach()
 
     def _scores(self, given: torch.Tensor, plain: bool) -> torch.Tensor:
         ready = given if self._preprocess is None else self._preprocess(given)
@@ -188,7 +190,7 @@ class Evaluation:
             raise ValueError(
                 f"model returned scores on {scores.device}; allowed: device = {self.device}"
             )
-        return scores.detach()
+        return scores
 
     def _refuse_drawing(self, given: torch.Tensor, before: list[torch.Tensor]) -> None:
         """Refuse a model that draws; it may have been another thread that did."""
@@ -302,7 +304,7 @@ def _run(
         for group in batches(pieces, size):
             at = sum(p.count for p in group)
             stream.fill(rows[:at], flat, group, draws.streams)
-            keys = _keys(draws, group) if evaluation.stochastic else None
+            keys = own_seeds(draws, group) if evaluation.stochastic else None
             answers = evaluation.answers(batch, at, keys)
             if look is not None:
                 look(batch[:at], answers)
@@ -311,7 +313,7 @@ def _run(
             bar.advance(at)
 
 
-def _keys(draws: Draws, group: list[Piece]) -> list[int]:
+def own_seeds(draws: Draws, group: list[Piece]) -> list[int]:
     """Seeds of a stochastic model's own numbers, one for each draw."""
     role = _OWN_RANDOMNESS + role_number(draws.role)
     return [

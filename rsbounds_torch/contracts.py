@@ -70,19 +70,29 @@ def same_seed_same_law(optimizer: NoiseOptimizer[Any]) -> None:
     torch.manual_seed(5)
     assert _found(optimizer) == law, "another law for the same seed"
     other = _found(optimizer, classifier=_classifier(batch_size=7))
-    assert other == law, "another law for another batch size"
+    assert _same(optimizer, other, law), f"{other} with another batch size, {law}"
 
 
 def inputs_do_not_matter_to_each_other(optimizer: NoiseOptimizer[Any]) -> None:
     """An input gets the law alone that it gets in a batch."""
     law = _found(optimizer)
     alone = _found(optimizer, inputs=_X[1:2], index=1)
-    assert alone[0] == law[1], f"{alone[0]} alone, {law[1]} in a batch"
+    assert _same(optimizer, alone[:1], law[1:2]), f"{alone[0]} alone, {law[1]} in a batch"
+
+
+def _same(optimizer: NoiseOptimizer[Any], one: Noise, other: Noise) -> bool:
+    """The same law; to rounding, where gradients are summed in another order."""
+    if not optimizer.needs_gradients:
+        return one == other
+    a, b = (law.region(np.ones(len(law))) for law in (one, other))
+    pairs = ((a.proxy_radius(), b.proxy_radius()), (a.inscribed_radius(), b.inscribed_radius()))
+    return all(np.allclose(p, q, rtol=1e-3) for p, q in pairs)
 
 
 def a_step_leaves_the_state_it_was_given(optimizer: NoiseOptimizer[Any]) -> None:
     """Two steps from one state are the same step."""
     problem = _problem()
+    problem = dataclasses.replace(problem, start=optimizer.start(problem.start, (2,)))
     state = optimizer.init(problem)
     before = optimizer.law(problem, state)
     first, second = optimizer.step(problem, state), optimizer.step(problem, state)
@@ -99,8 +109,13 @@ def never_worse_than_its_start(optimizer: NoiseOptimizer[Any]) -> None:
 
 
 def no_steps_give_the_start(optimizer: NoiseOptimizer[Any]) -> None:
-    """Without a step the law is the start's, and a stop after one ends it."""
-    start = Gaussian(0.25).scaled(np.ones(3))
+    """Without a step the law is the start's, and a stop after one ends it.
+
+    The start is what the optimizer before this one found, as a law of this one's kind.
+    """
+    before = optimizer.before()
+    first = Gaussian(0.25).scaled(np.ones(3)) if before is None else _found(before)
+    start = optimizer.start(first, (2,))
     assert _found(dataclasses.replace(cast(Any, optimizer), steps=0)) == start
     seen: list[int] = []
     _found(optimizer, stop=lambda step: not seen.append(step))  # type: ignore[func-returns-value]

@@ -36,7 +36,8 @@ ORDER = {
 }  # fmt: skip
 PUBLIC = """
 Adaptive BoundedSamples Certificate Certificates Comparison CountSequence Counts Decide Gaussian
-Guarantee Lipschitz MarginBound MeanBound NO_CLASS Prediction Predictions RunStore Selection
+Guarantee Lipschitz MarginBound MeanBound
+MemoryClassifier NO_CLASS Prediction Predictions RunStore Selection
 Uniform average_certified_radius certified_accuracy certify certify_dataset certify_soft
 clopper_pearson_interval clopper_pearson_lower clopper_pearson_upper compare confidence_sequence
 geometric_looks hardmax lipschitz_radius margin_lower_bound mean_bound plot_certified_accuracy
@@ -319,7 +320,6 @@ def test_the_tests_mirror_the_packages():
 # contract with an example.
 MAX_FILE, MAX_FUNCTION = 500, 60
 LONG = {
-    "rsbounds/noises/_base.py": "the contract of a law in one place, mostly docstrings",
     "rsbounds/bounds/margin/_inner.py:searched": "one story, from the plug-in to the proof",
     "rsbounds/bounds/margin/_orderings.py:restricted": "a kernel: cases of one optimum",
     "rsbounds/bounds/margin/_orderings.py:fill_boundary": "a kernel: one walk, a dozen numbers",

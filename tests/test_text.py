@@ -1,4 +1,5 @@
 import os
+import warnings
 from fractions import Fraction
 
 import numpy as np
@@ -22,6 +23,44 @@ def test_down_rounds_half_units_down():
     assert down(0.3789, 3) == "0.378"
     assert down(-0.3781, 3) == "-0.379"
     assert down(np.inf) == "inf"
+
+
+@given(st.floats(-1e6, 1e6), st.integers(0, 8))
+def test_up_is_the_other_side(value, digits):
+    shown = Fraction(_text.up(value, digits))
+    assert 0 <= shown - Fraction(value) < Fraction(1, 10**digits)
+
+
+def test_a_table_is_aligned_as_numbers_are_read():
+    shown = _text.table(["input", "n"], [["a", "1000"], ["longer", "7"]])
+    assert shown.splitlines() == [
+        "input      n",
+        "------  ----",
+        "a       1000",
+        "longer     7",
+    ]
+
+
+def test_invalid_inputs_are_named_up_to_five():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        _text.warn_invalid("the model", [False] * 3)
+        _text.warn_invalid("the model", [True, False, True])
+        _text.warn_invalid("the model", [True] * 5)
+        _text.warn_invalid("the model", [False, *[True] * 6])
+    assert [str(one.message).split("answered NaN on ")[1] for one in said] == [
+        "2 of 3 inputs (0, 2); they abstain",
+        "5 of 5 inputs (0, 1, 2, 3, 4); they abstain",
+        "6 of 7 inputs (1, 2, 3, 4, 5, ...); they abstain",
+    ]
+
+
+def test_a_complete_file_can_be_read_by_whom_an_ordinary_one_can(tmp_path):
+    (tmp_path / "plain").write_text("")
+    with complete_file(tmp_path / "ours") as stream:
+        stream.write("1")
+    modes = [(tmp_path / name).stat().st_mode for name in ("plain", "ours")]
+    assert modes[0] == modes[1]
 
 
 def test_a_file_appears_only_when_complete(tmp_path):

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +109,9 @@ class Certificates:
         Names of the classes, where they have names.
     ids : tuple of str or None
         (B,) what identifies each row, where something does.
+    about : {"fixed noise", "memory"}
+        Which classifier the rows are about: the one smoothed with the noise of the row, or the
+        one that a memory of disjoint regions makes of many (`rsbounds.MemoryClassifier`).
     """
 
     candidate: NDArray[np.int64]
@@ -129,6 +132,7 @@ class Certificates:
     version: str = __version__
     classes: tuple[str, ...] | None = None
     ids: tuple[str, ...] | None = None
+    about: Literal["fixed noise", "memory"] = "fixed noise"
     # Filled in where they are not given.
     inscribed_radius: NDArray[np.float64] = None  # type: ignore[assignment]
     proxy_radius: NDArray[np.float64] = None  # type: ignore[assignment]
@@ -259,6 +263,7 @@ class Certificates:
         return (
             f"{text}\n{int(self.certified.sum())} of {len(self)} certified, {', '.join(said)}\n"
             f"{self.noise}, {self.method}, alpha {self.alpha:g}, guarantee: {self.guarantee}"
+            f"{'' if self.about == 'fixed noise' else f', about the {self.about} classifier'}"
         )
 
     def mean_radii(self) -> dict[str, float | None]:
@@ -311,6 +316,7 @@ class Certificates:
             "guarantee": self.guarantee,
             "input_hash": self.input_hash,
             **({} if self.classes is None else {"classes": list(self.classes)}),
+            **({} if self.about == "fixed noise" else {"about": self.about}),
         }
 
     def to_tsv(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
@@ -387,6 +393,8 @@ class Certificates:
         _validate.choice("scale", shared["scale"], ("linear", "probit"))
         if "classes" in shared:
             shared["classes"] = tuple(shared["classes"])
+        if "about" in shared:
+            _validate.choice("about", shared["about"], ("fixed noise", "memory"))
         if "id" in columns:
             shared["ids"] = tuple(columns["id"])
         columns["candidate"] = [NO_CLASS if c is None else c for c in columns["candidate"]]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from rsbounds.certificates.ball import certify
+from rsbounds.certificates.family import family_alpha
+from rsbounds.certificates.memory import MemoryAnswer, MemoryClassifier
 from rsbounds.certificates.prediction import predict, select_top, voted_top
 from rsbounds.certificates.simplex import hardmax, soft_lipschitz, softmax, sparsemax
 from rsbounds.certificates.soft import certify_soft, soft_margin_bound
 from rsbounds.certificates.votes import certify_votes
 
 __all__ = [
+    "MemoryAnswer",
+    "MemoryClassifier",
     "certify",
     "certify_soft",
     "certify_votes",
+    "family_alpha",
     "hardmax",
     "predict",
     "select_top",

@@ -13,8 +13,9 @@ share has moved by so much. It has four parts, each with a default that follows 
   `rsbounds.streams`); `transform` makes the noise of it, by arithmetic that numpy arrays and
   tensors share; `perturb` adds it to the input, and a law that does not add (it hides pixels,
   say) overrides that. `multiplier` is the promise that the noise is a plain multiple of the
-  base draw, which streams then write in one pass. A deterministic law has the base "draw" and
-  says in `support` how many draws are all of them.
+  base draw, which streams then write in one pass, the multiple rounded to the input's type as
+  x + noise is. A deterministic law has the base "draw" and says in `support` how many draws are
+  all of them.
 - **Curve.** ``roc(r, b)``: the largest probability that a set of probability b at x can have
   at a point at distance r. Class A is certified against c at r where
   ``1 - roc(r, 1 - p_A) > roc(r, p_c)``. Where that inequality reads g(p_A) - g(p_c) > r/k, the
@@ -26,9 +27,7 @@ share has moved by so much. It has four parts, each with a default that follows 
 
 from __future__ import annotations
 
-import abc
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -39,7 +38,8 @@ from rsbounds import _validate
 from rsbounds._registry import Registry
 from rsbounds._types import MarginBound, Scale
 from rsbounds.noises._curve import inverse, radius_of_pair
-from rsbounds.noises._parameters import decoded, encoded, like, words
+from rsbounds.noises._parameters import decoded, encoded, like
+from rsbounds.noises._record import Record
 from rsbounds.regions import Ball, Region
 
 NOISES: Registry[type[Noise]] = Registry("noise", "rsbounds.noises")
@@ -52,11 +52,9 @@ _SMALLEST = 1e-290
 Self = TypeVar("Self", bound="Noise")
 
 
-class Noise(abc.ABC):
+class Noise(Record):
     """Base of the noise laws; see the module's text for the contract."""
 
-    #: Registered name.
-    name: ClassVar[str]
     #: Norm of the radius ("l1", "l2"; "scaled l2" where each coordinate has a unit of its own).
     norm: ClassVar[str]
     #: Scale of the margin that the radius is a multiple of.
@@ -82,52 +80,7 @@ class Noise(abc.ABC):
         if "multiplier" not in own and {"transform", "perturb"} & set(own):
             cls.multiplier = Noise.multiplier  # type: ignore[method-assign]
 
-    # -- parameters ----------------------------------------------------------------------
-
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """Empty, or (B,) where each of B inputs has parameters of its own."""
-        return ()
-
-    @property
-    def event_shape(self) -> tuple[int, ...] | None:
-        """Shape of the inputs that the parameters are for; None where any will do."""
-        return None
-
-    def __len__(self) -> int:
-        if not self.batch_shape:
-            raise TypeError(f"{type(self).__name__} has one set of parameters and no length")
-        return self.batch_shape[0]
-
-    def __getitem__(self: Self, rows: Any) -> Self:
-        if not self.batch_shape:
-            raise TypeError(f"{type(self).__name__} has one set of parameters; allowed: no index")
-        return self._rows(rows)
-
-    def _rows(self: Self, rows: Any) -> Self:
-        """The law of one input, or of some, where the batch shape is (B,).
-
-        By default every array field is indexed in its first dimension, and every law in its
-        own batch.
-        """
-        chosen = {}
-        for name, value in self._values().items():
-            if isinstance(value, np.ndarray) or (isinstance(value, Noise) and value.batch_shape):
-                value = value[rows]
-            chosen[name] = value.item() if isinstance(value, np.generic) else value
-        return type(self)(**chosen)
-
-    def at(self: Self, rows: Any) -> Self:
-        """The laws of some rows: of those inputs, or the one that serves all."""
-        return self[rows] if self.batch_shape else self
-
-    def check_rows(self, rows: int) -> None:
-        """Raise ValueError where the law is for another number of inputs than ``rows``."""
-        if self.batch_shape not in ((), (rows,)):
-            raise ValueError(
-                f"noise has parameters for {self.batch_shape[0]} inputs; allowed: one set, or one "
-                f"for each of {rows}"
-            )
+    # -- parameters (the rest is in `rsbounds.noises._record`) ----------------------------
 
     def scaled(self: Self, factor: ArrayLike) -> Self:
         """The law of this noise times a number, or times one number for each input.
@@ -147,53 +100,6 @@ class Noise(abc.ABC):
             The law has no scale.
         """
         raise ValueError(f"noise is {self}, which has no scale; allowed: gaussian, uniform, ...")
-
-    def where(self: Self, rows: ArrayLike, other: Self) -> Self:
-        """The parameters of this law in some inputs, another's in the rest.
-
-        Parameters
-        ----------
-        rows : (B,) bool array_like
-            True where this law's are taken.
-        other : Noise
-            A law of the same kind; both have parameters for each of B inputs.
-
-        Returns
-        -------
-        Noise
-
-        Raises
-        ------
-        ValueError
-            Laws of two kinds, or of other batch shapes.
-
-        Examples
-        --------
-        >>> import rsbounds
-        >>> law = rsbounds.Gaussian([0.1, 0.2]).where([True, False], rsbounds.Gaussian([3.0, 4.0]))
-        >>> law.sigma.tolist()
-        [0.1, 4.0]
-        """
-        chosen = np.asarray(rows, dtype=bool)
-        if type(other) is not type(self) or not (
-            self.batch_shape == other.batch_shape == chosen.shape
-        ):
-            raise ValueError(
-                f"other is {other}; allowed: {self.name} noise, both laws with parameters for "
-                f"each of {chosen.size} inputs"
-            )
-        mixed: dict[str, Any] = {}
-        for field in dataclasses.fields(cast(Any, self)):
-            a, b = getattr(self, field.name), getattr(other, field.name)
-            if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-                mixed[field.name] = np.where(chosen.reshape(-1, *[1] * (a.ndim - 1)), a, b)
-            elif isinstance(a, Noise) and a.batch_shape:
-                mixed[field.name] = a.where(chosen, b)
-            elif a == b:
-                mixed[field.name] = a
-            else:
-                raise ValueError(f"other has {field.name} {b!r}; allowed: {a!r}, which serves all")
-        return type(self)(**mixed)
 
     def to_dict(self) -> dict[str, Any]:
         """The law as plain values that JSON can carry, without loss.
@@ -215,30 +121,8 @@ class Noise(abc.ABC):
             )
         return self._plain_values()
 
-    def _values(self) -> dict[str, Any]:
-        if dataclasses.is_dataclass(self):
-            return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        if vars(self):
-            raise TypeError(f"{type(self).__name__} has attributes but is no dataclass")
-        return {}
-
     def _plain_values(self) -> dict[str, Any]:
         return {"name": self.name, **{key: _plain(v) for key, v in self._values().items()}}
-
-    def _identity(self) -> str:
-        return json.dumps(self._plain_values(), sort_keys=True)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Noise) or type(other) is not type(self):
-            return NotImplemented
-        return self._identity() == other._identity()
-
-    def __hash__(self) -> int:
-        return hash(self._identity())
-
-    def __str__(self) -> str:
-        given = (f"{key}={words(value)}" for key, value in self._values().items())
-        return f"{self.name}({', '.join(given)})"
 
     # -- draws ---------------------------------------------------------------------------
 

@@ -136,8 +136,8 @@ class FullGaussian(LinearGaussian):
     def _axes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(B, d) semi-axes at radius 1, rounded down, and (B, d, d) directions.
 
-        For any V and w, and F = C V - V diag(w), C = M + F V^-1 with M = V diag(w) V^-1, so that
-        ||C^-1 delta|| <= ||M^-1 delta|| / (1 - ||M^-1 F V^-1||). What V and w lack is taken
+        For any V and w, and F = C V - V diag(w), C = M + V^-T F^T with M = V^-T diag(w) V^T, so
+        that ||C^-1 delta|| <= ||M^-1 delta|| / (1 - ||M^-1 V^-T F^T||). What V and w lack is taken
         off the axes, and so is what V lacks of a rotation.
         """
         axes, turns = [], []

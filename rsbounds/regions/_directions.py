@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from rsbounds.regions._base import Region
@@ -152,6 +151,9 @@ class _Forms:
     def solver(self, mu: float) -> Callable[[Numbers], Numbers]:
         diagonal = self._square_b * self._b[0] + mu * self._square_a * self._a[0]
         factors = np.hstack([self._b[1], self._a[1]])
+        # Here, since every law imports the regions and few need this.
+        import scipy.linalg
+
         core = scipy.linalg.block_diag(
             self._square_b * self._b[2], mu * self._square_a * self._a[2]
         )

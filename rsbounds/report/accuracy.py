@@ -27,14 +27,18 @@ def sizes(certificates: Certificates | LimitCurve, size: str) -> NDArray[np.floa
     return np.asarray(values)
 
 
-def _correct(certificates: Certificates | LimitCurve, labels: ArrayLike) -> NDArray[np.bool_]:
+def _correct(
+    certificates: Certificates | LimitCurve, labels: ArrayLike | None
+) -> NDArray[np.bool_]:
+    if labels is None:
+        return np.asarray(certificates.radius > 0)
     known = _validate.class_indices(labels, len(certificates), 2**62, "labels")
     return np.asarray(certificates.top == known)
 
 
 def certified_accuracy(
     certificates: Certificates | LimitCurve,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     radii: ArrayLike,
     *,
     size: str = "radius",
@@ -49,8 +53,8 @@ def certified_accuracy(
     ----------
     certificates : Certificates
         One entry per input (or the curve of a `LikelihoodLimit`).
-    labels : (B,) integers
-        True classes.
+    labels : (B,) integers or None
+        True classes; None takes every certified class for right: the share certified.
     radii : (R,) float array_like
         Radii, at least 0.
     size : {"radius", "inscribed_radius", "proxy_radius"}

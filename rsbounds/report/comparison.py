@@ -219,14 +219,13 @@ def _row(
     guarantee: Guarantee,
     microseconds: float,
 ) -> ComparisonRow:
-    known = result.candidate if labels is None else labels
     return ComparisonRow(
         method=label,
         guarantee=guarantee,
         certified=float((result.radius > 0).mean()),
         mean_radius=_text.mean_down(result.radius.tolist()),
         acr=None if labels is None else average_certified_radius(result, labels),
-        accuracy=tuple(certified_accuracy(result, known, radii).tolist()),
+        accuracy=tuple(certified_accuracy(result, labels, radii).tolist()),
         microseconds_per_row=microseconds,
     )
 

@@ -124,10 +124,9 @@ def _draw_curve(
     size: str,
     band: float | None,
 ) -> None:
-    known = result.candidate if labels is None else labels
     # A step at every radius: the curve is drawn exactly, not sampled.
     at = np.unique(np.concatenate([[0.0], sizes(result, size)]))
-    share = np.append(certified_accuracy(result, known, at, size=size), 0.0)
+    share = np.append(certified_accuracy(result, labels, at, size=size), 0.0)
     x = np.repeat(at, 2)
 
     def steps(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -218,7 +218,6 @@ def _read(path: str | os.PathLike[str], kinds: Mapping[str, type[MarginMethod]])
 
 def _line(name: str, run: _Run, method: str, at: NDArray[np.float64], size: str) -> dict[str, Any]:
     result, known = run.by_method[method], run.labels
-    truth = result.candidate if known is None else known
     return {
         "run": name,
         "method": method,
@@ -228,7 +227,7 @@ def _line(name: str, run: _Run, method: str, at: NDArray[np.float64], size: str)
         "invalid": run.invalid,
         **{f"mean_{kind}": mean for kind, mean in result.mean_radii().items()},
         "acr": None if known is None else average_certified_radius(result, known, size=size),
-        "accuracy": certified_accuracy(result, truth, at, size=size).tolist(),
+        "accuracy": certified_accuracy(result, known, at, size=size).tolist(),
     }
 
 

@@ -14,14 +14,17 @@ from rsbounds.runs._sqlite import remove_store
 from rsbounds.runs.dataset import certify_dataset
 from rsbounds.runs.driver import RunSummary, run_inputs
 from rsbounds.runs.export import export_rows
+from rsbounds.runs.memory import MemoryStore, load_memory
 from rsbounds.runs.plan import RunPlan
 from rsbounds.runs.rebounding import rebound, stored_answers
+from rsbounds.runs.remembering import remember
 from rsbounds.runs.row import RunRow
 from rsbounds.runs.store import RunStore, merge_stores
 from rsbounds.runs.subject import Answers, Subject
 
 __all__ = [
     "Answers",
+    "MemoryStore",
     "RunPlan",
     "RunRow",
     "RunStore",
@@ -29,8 +32,10 @@ __all__ = [
     "Subject",
     "certify_dataset",
     "export_rows",
+    "load_memory",
     "merge_stores",
     "rebound",
+    "remember",
     "remove_store",
     "run_inputs",
     "stored_answers",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import secrets
 from collections.abc import Iterable, Mapping
@@ -13,6 +15,10 @@ from rsbounds.noises import Noise
 from rsbounds.runs.kinds import KINDS, VOTES, Kind, kind_of_run
 from rsbounds.runs.store import RunStore
 from rsbounds.streams import VERSION
+
+#: Characters of a law that a configuration holds as it is. Matrices for hundreds of inputs are
+#: longer than what a database takes for one value.
+_LONG_LAW = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +108,7 @@ class RunPlan:
             "model": self.model,
             "inputs": self.inputs,
             "num_classes": self.num_classes,
-            "noise": self.noise.to_dict(),
+            "noise": _known_by(self.noise),
             "n0": self.n0,
             "n": self.n,
             "alpha": self.alpha,
@@ -116,6 +122,16 @@ class RunPlan:
         if self.kind != VOTES:
             values["kind"] = self.kind
         return values if self.model_id is None else {**values, "model_id": self.model_id}
+
+
+def _known_by(noise: Noise) -> dict[str, Any]:
+    """The law, or a hash of one that has many numbers for each input: rows hold them."""
+    values = noise.to_dict()
+    text = json.dumps(values, sort_keys=True)
+    if not noise.batch_shape or len(text) < _LONG_LAW:
+        return values
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {"name": noise.name, "inputs": len(noise), "sha256": digest}
 
 
 def resumed_seed(stores: Iterable[str | os.PathLike[str]], seed: int | None) -> int:

@@ -27,6 +27,10 @@ PURPOSES = (*ROLES, "optimize", "judge", "train")
 #: Stream numbers of inputs are one word of the generator's counter.
 MAX_INDEX = 2**32 - 1
 
+#: A law that makes its noise in several arrays is asked for so many draws, or numbers, at a time:
+#: memory does not grow with the batch.
+_TOGETHER, _NUMBERS = 16, 1 << 18
+
 Array = TypeVar("Array")
 
 
@@ -328,8 +332,11 @@ class CounterStream(NoiseStream[NDArray[Any]]):
             _adder(x.dtype)(out, x, kind, factors, first, index, self._key)
             return
         size = law.base_size(self._shape)
-        base = _BASES[law.base](len(out), size, x.dtype, first, index, self._key)
-        write_perturbed(law, self._shape, out, x, base)
+        some = max(_TOGETHER, _NUMBERS // size)
+        for start in range(0, len(out), some):
+            part = out[start : start + some]
+            base = _BASES[law.base](len(part), size, x.dtype, first + start, index, self._key)
+            write_perturbed(law, self._shape, part, x, base)
 
 
 def write_perturbed(law: Law, shape: tuple[int, ...], out: Any, x: Any, base: Any) -> None:

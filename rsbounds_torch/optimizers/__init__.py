@@ -11,5 +11,7 @@ from rsbounds_torch.optimizers._ascent import optimize_noise
 from rsbounds_torch.optimizers._base import OPTIMIZERS, NoiseOptimizer, NoiseProblem
 
 OPTIMIZERS.register("search", "rsbounds_torch.optimizers.search:Search")
+OPTIMIZERS.register("ddrs", "rsbounds_torch.optimizers.ddrs:Ddrs")
+OPTIMIZERS.register("ancer", "rsbounds_torch.optimizers.ancer:Ancer")
 
 __all__ = ["OPTIMIZERS", "NoiseOptimizer", "NoiseProblem", "optimize_noise"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rsbounds import _validate
 from rsbounds._parallel import Progress
@@ -46,17 +48,78 @@ def ascend(
 
 def noise_problem(
     classifier: NoisyModel, x: torch.Tensor, start: Noise, *, n: int, alpha: float, seed: int,
-    streams: list[int], draws: int,
+    streams: list[int], draws: int, diameter: float = math.inf,
 ) -> NoiseProblem:  # fmt: skip
     """The problem of growing the region of what the classifier answers under the start's law."""
     votes = classifier.under(start).votes_on(x, draws, seed=seed, role="optimize", streams=streams)
-    return NoiseProblem(classifier, x, start, votes.argmax(axis=1), n, alpha, seed, streams)
+    top = votes.argmax(axis=1)
+    return NoiseProblem(classifier, x, start, top, n, alpha, seed, streams, diameter)
 
 
-def better_of(problem: NoiseProblem, found: Noise, draws: int) -> Noise:
-    """For each input the better of the start and what was found, on draws used for nothing else."""
-    start, end = (problem.value(law, draws, "judge") for law in (problem.start, found))
-    return found.where(end > start, problem.start)
+def best_of(
+    problem: NoiseProblem, found: Sequence[Noise], draws: int, inner: Noise, slack: float = 0.0
+) -> Noise:
+    """For each input the best of the start and what was found, on draws used for nothing else.
+
+    What takes the start's place is worth more, and its inscribed radius is not below that of
+    ``inner`` times 1 - slack.
+    """
+    needed = (1.0 - slack) * _worth(problem, inner, draws)[1]
+    best, (most, _) = problem.start, _worth(problem, problem.start, draws)
+    for law in found:
+        proxy, inscribed = _worth(problem, law, draws)
+        better = (proxy > most) & (inscribed >= needed)
+        best, most = law.where(better, best), np.where(better, proxy, most)
+    return best
+
+
+def _worth(
+    problem: NoiseProblem, law: Noise, draws: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    region, valid = problem.region(law, draws, "judge")
+    proxy, inscribed = region.proxy_radius(), region.inscribed_radius()
+    return np.where(valid, proxy, 0.0), np.where(valid, inscribed, 0.0)
+
+
+def run_stages(
+    optimizer: NoiseOptimizer[Any],
+    problem: NoiseProblem,
+    judge_draws: int,
+    *,
+    progress: bool | None = None,
+    stop: Stop | None = None,
+) -> Noise:
+    """The law that an optimizer finds, after what it wants to run before it."""
+    asked = _Asked(stop)
+    inner: Noise | None = None
+    for stage in _stages(optimizer):
+        problem = replace(problem, start=stage.start(problem.start, tuple(problem.x.shape[1:])))
+        if asked.ended:
+            continue
+        state = ascend(stage, problem, progress=progress, stop=asked)
+        found = stage.candidates(problem, state)
+        slack = float(getattr(stage, "slack", 0.0))
+        reference = problem.start if inner is None else inner
+        problem = replace(problem, start=best_of(problem, found, judge_draws, reference, slack))
+        inner = problem.start if inner is None else inner
+    return problem.start
+
+
+class _Asked:
+    """Hands on the number of steps of all stages, and remembers that it is the end."""
+
+    def __init__(self, stop: Stop | None) -> None:
+        self._stop, self._steps, self.ended = stop, 0, False
+
+    def __call__(self, step: int) -> bool:
+        self._steps += 1
+        self.ended = self._stop is not None and self._stop(self._steps)
+        return self.ended
+
+
+def _stages(optimizer: NoiseOptimizer[Any]) -> list[NoiseOptimizer[Any]]:
+    first = optimizer.before()
+    return [optimizer] if first is None else [*_stages(first), optimizer]
 
 
 def optimize_noise(
@@ -68,6 +131,7 @@ def optimize_noise(
     n: int = 100_000,
     alpha: float = 0.001,
     judge_draws: int = 1000,
+    cap: bool = True,
     seed: int | None = None,
     index: int | Sequence[int] = 0,
     progress: bool | None = None,
@@ -80,6 +144,8 @@ def optimize_noise(
     it keeps its error probability; each certificate is about the classifier smoothed with that
     input's own law (Alfarra et al. 2022, section 3). Nothing is promised about the size of the
     regions but that, on draws used for nothing else, each was worth no less than the start's.
+    Where the regions are no balls, report ``inscribed_radius`` beside ``proxy_radius``: a region
+    may be long in directions that no input takes.
 
     Parameters
     ----------
@@ -96,6 +162,9 @@ def optimize_noise(
     judge_draws : int
         Draws that tell the classifier's answer under the start's law, whose region is to grow,
         and as many others that decide between the start and the end, for each input.
+    cap : bool
+        Where the classifier's ``input_bounds`` are known, no semi-axis of a certificate of ``n``
+        draws shall be longer than the diameter of that box (unless the start's is).
     seed : int, optional
         Seed of the streams; a fresh one by default. The seed of the certificates may be the
         same: the draws are others.
@@ -116,7 +185,8 @@ def optimize_noise(
     Raises
     ------
     ValueError
-        Bad arguments, or a law that has no scale.
+        Bad arguments, a law that has no scale or that the method cannot start from, or a
+        method that needs gradients and a model that has none.
 
     Examples
     --------
@@ -140,13 +210,25 @@ def optimize_noise(
     if not isinstance(start, Noise):
         raise ValueError(f"noise0 is {start!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
     start.check_rows(len(x))
+    each = start.scaled(np.ones(len(x)))
+    # What a method cannot start from is refused before the first draw.
+    for stage in _stages(optimizer):
+        each = stage.start(each, tuple(x.shape[1:]))
     problem = noise_problem(
         classifier, x, start.scaled(np.ones(len(x))), n=n, alpha=level,
         seed=_inputs.chosen_seed(seed), streams=_inputs.stream_numbers(index, len(x)),
-        draws=judge_draws,
+        draws=judge_draws, diameter=_diameter(classifier, x, start) if cap else math.inf,
     )  # fmt: skip
-    state = ascend(optimizer, problem, progress=progress, stop=stop)
-    return better_of(problem, optimizer.law(problem, state), judge_draws)
+    return run_stages(optimizer, problem, judge_draws, progress=progress, stop=stop)
+
+
+def _diameter(classifier: NoisyModel, x: torch.Tensor, start: Noise) -> float:
+    """Of the box of all inputs, in the norm of the law's regions."""
+    if classifier.input_bounds is None:
+        return math.inf
+    low, high = classifier.input_bounds
+    sides = x[0].numel()
+    return (high - low) * (sides if start.norm.endswith("l1") else math.sqrt(sides))
 
 
 def _optimizer(method: str | NoiseOptimizer[Any], options: dict[str, Any]) -> NoiseOptimizer[Any]:

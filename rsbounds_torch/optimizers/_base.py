@@ -8,6 +8,10 @@ it runs is a state, made by `NoiseOptimizer.init` and replaced by `NoiseOptimize
 around them is `rsbounds_torch.optimizers._ascent.ascend` and nobody else's. It draws with the
 role "optimize" alone, so that the draws that certify, and those that judge the result, were
 never seen: the law is fixed before they are, and costs no alpha.
+
+An optimizer that looks for another kind of law than it is given says in `NoiseOptimizer.start`
+how the law that it is given reads as one of its own, and may name in
+`NoiseOptimizer.before` the optimizer whose result it starts from.
 """
 
 from __future__ import annotations
@@ -15,15 +19,18 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from rsbounds._registry import Registry
 from rsbounds.bounds.margin import margin_lower_bound
 from rsbounds.noises import Noise
+from rsbounds.regions import Ball, Region
 from rsbounds.streams import Purpose
 from rsbounds_torch._sampler import NoisyModel
 
@@ -55,6 +62,9 @@ class NoiseProblem:
         Seed of the streams.
     streams : list of int
         Stream number of each input.
+    diameter : float
+        No semi-axis of a region shall be longer: the diameter of the box of all inputs, in the
+        norm of the region, or infinity.
     """
 
     model: NoisyModel
@@ -65,6 +75,7 @@ class NoiseProblem:
     alpha: float
     seed: int
     streams: list[int]
+    diameter: float = np.inf
 
     def __len__(self) -> int:
         return len(self.x)
@@ -75,12 +86,13 @@ class NoiseProblem:
             self.x, draws, seed=self.seed, role=role, streams=self.streams
         )
 
-    def value(self, law: Noise, draws: int, role: Purpose = "optimize") -> NDArray[np.float64]:
-        """(B,) radius of the ball with the volume of the region that the law would certify.
+    def region(
+        self, law: Noise, draws: int, role: Purpose = "optimize"
+    ) -> tuple[Region, NDArray[np.bool_]]:
+        """The region that the law would certify, and (B,) whether every draw was a vote.
 
         The certificate of ``n`` draws is foretold from fewer: the runner-up bound at ``alpha``
         on ``n`` votes that fall as the ``draws`` did, with half a vote more for every class.
-        A draw with NaN makes an input worth nothing.
         """
         counts = self.votes(law, draws, role)
         shares = (counts + 0.5) / (draws + 0.5 * counts.shape[1])
@@ -90,8 +102,31 @@ class NoiseProblem:
         bound = margin_lower_bound(
             foretold, self.top, alpha=self.alpha, scale=law.scale, method="runner-up",
         )  # fmt: skip
-        worth = law.region(bound).proxy_radius()
-        return np.where(counts.sum(axis=1) == draws, worth, 0.0)
+        return law.region(bound), np.asarray(counts.sum(axis=1) == draws)
+
+    def value(self, law: Noise, draws: int, role: Purpose = "optimize") -> NDArray[np.float64]:
+        """(B,) radius of the ball with the volume of the region that the law would certify.
+
+        A draw with NaN makes an input worth nothing.
+        """
+        region, valid = self.region(law, draws, role)
+        return np.where(valid, region.proxy_radius(), 0.0)
+
+    @cached_property
+    def largest_margin(self) -> float:
+        """The margin that n votes of n certify, on the scale of the start's law."""
+        share = self.alpha ** (1.0 / self.n)
+        return 2.0 * float(ndtri(share)) if self.start.scale == "probit" else 2.0 * share - 1.0
+
+    def largest_factor(self) -> NDArray[np.float64]:
+        """(B,) factor on the start's law above which a semi-axis may pass the diameter.
+
+        At least 1: the start is the caller's choice.
+        """
+        region = self.start.region(np.ones(len(self)))
+        axes = region.radius if isinstance(region, Ball) else region.semi_axes().max(axis=1)
+        reach = np.maximum(self.largest_margin, 1e-300) * axes
+        return np.asarray(np.maximum(np.minimum(self.diameter, 1e300) / reach, 1.0))
 
 
 class NoiseOptimizer(abc.ABC, Generic[State]):
@@ -110,6 +145,23 @@ class NoiseOptimizer(abc.ABC, Generic[State]):
     #: Steps after which the loop ends in any case.
     steps: int
 
+    def before(self) -> NoiseOptimizer[Any] | None:
+        """The optimizer that runs first, and whose result is the start; None where there is none.
+
+        Its result's inscribed radius is what the judge asks of every later result.
+        """
+        return None
+
+    def start(self, law: Noise, shape: tuple[int, ...]) -> Noise:
+        """The law that was given, (B,), as one of the kind looked for, at inputs of that shape.
+
+        Raises
+        ------
+        ValueError
+            Not a law that this optimizer can start from.
+        """
+        return law
+
     @abc.abstractmethod
     def init(self, problem: NoiseProblem) -> State:
         """The state at the problem's start."""
@@ -125,6 +177,10 @@ class NoiseOptimizer(abc.ABC, Generic[State]):
     @abc.abstractmethod
     def law(self, problem: NoiseProblem, state: State) -> Noise:
         """The law found so far, one set of parameters per input."""
+
+    def candidates(self, problem: NoiseProblem, state: State) -> list[Noise]:
+        """Laws among which the judge chooses for each input, and the start's; `law` alone."""
+        return [self.law(problem, state)]
 
 
 OPTIMIZERS.require(NoiseOptimizer, "name", "source", "cost", "choose", "needs_gradients")

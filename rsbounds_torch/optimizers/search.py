@@ -78,8 +78,9 @@ class Search(NoiseOptimizer[SearchState]):
 
     def step(self, problem: NoiseProblem, state: SearchState) -> SearchState:
         best, value = state.log_scale, state.value
+        highest = np.log(problem.largest_factor())
         for direction in (1.0, -1.0):
-            tried = state.log_scale + direction * state.width
+            tried = np.minimum(state.log_scale + direction * state.width, highest)
             worth = problem.value(problem.start.scaled(np.exp(tried)), self.draws)
             better = worth > value
             best, value = np.where(better, tried, best), np.where(better, worth, value)

@@ -111,6 +111,30 @@ def test_runner_up_radii_of_published_votes():
     assert (radii("exact")[:6] > known[:6]).all()
 
 
+@pytest.mark.parametrize(
+    "law", [rsbounds.Uniform(0.5), rsbounds.Lipschitz(2.0, rsbounds.Gaussian(0.25))], ids=str
+)
+def test_radii_of_linear_laws_from_published_votes(law):
+    # Radius per margin: half the half-width (uniform), 1/(sqrt(2) L) (Lipschitz); the runner-up
+    # margin by scipy, as above, on the linear scale.
+    factor = 0.5 if law.name == "uniform" else 1 / (np.sqrt(2) * 2)
+    known = []
+    for row, label in zip(VOTES, LABELS, strict=True):
+        k, others, n = top_and_others(row, label)
+        low = beta.ppf(0.0009, k, n - k + 1)
+        known.append(low - min(beta.isf(0.0001, max(others) + 1, n - max(others)), 1 - low))
+    got = rsbounds.certify(VOTES, LABELS, noise=law, alpha=0.001, method="runner-up", split=0.9)
+    np.testing.assert_allclose(got.radius, factor * np.array(known), rtol=1e-9)
+    exact = rsbounds.certify(VOTES, LABELS, noise=law, alpha=0.001, method="exact")
+    assert exact.solved.all()
+    assert (exact.radius >= got.radius).all()
+    assert (exact.radius[:6] > got.radius[:6]).all()
+    bound = rsbounds.margin_lower_bound(
+        VOTES, LABELS, alpha=0.001, scale="linear", method="exact"
+    ).lower
+    np.testing.assert_allclose(exact.radius, bound * factor, rtol=1e-12)
+
+
 # Logs published with Cohen et al. 2019 (ResNet-110 on CIFAR-10, n = 100,000), radii printed to
 # three digits: of images 0, 40, 60, 80 and 120 at sigma 0.25, then the largest of the log.
 PRINTED = [0.378, 0.341, 0.941, 0.755, 0.163, 0.978]

@@ -260,6 +260,31 @@ def test_a_run_keeps_a_matrix_for_each_input(kind, tmp_path):
     assert noise_from_dict(rsbounds.Certificates.read(tmp_path / "certificates.tsv").law) == law
 
 
+def test_a_run_of_large_matrices_is_known_by_a_hash(tmp_path):
+    # A database takes no value of 1e9 bytes; matrices of 784 x 784 for 300 inputs are more.
+    law = FullGaussian(positive(300, spread=1.0, batch=(3,)))
+    x = np.random.default_rng(0).normal(size=(3, 300)).astype(np.float32)
+    path = tmp_path / "run.sqlite"
+
+    def run(noise):
+        return rsbounds.certify_dataset(
+            lambda batch: (batch[:, 0] > 0).astype(int), x, None, noise=noise, n=20, n0=5,
+            num_classes=2, seed=3, store=path, progress=False,
+        )  # fmt: skip
+
+    found = run(law)
+    with rsbounds.RunStore(path) as store:
+        assert len(json.dumps(store.config)) < 1000
+        assert [noise_from_dict(row.law) for row in store.rows()] == [law[i] for i in range(3)]
+        assert (rsbounds.rebound(store).radius == found.radius).all()
+    assert (run(law).radius == found.radius).all()
+    with pytest.raises(ValueError, match=r"was made with noise = .*full-gaussian"):
+        run(law.scaled(1.001))
+    # The same law for all is kept once, as it is.
+    one = rsbounds.runs.RunPlan(noise=law[0], num_classes=2, inputs=3, n=20, seed=3)
+    assert noise_from_dict(one.config()["noise"]) == law[0]
+
+
 @pytest.mark.parametrize("kind", EACH)
 def test_certified_ellipsoids_keep_out_of_the_other_class(kind):
     # A half-space w x > 0 and a matrix of its own at each input: the distance to the boundary

@@ -41,8 +41,15 @@ class Double(NoiseOptimizer[int]):
         return problem.start.scaled(np.full(len(problem), 2.0**state))
 
 
+def quick(optimizer):
+    """The same method with few steps and draws."""
+    if not optimizer.needs_gradients:
+        return optimizer
+    return dataclasses.replace(optimizer, steps=6, draws=20)
+
+
 MEMBERS = [
-    *(pytest.param(OPTIMIZERS[name](), id=name) for name in OPTIMIZERS),
+    *(pytest.param(quick(OPTIMIZERS[name]()), id=name) for name in OPTIMIZERS),
     pytest.param(Double(), id="a third party's"),
 ]
 
@@ -157,7 +164,7 @@ def test_a_model_that_answers_nan_somewhere_keeps_its_start():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "climb"}, "method is 'climb'; known: search"),
+        ({"method": "climb"}, "method is 'climb'; known: search, ddrs"),
         ({"noise0": 0.25}, "noise0 is 0.25; allowed: a noise law"),
         ({"noise0": rsbounds.Gaussian([0.1, 0.2, 0.3])}, "parameters for 3 inputs"),
         (

@@ -1,0 +1,185 @@
+"""One axis per direction: what ANCER, its rotated form and the low-rank form share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rsbounds import _validate
+from rsbounds.noises import Noise
+from rsbounds_torch.optimizers._base import OPTIMIZERS, NoiseOptimizer, NoiseProblem
+from rsbounds_torch.optimizers._soft import SoftModel, Spread, foretold_for
+from rsbounds_torch.optimizers.ddrs import check_settings
+
+#: Decay of Adam's averages of the gradient and of its square, and what keeps 0/0 from it.
+_ADAM = (0.9, 0.99)
+_TINY = 1e-12
+#: What the running average of the answers keeps of itself at each step.
+_KEPT = 0.95
+#: Times as many draws as a step has tell what the start's answers are.
+_SURVEY = 20
+#: Largest weight of the margin, and how fast it follows the inscribed radius.
+_HEAVIEST, _FOLLOW = 1e3, 5.0
+#: Parts of the way from the start to the end, in the logarithms of the axes, that are judged.
+_WAY = (1.0, 0.65, 0.3)
+
+
+@dataclass(frozen=True, eq=False)
+class AxesState:
+    """Where each input's ascent is.
+
+    Attributes
+    ----------
+    basis : (B, d, r) tensor or None
+        Directions of the axes; None for the coordinates.
+    log_axes : (B, r) float64 tensor
+        Logarithms of the axes, and those of the start.
+    log_start : (B, r) float64 tensor
+        Those of the start.
+    slope, square : (B, r) float64 tensors
+        Adam's averages.
+    shares : (B, K + 1) float64
+        Running average of the answers' shares.
+    needed : (B,) float64
+        Logarithm of axis times margin that the smallest axis is to keep.
+    weight : (B,) float64
+        Weight of the logarithm of the margin.
+    number : int
+        Steps done.
+    """
+
+    basis: torch.Tensor | None
+    log_axes: torch.Tensor
+    log_start: torch.Tensor
+    slope: torch.Tensor
+    square: torch.Tensor
+    shares: NDArray[np.float64]
+    needed: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    number: int
+
+
+@dataclass(frozen=True)
+class AxesAscent(NoiseOptimizer[AxesState]):
+    """Adam on the logarithms of axes; see `rsbounds_torch.optimizers.ancer.Ancer`."""
+
+    draws: int = 100
+    steps: int = 100
+    rate: float = 0.08
+    kappa: float = 2.0
+    slack: float = 0.02
+    first: str | None = "search"
+    antithetic: bool = True
+    scores: str | None = "softmax"
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        _validate.number("kappa", self.kappa, "a finite number >= 0", lambda v: 0 <= v < np.inf)
+        _validate.number("slack", self.slack, "0 <= slack < 1", lambda v: 0 <= v < 1)
+        if self.first is not None:
+            _validate.choice("first", self.first, ("search", "ddrs"))
+
+    def before(self) -> NoiseOptimizer[object] | None:
+        return None if self.first is None else OPTIMIZERS[self.first]()
+
+    def init(self, problem: NoiseProblem) -> AxesState:
+        basis, axes = self._axes(problem)
+        log_axes = torch.log(axes)
+        model = self._model(problem, basis)
+        if self.steps:
+            model.check([axes])
+        many = replace(model, draws=_SURVEY * self.draws)
+        shares, _ = many.answers([axes], 0)
+        margin, _ = foretold_for(problem).margin(shares, problem.top)
+        smallest = log_axes.amin(dim=1).cpu().numpy()
+        needed = smallest + np.log(np.maximum(margin, 1e-12)) + np.log1p(-self.slack)
+        nothing = torch.zeros_like(log_axes)
+        return AxesState(
+            basis, log_axes, log_axes, nothing, nothing, shares, needed,
+            np.full(len(problem), 1.0 + self.kappa), 0,
+        )  # fmt: skip
+
+    def step(self, problem: NoiseProblem, state: AxesState) -> AxesState:
+        foretold = foretold_for(problem)
+        _, weights = foretold.margin(state.shares, problem.top)
+        axes = torch.exp(state.log_axes)
+        model = self._model(problem, state.basis)
+        seen, (slope,) = model.answers([axes], (state.number + _SURVEY) * self.draws, weights)
+        shares = _KEPT * state.shares + (1.0 - _KEPT) * seen
+        margin, _ = foretold.margin(shares, problem.top)
+        pull = slope * axes * self._column(problem, state.weight * foretold.log_slope(margin))
+        pull = pull + self._volume(problem, state)
+        number = state.number + 1
+        kept, kept_square = _ADAM
+        mean = kept * state.slope + (1.0 - kept) * pull
+        square = kept_square * state.square + (1.0 - kept_square) * pull**2
+        unbiased = mean / (1.0 - kept**number)
+        size = torch.sqrt(square / (1.0 - kept_square**number)) + _TINY
+        rate = self.rate * (1.0 - state.number / self.steps)
+        moved = state.log_axes + rate * unbiased / size
+        # The isotropic region stays inside where every axis times the margin is large enough;
+        # an axis that is as large as the start's smallest is never asked to grow.
+        with np.errstate(divide="ignore"):
+            size_log = np.log(np.maximum(margin, 1e-12))
+        lowest = np.minimum(state.log_start.amin(dim=1).cpu().numpy(), state.needed - size_log)
+        highest = torch.log(self._column(problem, self._largest(problem)))
+        moved = torch.minimum(moved, torch.maximum(highest, state.log_start))
+        moved = torch.maximum(moved, self._column(problem, lowest))
+        missing = state.needed - size_log - moved.amin(dim=1).cpu().numpy()
+        grown = state.weight * np.exp(np.clip(_FOLLOW * missing, -0.05, 0.5))
+        weight = np.clip(grown, 1.0, _HEAVIEST)
+        return AxesState(
+            state.basis, moved, state.log_start, mean, square, shares, state.needed, weight, number
+        )
+
+    def done(self, state: AxesState) -> NDArray[np.bool_]:
+        return np.full(len(state.log_axes), state.number >= self.steps)
+
+    def law(self, problem: NoiseProblem, state: AxesState) -> Noise:
+        return self._law(problem, state.basis, torch.exp(state.log_axes))
+
+    def candidates(self, problem: NoiseProblem, state: AxesState) -> list[Noise]:
+        change = state.log_axes - state.log_start
+        return [
+            self._law(problem, state.basis, torch.exp(state.log_start + part * change))
+            for part in _WAY
+        ]
+
+    # -- what differs between the forms ----------------------------------------------------
+
+    def _axes(self, problem: NoiseProblem) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """The basis and the start's axes in it, (B, r) float64."""
+        raise NotImplementedError
+
+    def _law(self, problem: NoiseProblem, basis: torch.Tensor | None, axes: torch.Tensor) -> Noise:
+        raise NotImplementedError
+
+    def _model(self, problem: NoiseProblem, basis: torch.Tensor | None) -> SoftModel:
+        """Answers under noise with axes in a basis."""
+        raise NotImplementedError
+
+    def _volume(self, problem: NoiseProblem, state: AxesState) -> torch.Tensor | float:
+        """Derivative of the log proxy radius at a fixed margin in the log axes."""
+        return 1.0 / state.log_axes.shape[1]
+
+    def _soft(self, problem: NoiseProblem, spread: Spread, numbers: int | None = None) -> SoftModel:
+        return SoftModel(
+            problem, spread, self.draws, self.antithetic, self.scores, self.temperature, numbers
+        )
+
+    # -- helpers ----------------------------------------------------------------------------
+
+    @staticmethod
+    def _column(problem: NoiseProblem, values: NDArray[np.float64]) -> torch.Tensor:
+        return torch.as_tensor(values, dtype=torch.float64, device=problem.x.device)[:, None]
+
+    @staticmethod
+    def _largest(problem: NoiseProblem) -> NDArray[np.float64]:
+        """(B,) axis at which a certificate of n votes of n has the diameter as a semi-axis."""
+        unit = problem.start.region(np.ones(len(problem)))
+        reach = problem.largest_margin * unit.radius
+        return np.asarray(np.minimum(problem.diameter, 1e140) / reach)
