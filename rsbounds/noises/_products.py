@@ -83,6 +83,31 @@ def fill_dense(out: Any, z: Any, matrix: Any) -> None:
 
 
 @kernel
+def _add_inner(inner: Any, z: Any, of: int, draws: int, factors: Any) -> None:
+    """``inner += z[of:] @ factors`` for some draws; few columns, so that four draws share a row."""
+    d, rank = factors.shape
+    flat = factors.reshape(-1)
+    whole = draws - draws % 4
+    for i in range(0, whole, 4):
+        one, two, three, four = inner[i], inner[i + 1], inner[i + 2], inner[i + 3]
+        a, b, c, e = z[of + i], z[of + i + 1], z[of + i + 2], z[of + i + 3]
+        for k in range(d):
+            p, q, r, s = a[k], b[k], c[k], e[k]
+            start = k * rank
+            for j in range(rank):
+                value = flat[start + j]
+                one[j] += p * value
+                two[j] += q * value
+                three[j] += r * value
+                four[j] += s * value
+    for i in range(whole, draws):
+        one, a = inner[i], z[of + i]
+        for k in range(d):
+            for j in range(rank):
+                one[j] += a[k] * factors[k, j]
+
+
+@kernel
 def fill_low_rank(out: Any, z: Any, diagonal: Any, factors: Any) -> None:
     """``out = diagonal * z + (z @ factors) @ factors.T``, for (m, d) draws and (d, r) factors."""
     draws, d = z.shape
@@ -92,7 +117,7 @@ def fill_low_rank(out: Any, z: Any, diagonal: Any, factors: Any) -> None:
     for start in range(0, draws, _DRAWS):
         count = min(_DRAWS, draws - start)
         inner[:] = 0.0
-        _add_product(inner, 0, 0, z, start, count, factors, 0, rank)
+        _add_inner(inner, z, start, count, factors)
         for left in range(0, d, _COLUMNS):
             width = min(_COLUMNS, d - left)
             for k in range(width):

@@ -38,8 +38,9 @@ class FullGaussian(LinearGaussian):
     Parameters
     ----------
     matrix : (d, d) or (B, d, d) float array_like
-        C over the flattened input, in raw units; three dimensions: one for each of B inputs. The
-        mean of it and its transpose is taken (and kept), where they differ by rounding.
+        C over the flattened input, in raw units; three dimensions: one for each of B inputs. It is
+        not the covariance, which is C C^T. The mean of it and its transpose is taken (and kept),
+        where they differ by rounding.
     shape : tuple of int, optional
         The input's shape, of d numbers; (d,) by default.
 

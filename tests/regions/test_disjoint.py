@@ -278,21 +278,44 @@ def test_few_directions_in_many_coordinates_are_the_dense_ellipsoid():
         assert point < dense[0].semi_axes().max()
 
 
-def test_an_ellipsoid_fits_better_than_the_triangle_inequality_says():
-    host = Ellipsoid([1.0], axes=[4.0, 1.0])
-    thin = Ellipsoid([1.0], axes=[3.9, 0.2])
-    # 50 digits: the largest factor at which the border of the thin one stays inside.
-    found = float(shrink_into(thin, [0.0, 0.5], host, [0.0, 0.0]).radius[0])
-    angles = [mp.pi * k / 200 for k in range(400)]
+def farthest(region, host, v):
+    """The largest host gauge, squared, over an ellipsoid at v, in 50 digits.
 
-    def sticks_out(t):
-        return max(
-            (t * mpf("3.9") * mp.cos(g) / 4) ** 2 + (mpf("0.5") + t * mpf("0.2") * mp.sin(g)) ** 2
-            for g in angles
-        )
+    A convex function over a sphere: a trust-region problem with a secular equation.
+    """
+    scale = mpf(float(host.radius[0]))
+    hosts = [scale * mpf(float(x)) for x in host.axes[0]]
+    axes = [mpf(float(region.radius[0])) * mpf(float(x)) for x in region.axes[0]]
+    rho = [(x / y) ** 2 for x, y in zip(axes, hosts, strict=True)]
+    u = [mpf(float(x)) / y for x, y in zip(v, hosts, strict=True)]
 
-    assert sticks_out(found) <= 1 < sticks_out(found * (1 + 1e-4))
-    assert found > 1.5 * 0.5 / (3.9 / 4)
+    def excess(m):
+        return sum(r * x * x / (m - r) ** 2 for r, x in zip(rho, u, strict=True)) - 1
+
+    low, high = max(rho), max(rho) + 1
+    while excess(high) > 0:
+        high *= 2
+    for _ in range(150):
+        middle = (low + high) / 2
+        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+    return sum((x + r * x / (high - r)) ** 2 for r, x in zip(rho, u, strict=True))
+
+
+@some
+@given(seed=seeds, spread=st.sampled_from([0.1, 1.0, 4.0]), d=st.sampled_from([1, 2, 7]))
+def test_an_ellipsoid_shrunk_into_another_touches_its_border(seed, spread, d):
+    rng = np.random.default_rng(seed)
+    region, host = (
+        Ellipsoid([float(np.exp(rng.normal()))], axes=np.exp(spread * rng.normal(size=d)))
+        for _ in range(2)
+    )
+    v = rng.uniform(-0.9, 0.9) * host.radius[0] * host.axes[0] / np.sqrt(d)
+    shrunk = shrink_into(region, v, host, np.zeros(d))
+    assert shrunk.radius[0] > 0
+    size = farthest(shrunk, host, v)
+    assert size < 1
+    # No larger one lies inside; the triangle inequality alone would lose much of it.
+    assert shrunk.radius[0] == region.radius[0] or size > 1 - mpf(1e-11)
 
 
 def test_empty_sets_huge_and_tiny_ones():

@@ -46,5 +46,9 @@ def test_the_snippets_on_per_input_noise_and_training_run():
     exec(compile(found.replace("n=100_000", "n=500"), "README", "exec"), names)
     assert names["law"].batch_shape == (2,)
     assert len(names["certificates"]) == 2
+    remembered = next(block for block in blocks if "MemoryClassifier" in block)
+    exec(compile(remembered, "README", "exec"), names)
+    assert names["mine"].about == "memory"
+    assert (names["memory"].predict(names["x"]) == names["mine"].top).all()
     exec(compile(trained, "README", "exec"), names)
     assert all(p.grad is not None for p in model.parameters())
