@@ -13,5 +13,7 @@ from rsbounds_torch.optimizers._base import OPTIMIZERS, NoiseOptimizer, NoisePro
 OPTIMIZERS.register("search", "rsbounds_torch.optimizers.search:Search")
 OPTIMIZERS.register("ddrs", "rsbounds_torch.optimizers.ddrs:Ddrs")
 OPTIMIZERS.register("ancer", "rsbounds_torch.optimizers.ancer:Ancer")
+OPTIMIZERS.register("rotated", "rsbounds_torch.optimizers.rotated:Rotated")
+OPTIMIZERS.register("rddrs", "rsbounds_torch.optimizers.rddrs:Rddrs")
 
 __all__ = ["OPTIMIZERS", "NoiseOptimizer", "NoiseProblem", "optimize_noise"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,7 @@ _TINY = 1e-12
 #: What the running average of the answers keeps of itself at each step.
 _KEPT = 0.95
 #: Times as many draws as a step has tell what the start's answers are.
-_SURVEY = 20
+SURVEY = 20
 #: Largest weight of the margin, and how fast it follows the inscribed radius.
 _HEAVIEST, _FOLLOW = 1e3, 5.0
 #: Parts of the way from the start to the end, in the logarithms of the axes, that are judged.
@@ -86,13 +87,15 @@ class AxesAscent(NoiseOptimizer[AxesState]):
     def before(self) -> NoiseOptimizer[object] | None:
         return None if self.first is None else OPTIMIZERS[self.first]()
 
-    def init(self, problem: NoiseProblem) -> AxesState:
-        basis, axes = self._axes(problem)
+    def _survey(
+        self, problem: NoiseProblem, basis: torch.Tensor | None, axes: torch.Tensor
+    ) -> AxesState:
+        """The state at the start, with what its answers are."""
         log_axes = torch.log(axes)
         model = self._model(problem, basis)
         if self.steps:
             model.check([axes])
-        many = replace(model, draws=_SURVEY * self.draws)
+        many = replace(model, draws=SURVEY * self.draws)
         shares, _ = many.answers([axes], 0)
         margin, _ = foretold_for(problem).margin(shares, problem.top)
         smallest = log_axes.amin(dim=1).cpu().numpy()
@@ -108,11 +111,11 @@ class AxesAscent(NoiseOptimizer[AxesState]):
         _, weights = foretold.margin(state.shares, problem.top)
         axes = torch.exp(state.log_axes)
         model = self._model(problem, state.basis)
-        seen, (slope,) = model.answers([axes], (state.number + _SURVEY) * self.draws, weights)
+        seen, (slope,) = model.answers([axes], (state.number + SURVEY) * self.draws, weights)
         shares = _KEPT * state.shares + (1.0 - _KEPT) * seen
         margin, _ = foretold.margin(shares, problem.top)
         pull = slope * axes * self._column(problem, state.weight * foretold.log_slope(margin))
-        pull = pull + self._volume(problem, state)
+        pull = pull + 1.0 / axes.shape[1]
         number = state.number + 1
         kept, kept_square = _ADAM
         mean = kept * state.slope + (1.0 - kept) * pull
@@ -151,20 +154,13 @@ class AxesAscent(NoiseOptimizer[AxesState]):
 
     # -- what differs between the forms ----------------------------------------------------
 
-    def _axes(self, problem: NoiseProblem) -> tuple[torch.Tensor | None, torch.Tensor]:
-        """The basis and the start's axes in it, (B, r) float64."""
-        raise NotImplementedError
-
+    @abc.abstractmethod
     def _law(self, problem: NoiseProblem, basis: torch.Tensor | None, axes: torch.Tensor) -> Noise:
-        raise NotImplementedError
+        """The law with these axes, (B, r)."""
 
+    @abc.abstractmethod
     def _model(self, problem: NoiseProblem, basis: torch.Tensor | None) -> SoftModel:
         """Answers under noise with axes in a basis."""
-        raise NotImplementedError
-
-    def _volume(self, problem: NoiseProblem, state: AxesState) -> torch.Tensor | float:
-        """Derivative of the log proxy radius at a fixed margin in the log axes."""
-        return 1.0 / state.log_axes.shape[1]
 
     def _soft(self, problem: NoiseProblem, spread: Spread, numbers: int | None = None) -> SoftModel:
         return SoftModel(
@@ -180,6 +176,6 @@ class AxesAscent(NoiseOptimizer[AxesState]):
     @staticmethod
     def _largest(problem: NoiseProblem) -> NDArray[np.float64]:
         """(B,) axis at which a certificate of n votes of n has the diameter as a semi-axis."""
-        unit = problem.start.region(np.ones(len(problem)))
-        reach = problem.largest_margin * unit.radius
-        return np.asarray(np.minimum(problem.diameter, 1e140) / reach)
+        reach = problem.largest_margin * np.asarray(problem.start.radius_per_margin)
+        longest = min(problem.diameter, 1e140) / np.maximum(reach, 1e-140)
+        return np.full(len(problem), longest)

@@ -227,12 +227,16 @@ class SoftModel:
             if not logits.requires_grad:
                 raise ValueError(_REFUSED.format("keeps no graph of what it computes"))
             p = self._probabilities(logits)
-            (g,) = torch.autograd.grad((p * weights).sum(), leaf)
+            (g,) = torch.autograd.grad(self._wanted(logits, p, weights), leaf)
         except FAILURES as error:
             what = str(error).strip().splitlines()[0] if str(error) else repr(error)
             raise ValueError(_REFUSED.format(f"failed with gradients: {what}")) from None
         # A draw whose gradient is no number has no say.
         return self._seen(logits.detach(), p.detach()), torch.where(torch.isfinite(g), g, 0.0)
+
+    def _wanted(self, logits: torch.Tensor, p: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """What is differentiated: the weighted sum of all shares."""
+        return (p * weights).sum()
 
     def _seen(self, logits: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
         """Halfway between the vote, which is what is certified, and the smoother probabilities."""
@@ -262,11 +266,25 @@ class SoftModel:
 
 
 class _Raw(SoftModel):
-    """Logits in place of probabilities."""
+    """Weighted sums of scores in place of probabilities."""
 
-    def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+    def _wanted(self, logits: torch.Tensor, p: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        return (torch.nan_to_num(logits.double()) * weights[:, :-1]).sum()
+
+
+class GapModel(SoftModel):
+    """The gap of log-probability between a class and the largest other, at each copy.
+
+    The class is the one with the largest weight.
+    """
+
+    def _wanted(self, logits: torch.Tensor, p: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         double = torch.nan_to_num(logits.double())
-        return torch.cat([double, torch.zeros_like(double[:, :1])], dim=1)
+        if self.scores is None:
+            double = torch.log(double.clamp_min(1e-30))
+        top = weights.argmax(dim=1, keepdim=True)
+        others = double.scatter(1, top, -torch.inf)
+        return (double.gather(1, top)[:, 0] - others.amax(dim=1)).sum()
 
 
 _REFUSED = (

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from rsbounds.noises import DiagonalGaussian, DiagonalUniform, Gaussian, Noise, Uniform
-from rsbounds_torch.optimizers._axes import AxesAscent
+from rsbounds_torch.optimizers._axes import AxesAscent, AxesState
 from rsbounds_torch.optimizers._base import NoiseProblem
 from rsbounds_torch.optimizers._soft import SoftModel
 
@@ -66,10 +66,10 @@ class Ancer(AxesAscent):
             "diagonal-uniform"
         )
 
-    def _axes(self, problem: NoiseProblem) -> tuple[torch.Tensor | None, torch.Tensor]:
+    def init(self, problem: NoiseProblem) -> AxesState:
         law = cast(DiagonalGaussian, problem.start)
-        axes = torch.as_tensor(law.axes.reshape(len(law), -1).copy(), device=problem.x.device)
-        return None, axes
+        axes = torch.tensor(law.axes.reshape(len(law), -1), device=problem.x.device)
+        return self._survey(problem, None, axes)
 
     def _law(self, problem: NoiseProblem, basis: torch.Tensor | None, axes: torch.Tensor) -> Noise:
         law = cast(DiagonalGaussian, problem.start)

@@ -45,7 +45,9 @@ def quick(optimizer):
     """The same method with few steps and draws."""
     if not optimizer.needs_gradients:
         return optimizer
-    return dataclasses.replace(optimizer, steps=6, draws=20)
+    fewer = {"gradients": 50} if hasattr(optimizer, "gradients") else {}
+    first = {"first": "search"} if hasattr(optimizer, "first") else {}
+    return dataclasses.replace(optimizer, steps=6, draws=20, **fewer, **first)
 
 
 MEMBERS = [
