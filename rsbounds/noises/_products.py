@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._numerics import kernel
+from rsbounds._kernels import kernel
 
 #: Columns, and draws, that share a pass: what they need stays in the second-level cache.
 _COLUMNS, _DRAWS = 1024, 16
