@@ -264,6 +264,13 @@ def test_products_can_be_differentiated_in_the_parameters(law):
         arrays = {name: v.numpy() for name, v in own.items()}
         by_numpy = torch.from_numpy(law.transform(base[i].numpy(), **arrays))
         torch.testing.assert_close(together[i].detach(), by_numpy)
+    # One draw for each input.
+    own = dict(zip(names, (v.detach() for v in each), strict=True))
+    first = law.transform(base[:, 0], **own)
+    torch.testing.assert_close(first, together[:, 0].detach())
+    arrays = dict(zip(names, (v.detach().numpy() for v in each), strict=True))
+    by_numpy = law.transform(base[:, 0].numpy(), **arrays)
+    torch.testing.assert_close(first, torch.from_numpy(by_numpy))
     assert torch.autograd.gradcheck(noise, each)
     # A model of float32 differentiates through the product in float64.
     narrow = [v.detach().float().requires_grad_() for v in each]
