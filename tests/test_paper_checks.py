@@ -41,3 +41,25 @@ def test_a_single_check_runs_from_the_command_line(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["paper_checks", "check_radii"])
     assert __main__.main() == 0
     assert "does not hold as printed" in capsys.readouterr().out
+
+
+def test_regions_found_in_the_plane_are_larger():
+    pytest.importorskip("torch", reason="the adapter needs torch")
+    from paper_checks import check_smoothing
+
+    assert set(check_smoothing.ORDER) <= set(check_smoothing.methods())
+    held = check_smoothing.areas(["fixed", "search"], (0, 90), n=2000, draws=100, steps=4)
+    # The plane that is turned has the same distances: isotropic noise does not notice.
+    fixed, found = (sorted(held[name]) for name in ("fixed", "search"))
+    assert found[0] > 1.3 * fixed[1]
+    assert fixed[1] < 1.2 * fixed[0]
+
+
+def test_smoothing_is_not_checked_without_data(monkeypatch, capsys):
+    pytest.importorskip("torch", reason="the adapter needs torch")
+    from paper_checks import check_smoothing
+
+    monkeypatch.setenv("RSBOUNDS_DATA", "/nowhere")
+    monkeypatch.setattr(check_smoothing, "plane", lambda: iter([]))
+    assert list(check_smoothing.run()) == []
+    assert "only the plane is checked" in capsys.readouterr().out
