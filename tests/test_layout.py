@@ -23,8 +23,8 @@ ORDER = {
     "rsbounds": [
         "_version", "_text", "_tables", "_registry", "_validate", "_types", "_parallel",
         "_kernels", "_numerics", "streams", "regions", "noises", "claims", "solvers", "bounds",
-        "certificates", "sequential", "sampling", "_reading", "_files", "runs", "report",
-        "testing", "_demo", "commands", "__main__",
+        "certificates", "sequential", "sampling", "_reading", "_files", "_sample_files", "runs",
+        "report", "testing", "_demo", "commands", "__main__",
     ],
     "rsbounds_torch": [
         "_device", "sampling", "streams", "maps", "_modules", "_random", "_inputs", "_loop",
@@ -319,7 +319,6 @@ def test_the_tests_mirror_the_packages():
 # contract with an example.
 MAX_FILE, MAX_FUNCTION = 500, 60
 LONG = {
-    "rsbounds/_files.py": "every form of a table of counts that is read, in one place",
     "rsbounds/bounds/margin/_inner.py:searched": "one story, from the plug-in to the proof",
     "rsbounds/bounds/margin/_orderings.py:restricted": "a kernel: cases of one optimum",
     "rsbounds/bounds/margin/_orderings.py:fill_boundary": "a kernel: one walk, a dozen numbers",
