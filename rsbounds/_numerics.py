@@ -11,71 +11,13 @@ this module knows what a bound is for. Two conventions hold throughout:
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import math
-import re
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar, cast
 
 import numpy as np
-from numba import njit
+
+from rsbounds._kernels import apart, part
 
 EPS = 2.220446049250313e-16
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-_ROOT = Path(__file__).parent
-_IMPORT = re.compile(r"^\s*from (rsbounds[\w.]*) import (?:\(([^)]*)\)|([^\n(]*))", re.MULTILINE)
-
-
-@functools.cache
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8")
-
-
-@functools.cache
-def _imports(text: str) -> set[Path]:
-    """Files of this package that a source text imports from."""
-    found = set()
-    for module, many, few in _IMPORT.findall(text):
-        for name in ("", *re.findall(r"\w+", many or few)):
-            parts = [*module.split(".")[1:], *([name] if name else [])]
-            place = _ROOT.joinpath(*parts)
-            found |= {place.with_suffix(".py")} if parts else set()
-            found.add(place / "__init__.py")
-    return {file for file in found if file.is_file()}
-
-
-@functools.cache
-def _sources(file: Path) -> str:
-    """Hash of a file and of all that it imports from this package, directly or not."""
-    texts: dict[Path, str] = {}
-    waiting = {file}
-    while waiting:
-        one = waiting.pop()
-        texts[one] = _text(one)
-        waiting |= _imports(texts[one]) - texts.keys()
-    joined = [(one.name, texts[one]) for one in sorted(texts)]
-    return hashlib.sha256(repr(joined).encode()).hexdigest()
-
-
-def kernel(function: F) -> F:
-    """Compile a kernel: no interpreter lock, cached on disk, IEEE division, no fast math.
-
-    numba's cache looks at the file of a function only, while compiled code holds what the
-    function called in other files: after an upgrade it would run old arithmetic under new
-    names. So the stamp that it compares is made to cover the files that its file imports.
-    """
-    compiled = njit(nogil=True, cache=True, error_model="numpy")(function)
-    cache = getattr(compiled, "_cache", None)
-    if cache is not None:
-        own = cache._cache_file
-        own._source_stamp = _sources(Path(function.__code__.co_filename))
-    return cast(F, compiled)
-
 
 # stirlerr(m) = log(m!) - log(sqrt(2 pi m) (m/e)^m) for m = 0..15, computed with mpmath at
 # 50 digits: mp.log(mp.factorial(m)) - mp.log(mp.sqrt(2*mp.pi*m)*(m/mp.e)**m). Entry 0 is
@@ -102,7 +44,7 @@ _STIRLERR = np.array(
 )
 
 
-@kernel
+@part
 def stirlerr(m: float) -> float:
     """Error of Stirling's formula, log(m!) - log(sqrt(2 pi m) (m/e)^m), m >= 1."""
     if m < 16:
@@ -115,7 +57,7 @@ def stirlerr(m: float) -> float:
     ) / m
 
 
-@kernel
+@part
 def deviance(x: float, mean: float) -> float:
     """X log(x/mean) + mean - x without cancellation, x > 0, mean > 0 (Loader 2000)."""
     d = x - mean
@@ -139,7 +81,7 @@ def deviance(x: float, mean: float) -> float:
     return x * math.log(x / mean) + mean - x
 
 
-@kernel
+@apart
 def log_binom_pmf(k: float, n: float, p: float, q: float) -> float:
     """Log P(Bin(n, p) = k) in saddle-point form; q = 1 - p is passed for its accuracy."""
     if k == 0:
@@ -151,7 +93,7 @@ def log_binom_pmf(k: float, n: float, p: float, q: float) -> float:
     return exponent + 0.5 * math.log(n / (2.0 * math.pi * k * (n - k)))
 
 
-@kernel
+@apart
 def _tail_fraction(k: float, n: float, p: float, q: float) -> tuple[float, float]:
     """Continued fraction F with P(Bin(n, p) >= k) = k q pmf(k) / F, and its relative error.
 
@@ -199,7 +141,7 @@ def _tail_fraction(k: float, n: float, p: float, q: float) -> tuple[float, float
     return value, error
 
 
-@kernel
+@apart
 def upper_tail(k: float, n: float, p: float, q: float) -> tuple[float, float, float]:
     """Log of P(Bin(n, p) >= k), its derivative in p, and a bound on the error of the log.
 
@@ -224,7 +166,7 @@ def upper_tail(k: float, n: float, p: float, q: float) -> tuple[float, float, fl
     return math.log1p(-other), slope, error
 
 
-@kernel
+@part
 def _pmf_error(k: float, n: float, p: float, log_pmf: float) -> float:
     # Roundings of n p and n q move the log by EPS |k - n p| each; the deviances, whose sum is
     # about -log_pmf, are good to 12 EPS of themselves; the logarithms cost a few ulps.
@@ -232,7 +174,7 @@ def _pmf_error(k: float, n: float, p: float, log_pmf: float) -> float:
     return EPS * (30.0 + 15.0 * size + 3.0 * abs(k - n * p))
 
 
-@kernel
+@apart
 def _binomial_guess(k: float, n: float, alpha: float) -> tuple[float, float]:
     """Rough p with P(Bin(n, p) >= k) near alpha (Abramowitz and Stegun 26.5.22)."""
     a = k
@@ -250,7 +192,7 @@ def _binomial_guess(k: float, n: float, alpha: float) -> tuple[float, float]:
     return a / (a + b), b / (a + b)
 
 
-@kernel
+@apart
 def proportion_lower(k: float, n: float, alpha: float) -> tuple[float, float]:
     """Largest p proven to satisfy P(Bin(n, p) >= k) <= alpha, as the pair (p, 1 - p).
 
@@ -273,7 +215,7 @@ def proportion_lower(k: float, n: float, alpha: float) -> tuple[float, float]:
     return polish_proportion_lower(k, n, log_alpha, p, q)
 
 
-@kernel
+@apart
 def polish_proportion_lower(
     k: float, n: float, log_alpha: float, p: float, q: float
 ) -> tuple[float, float]:
@@ -303,7 +245,7 @@ def polish_proportion_lower(
     return (1.0 - q) * (1.0 - EPS), q
 
 
-@kernel
+@part
 def _normal_tail_quantile(p: float) -> float:
     """X >= 0 with P(Z > x) = p for 1e-300 <= p <= 1/2."""
     t = math.sqrt(-2.0 * math.log(p))
@@ -318,7 +260,7 @@ def _normal_tail_quantile(p: float) -> float:
     return x
 
 
-@kernel
+@part
 def normal_quantile(p: float) -> float:
     """Phi^-1(p), to a few ulps for p <= 1/2 (pass 1 - p and negate for the other half)."""
     if p <= 0.0:
@@ -332,7 +274,7 @@ def normal_quantile(p: float) -> float:
     return _normal_tail_quantile(1.0 - p)
 
 
-@kernel
+@apart
 def probit_down(p: float, q: float) -> float:
     """A number not above Phi^-1 of the true probability, for a pair rounded down."""
     if p <= q:
@@ -346,13 +288,13 @@ def probit_down(p: float, q: float) -> float:
     return x - 8.0 * EPS * (1.0 + abs(x))
 
 
-@kernel
+@apart
 def probit_up(p: float, q: float) -> float:
     """A number not below Phi^-1 of the true probability, for a pair rounded up."""
     return -probit_down(q, p)
 
 
-@kernel
+@apart
 def margin_down(p_a: float, q_a: float, p_b: float, q_b: float, probit: bool) -> float:
     """g(p_A, p_B) rounded down, for p_A rounded down and p_B rounded up."""
     if probit:

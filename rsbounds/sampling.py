@@ -45,11 +45,7 @@ class _Source:
         flat = self.inputs.reshape(len(self.inputs), -1)
         for group in batches(pieces, self.batch_size):
             batch = np.empty((sum(p.count for p in group), *shape), dtype=flat.dtype)
-            rows, at = batch.reshape(len(batch), -1), 0
-            for p in group:
-                part = rows[at : at + p.count]
-                self.stream.add(part, flat[p.row], self.indices[p.row], p.first, p.row)
-                at += p.count
+            self.stream.fill(batch.reshape(len(batch), -1), flat, group, self.indices)
             yield group, batch
 
 
@@ -82,10 +78,13 @@ def _source(
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(f"inputs{list(where)} is {array[where]}; allowed: finite numbers")
     indices: Sequence[int]
-    if isinstance(index, (list, tuple)):
-        indices = [_validate.integer("index", i, low=0, high=MAX_INDEX) for i in index]
-        if len(indices) != len(array):
-            raise ValueError(f"index has {len(indices)} entries; allowed: {len(array)}, or one")
+    if isinstance(index, (list, tuple, np.ndarray)):
+        given = np.asarray(index)
+        if given.shape != (len(array),) or given.dtype.kind not in "iu":
+            raise ValueError(f"index is {index!r}; allowed: an integer, or {len(array)} of them")
+        for value in (given.min(), given.max()):
+            _validate.integer("index", value, low=0, high=MAX_INDEX)
+        indices = given.tolist()
     else:
         last = MAX_INDEX - len(array) + 1
         first = _validate.integer("index", index, low=0, high=last)

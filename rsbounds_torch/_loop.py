@@ -41,6 +41,10 @@ RANDOM = (
 _OWN_RANDOMNESS = 1000
 
 
+#: What looks at a batch and its answers.
+Look = Callable[[torch.Tensor, torch.Tensor], None]
+
+
 @dataclass(frozen=True, eq=False)
 class Draws:
     """Where noise comes from: a law, a seed, a role, and the stream number of each input."""
@@ -232,10 +236,11 @@ def sample_votes(
     draws: Draws,
     size: int,
     progress: bool | None,
+    look: Look | None = None,
 ) -> NDArray[np.int64]:
     """(B, K + 1) votes of the draws in ``pieces``; the last column is draws with NaN."""
     tally = Tally(len(x), evaluation.num_classes, max(size, KEPT_VOTES), evaluation.device)
-    _run(evaluation, x, pieces, draws, size, tally.add, f"{draws.role} votes", progress)
+    _run(evaluation, x, pieces, draws, size, tally.add, f"{draws.role} votes", progress, look)
     return tally.result()
 
 
@@ -247,6 +252,7 @@ def sample_scores(
     draws: Draws,
     size: int,
     progress: bool | None,
+    look: Look | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """(B, n, K) scores, and (B,) draws with NaN, whose scores are zero."""
     values = torch.empty((len(x), n, evaluation.num_classes), dtype=torch.float64)
@@ -267,7 +273,7 @@ def sample_scores(
             at += p.count
 
     pieces = [Piece(row, 0, n) for row in range(len(x))]
-    _run(evaluation, x, pieces, draws, size, keep, f"{draws.role} scores", progress)
+    _run(evaluation, x, pieces, draws, size, keep, f"{draws.role} scores", progress, look)
     return values.numpy(), invalid.numpy()
 
 
@@ -280,8 +286,9 @@ def _run(
     sink: Callable[[torch.Tensor, list[Piece]], None],
     label: str,
     progress: bool | None,
+    look: Look | None,
 ) -> None:
-    """Draw, evaluate and hand on."""
+    """Draw, evaluate and hand on; ``look`` sees the first batch and its answers."""
     draws.noise.check_rows(len(x))
     pieces = list(pieces)
     total = sum(p.count for p in pieces)
@@ -295,13 +302,14 @@ def _run(
     )
     with evaluation.active(0), Progress(total, label, progress) as bar:
         for group in batches(pieces, size):
-            at = 0
-            for p in group:
-                part = rows[at : at + p.count]
-                stream.add(part, flat[p.row], draws.streams[p.row], p.first, p.row)
-                at += p.count
+            at = sum(p.count for p in group)
+            stream.fill(rows[:at], flat, group, draws.streams)
             keys = own_seeds(draws, group) if evaluation.stochastic else None
-            sink(evaluation.answers(batch, at, keys), group)
+            answers = evaluation.answers(batch, at, keys)
+            if look is not None:
+                look(batch[:at], answers)
+                look = None
+            sink(answers, group)
             bar.advance(at)
 
 

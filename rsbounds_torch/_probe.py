@@ -124,11 +124,20 @@ def _check_rows(
                     exact * scale)  # fmt: skip
     steady = steady and _close(first, answer(rows.flip(0)).flip(0), _ROUGH * scale)
     if not steady or not _close(first[:1], answer(rows[:1]), _ROUGH * scale):
-        raise ValueError(
-            "model answers an input differently in the company of others: it depends on its batch "
-            f"({_suspects(evaluation)}); allowed: a model that answers each row by itself, or "
-            "batch_size=1"
-        )
+        raise _company(evaluation, "in the company of others")
+
+
+def check_company(evaluation: Evaluation, batch: torch.Tensor, answers: torch.Tensor) -> None:
+    """Raise ValueError where a batch of the size that is sampled with is answered otherwise.
+
+    Some rows of it are asked about again in a batch of their own: a model may mind the company
+    of many and not of few. Call it while the model is active.
+    """
+    chosen = torch.linspace(0, len(batch) - 1, min(_ROWS, len(batch)), device=batch.device).long()
+    few = evaluation.answers(batch[chosen], len(chosen), plain=True)
+    among = answers[chosen]
+    if not _close(few, among, _ROUGH * _scale(torch.cat([few, among]))):
+        raise _company(evaluation, f"in a batch of {len(batch)} and of {len(chosen)}")
 
 
 def _check_seeded(evaluation: Evaluation, row: torch.Tensor) -> None:
@@ -152,6 +161,14 @@ def _close(first: torch.Tensor, second: torch.Tensor, tolerance: float) -> bool:
     a, b = first.double(), second.double()
     same = (a == b) | (a.isnan() & b.isnan()) | ((a - b).abs() <= tolerance)
     return bool(same.all())
+
+
+def _company(evaluation: Evaluation, where: str) -> ValueError:
+    return ValueError(
+        f"model answers an input differently {where}: it depends on its batch "
+        f"({_suspects(evaluation)}); allowed: a model that answers each row by itself, or "
+        "batch_size=1"
+    )
 
 
 def _suspects(evaluation: Evaluation) -> str:

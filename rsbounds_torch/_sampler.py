@@ -18,7 +18,7 @@ from rsbounds_torch._batch_size import tuned_size
 from rsbounds_torch._inputs import Inputs
 from rsbounds_torch._loop import FAILURES, Draws, Evaluation
 from rsbounds_torch._modules import find_modules
-from rsbounds_torch._probe import probe, read_shape
+from rsbounds_torch._probe import check_company, probe, read_shape
 from rsbounds_torch._random import undone_on_error
 from rsbounds_torch.maps import SimplexMap, simplex_map
 from rsbounds_torch.sampling import SampledCounts
@@ -93,6 +93,8 @@ class NoisyModel:
                 tuple(_validate.integer("input_shape", side, low=1) for side in input_shape)
             )
         self._probed: set[tuple[tuple[int, ...], torch.dtype]] = set()
+        #: Rows of the largest batch that was compared with a small one.
+        self._company: dict[tuple[tuple[int, ...], torch.dtype], int] = {}
         self._sizes: dict[tuple[tuple[int, ...], torch.dtype], int] = {}
 
     def modules(self) -> list[torch.nn.Module]:
@@ -425,7 +427,9 @@ class NoisyModel:
     def _votes(
         self, x: torch.Tensor, pieces: list[Piece], draws: Draws, progress: bool | None
     ) -> NDArray[np.int64]:
-        return _loop.sample_votes(self._evaluation, x, pieces, draws, self._size(x), progress)
+        size = self._size(x)
+        look = self._look(x, min(size, sum(piece.count for piece in pieces)))
+        return _loop.sample_votes(self._evaluation, x, pieces, draws, size, progress, look)
 
     def _scores(
         self,
@@ -435,4 +439,18 @@ class NoisyModel:
         draws: Draws,
         progress: bool | None,
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        return _loop.sample_scores(self._evaluation, x, n, scored, draws, self._size(x), progress)
+        size = self._size(x)
+        look = self._look(x, min(size, n * len(x)))
+        return _loop.sample_scores(self._evaluation, x, n, scored, draws, size, progress, look)
+
+    def _look(self, x: torch.Tensor, rows: int) -> _loop.Look | None:
+        """What compares a first batch of so many rows with a small one; None where it was done."""
+        key = tuple(x.shape[1:]), x.dtype
+        if self._evaluation.stochastic or rows <= self._company.get(key, 1):
+            return None
+
+        def look(batch: torch.Tensor, answers: torch.Tensor) -> None:
+            check_company(self._evaluation, batch, answers)
+            self._company[key] = rows
+
+        return look

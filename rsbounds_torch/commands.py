@@ -186,7 +186,7 @@ def _certify(given: argparse.Namespace) -> int:
 
     files = [f for f in (given.store, given.weights, given.data, given.labels) if f is not None]
     path = checked_output(given, given.output, (".tsv", ".jsonl"), files)
-    size, law = _batch_size(given.batch_size), law_of(given, drawn_from=True)
+    size, law = _batch_size(given.batch_size), law_of(given)
     kind, options = _kind(given)
     try:
         device = own_device(given.device)

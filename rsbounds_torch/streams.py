@@ -8,6 +8,7 @@ the same kind.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from rsbounds import _validate
-from rsbounds.streams import BASES, CounterStream, Law, NoiseStream, Purpose, role_number
+from rsbounds.streams import BASES, CounterStream, Law, NoiseStream, Piece, Purpose, role_number
 from rsbounds.streams._base import write_perturbed
 
 #: Numbers per block of a device's generator, part of the definition of those streams.
@@ -23,6 +24,11 @@ BLOCK_NUMBERS = 1 << 20
 #: Draws that a law perturbs together: always as many, so that what a library's product of
 #: matrices makes of one draw does not depend on the batch.
 _TOGETHER = 128
+
+
+def _rows_of_block(numbers: int) -> int:
+    """Draws of so many numbers in a block, a power of two."""
+    return 1 << (max(1, min(4096, BLOCK_NUMBERS // numbers)).bit_length() - 1)
 
 
 class CpuStream(NoiseStream[torch.Tensor]):
@@ -36,6 +42,13 @@ class CpuStream(NoiseStream[torch.Tensor]):
         self, out: torch.Tensor, x: torch.Tensor, index: int, first: int, row: int | None = None
     ) -> None:
         self._stream.add(out.numpy(), x.numpy(), index, first, row)
+
+    def fill(self, out: Any, x: Any, pieces: Sequence[Piece], indices: Sequence[int]) -> None:
+        # The memory is looked up once, not for every piece.
+        self._stream.fill(out.numpy(), x.numpy(), pieces, indices)
+
+    def _like(self, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        return x.new_empty(shape)
 
     def _converted(self, values: NDArray[Any], x: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(values)
@@ -68,7 +81,7 @@ class DeviceStream(NoiseStream[torch.Tensor]):
     ) -> None:
         law, factors = self._at(row, x)
         numbers = law.base_size(self._shape)
-        size = 1 << (max(1, min(4096, BLOCK_NUMBERS // numbers)).bit_length() - 1)
+        size = _rows_of_block(numbers)
         at, stop = first, first + len(out)
         while at < stop:
             block = at // size
@@ -95,6 +108,36 @@ class DeviceStream(NoiseStream[torch.Tensor]):
             low, high = max(start, first), min(start + many, first + len(out))
             out[low - first : high - first] = made[low - start : high - start]
 
+    def copies(self, x: Any, count: int, first: int) -> Any:
+        # One block for many inputs, where `add` has one for many draws of an input: a training
+        # step takes few draws of each. The draw takes the place of the input, and the row that of
+        # the draw; the role keeps these streams apart from the others.
+        out = self._like(x, (count, *x.shape))
+        numbers = self._law.base_size(self._shape)
+        size = _rows_of_block(numbers)
+        for at in range(count):
+            for block in range(-(-len(x) // size)):
+                rows = slice(block * size, min((block + 1) * size, len(x)))
+                base = self._base(self._law.base, (size, numbers), x, first + at, block)
+                self._perturbed(out[at, rows], x[rows], base[: rows.stop - rows.start], rows.start)
+        return out
+
+    def _perturbed(self, out: Any, x: Any, base: torch.Tensor, start: int) -> None:
+        """A noisy copy of each row of ``x``, the inputs from ``start`` on."""
+        law, factors = (None, None) if self._law.batch_shape else self._at(None, x[0])
+        if factors is not None:
+            torch.addcmul(x, base, factors.expand_as(x), out=out)
+            return
+        for row in range(len(x)):
+            if law is None:
+                own, own_factors = self._at(start + row, x[row])
+            else:
+                own, own_factors = law, None
+            if own_factors is not None:
+                torch.addcmul(x[row], base[row], own_factors.expand_as(x[row]), out=out[row])
+            else:
+                write_perturbed(own, self._shape, out[row : row + 1], x[row], base[row : row + 1])
+
     def _base(
         self, base: str, shape: tuple[int, int], x: torch.Tensor, index: int, block: int
     ) -> torch.Tensor:
@@ -119,6 +162,9 @@ class DeviceStream(NoiseStream[torch.Tensor]):
             torch.arange(first, first + shape[0], out=drawn.view(-1))
         self._kept = wanted
         return drawn
+
+    def _like(self, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        return x.new_empty(shape)
 
     def _converted(self, values: NDArray[Any], x: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(values).to(x.device)

@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = {
     "rsbounds": [
         "_version", "_text", "_tables", "_registry", "_validate", "_types", "_parallel",
-        "_numerics", "streams", "regions", "noises", "claims", "solvers", "bounds", "certificates",
-        "sequential", "sampling", "_reading", "_files", "runs", "report", "testing", "_demo",
-        "commands", "__main__",
+        "_kernels", "_numerics", "streams", "regions", "noises", "claims", "solvers", "bounds",
+        "certificates", "sequential", "sampling", "_reading", "_files", "_sample_files", "runs",
+        "report", "testing", "_demo", "commands", "__main__",
     ],
     "rsbounds_torch": [
         "_device", "sampling", "streams", "maps", "_modules", "_random", "_inputs", "_loop",
@@ -319,13 +319,11 @@ def test_the_tests_mirror_the_packages():
 # contract with an example.
 MAX_FILE, MAX_FUNCTION = 500, 60
 LONG = {
-    "rsbounds/_files.py": "every form of a table of counts that is read, in one place",
     "rsbounds/bounds/margin/_inner.py:searched": "one story, from the plug-in to the proof",
     "rsbounds/bounds/margin/_orderings.py:restricted": "a kernel: cases of one optimum",
     "rsbounds/bounds/margin/_orderings.py:fill_boundary": "a kernel: one walk, a dozen numbers",
-    "rsbounds/bounds/margin/_search.py:prove": "a kernel: one loop over shared edges",
+    "rsbounds/bounds/margin/_proof.py:prove": "a kernel: one walk over cells that wait",
     "rsbounds/bounds/mean/goal.py:_first_kept": "a kernel: lanes in step, one inner loop",
-    "rsbounds/solvers/_sup.py:certified_sup": "a kernel: one branch and bound over one heap",
     "rsbounds/solvers/_trinomial.py:log_tail_upper": "a kernel: one sum with its error bounds",
     "rsbounds/solvers/_trinomial.py:chord_dip": "a kernel: one inequality, term by term",
     "rsbounds/solvers/bayes_opt.py:__call__": "one search, whose steps share its whole state",

@@ -42,6 +42,15 @@ def test_fewer_draws_are_a_prefix_of_more():
     assert (np.vstack(seen)[:200] == first).all()
 
 
+def test_inputs_have_the_streams_that_index_says():
+    whole = counts(n=300).values
+    chosen = counts(inputs=X[[2, 0]], index=[2, 0], n=300, batch_size=70)
+    assert (chosen.values == whole[[2, 0]]).all()
+    for bad in ([0], [0, 1, 2.5], [-1, 0, 1], [0, 1, 2**32], [[0], [1], [2]], "012"):
+        with pytest.raises(ValueError, match="index is"):
+            counts(index=bad)
+
+
 def test_every_input_draws_by_its_own_law():
     law = rsbounds.Gaussian([0.5, 2.0, 0.01])
     whole = counts(noise=law)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._numerics import kernel
+from rsbounds._kernels import kernel
 
 Numbers = NDArray[np.float64]
 Rows = NDArray[np.intp]

@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._numerics import EPS, kernel, upper_tail
+from rsbounds._kernels import kernel
+from rsbounds._numerics import EPS, upper_tail
 
 
 @kernel

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds import _validate
-from rsbounds._types import NO_CLASS, Certificates, MarginBound, content_hash, plain_options
-from rsbounds.bounds.margin import MarginMethod, margin_lower_bound, margin_method
+from rsbounds._types import Certificates, MarginBound, content_hash, plain_options
+from rsbounds.bounds.margin import MarginMethod, bound_of_claim, claimed
 from rsbounds.certificates.ball import ball
-from rsbounds.certificates.prediction import select_top
+from rsbounds.certificates.prediction import voted_top
 from rsbounds.noises import Noise
 
 
@@ -20,7 +19,7 @@ def certify_votes(
     *,
     noise: Noise,
     alpha: float,
-    method: str | MarginMethod,
+    method: MarginMethod,
 ) -> Certificates:
     """`certify` of an estimation sample, for the classes that a selection sample chose.
 
@@ -33,8 +32,12 @@ def certify_votes(
         Votes of the selection and of the estimation sample.
     invalid : (B,) int64
         Draws of either sample without a valid answer.
-    noise, alpha, method
-        As in `certify`.
+    noise : Noise
+        The law the draws came from.
+    alpha : float
+        Error probability, checked where it was given.
+    method : MarginMethod
+        Margin bound.
 
     Returns
     -------
@@ -47,26 +50,22 @@ def certify_votes(
     ValueError
         As in `certify`.
     """
-    level, chosen = _validate.alpha(alpha), margin_method(method, {})
     good = np.asarray(invalid) == 0
     lower = np.full(len(good), -1.0 if noise.scale == "linear" else -np.inf)
     solved = np.ones(len(good), dtype=bool)
-    top = np.where(select.any(axis=1), select.argmax(axis=1), NO_CLASS)
     # A law without a margin scale takes its radius from these two; a bad row keeps [0, 1].
     details = {"p_a_lower": np.zeros(len(good)), "p_b_upper": np.ones(len(good))}
     if good.any():
-        # The two samples come from streams of their own: equal values are chance.
-        top_good = select_top(select[good], independent=True)
-        bound = margin_lower_bound(
-            estimate[good], top_good, alpha=level, scale=noise.scale, method=chosen
-        )
+        votes = estimate[good]
+        claim = claimed(voted_top(select[good]), votes, method)
+        bound = bound_of_claim(votes, claim, alpha=alpha, scale=noise.scale, method=method)
         lower[good], solved[good] = bound.lower, bound.solved
         details = {key: values for key, values in details.items() if key in bound.details}
         for key, values in details.items():
             values[good] = bound.details[key]
     n = estimate.sum(axis=1)
     bound = MarginBound(
-        lower, top, n, level, noise.scale, chosen.name, chosen.guarantee, solved, details,
-        plain_options(chosen),
+        lower, voted_top(select).top, n, alpha, noise.scale, method.name, method.guarantee, solved,
+        details, plain_options(method),
     )  # fmt: skip
     return ball(bound, noise, content_hash(estimate))

@@ -7,7 +7,7 @@ import dataclasses
 import warnings
 from typing import Any
 
-from rsbounds.noises import NOISES, Gaussian, Noise
+from rsbounds.noises import NOISES, Noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,22 +97,16 @@ def add_law_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--noise", metavar="LAW", help="name of the law, where its flags do not say")
 
 
-def law_of(given: argparse.Namespace, *, drawn_from: bool) -> Noise:
+def law_of(given: argparse.Namespace) -> Noise:
     """The law that was asked for.
 
-    Parameters
-    ----------
-    given : Namespace
-        Parsed arguments.
-    drawn_from : bool
-        Noise is drawn: a law around another needs that other law. Where counts are there
-        already, what they were drawn from does not enter the radius of a law that only vouches
-        for a constant.
+    A law around another needs that other law, which the noise was, or will be, drawn from: the
+    record of a certificate names both.
 
     Raises
     ------
     ValueError
-        No law, or flags of several.
+        No law, flags of several, or a law around another alone.
     """
     laws = _laws()
     allowed = ", ".join(f"{law.flags()} ({law.name})" for law in laws)
@@ -151,10 +145,9 @@ def law_of(given: argparse.Namespace, *, drawn_from: bool) -> Noise:
             raise ValueError(f"no noise law is given; allowed: {allowed}")
         return base
     if base is None:
-        if drawn_from:
-            raise ValueError(
-                f"--{outer[0].name} is given without the law to draw from; allowed: {allowed}"
-            )
-        base = Gaussian(1.0)
+        raise ValueError(
+            f"--{outer[0].name} is given without the law that noise is drawn from; allowed: "
+            f"{allowed}"
+        )
     numbers = dict(zip(outer[0].numbers, getattr(given, f"law_{outer[0].name}"), strict=True))
     return outer[0].kind(**numbers, **{str(outer[0].around): base})

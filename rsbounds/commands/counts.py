@@ -116,7 +116,7 @@ def _certify(given: argparse.Namespace) -> int:
     path = checked_output(given, given.output, (".tsv", ".jsonl"), [given.file])
     if _tables.is_certificates(given.file):
         return _show_again(given, path)
-    law = law_of(given, drawn_from=False)
+    law = law_of(given)
     table = _table(given)
     top, covered = _top(given, table)
     result = rsbounds.certify(
@@ -169,7 +169,7 @@ def _compare(given: argparse.Namespace) -> int:
     output = checked_output(given, given.output, (".json",), [given.file])
     endings = (".png", ".svg", ".pdf")
     figure = checked_output(given, given.figure, endings, [given.file], "--figure")
-    law = law_of(given, drawn_from=False)
+    law = law_of(given)
     radii = radii_of(given.radii)
     table = _table(given)
     top, covered = _top(given, table)

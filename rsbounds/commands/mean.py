@@ -21,7 +21,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "file",
         metavar="FILE",
         help="one draw per row, one quantity per column: .tsv, .csv or .txt (also .gz), .npy, .npz "
-        "with an array 'samples', or - for standard input",
+        "with an array 'samples', or - for standard input. Draws are independent and stand in the "
+        "order in which they were made: methods that bet go through them in that order, and sorted "
+        "draws are not a sample",
     )
     parser.add_argument(
         "--axis",
@@ -94,7 +96,7 @@ def _comparison(given: argparse.Namespace, samples: NDArray[Any], names: Sequenc
 
 
 def _run(given: argparse.Namespace) -> int:
-    from rsbounds._files import read_samples
+    from rsbounds._sample_files import read_samples
 
     samples, names = read_samples(given.file, axis=given.axis)
     if given.compare:
@@ -126,7 +128,8 @@ def _run(given: argparse.Namespace) -> int:
         print(json.dumps({"summary": about, "rows": rows}))
         return 0
     body = [
-        [name, str(n), f"{mean:.6f}", _text.down(a, 6), _text.up(b, 6)]
+        # In full: fewer digits could show an average on the wrong side of its bound.
+        [name, str(n), repr(mean), _text.down(a, 6), _text.up(b, 6)]
         for name, n, mean, a, b in lines
     ]
     print(_text.table(["quantity", "n", "mean", "lower", "upper"], body))

@@ -27,6 +27,9 @@ class LinearGaussian(Noise):
     their library's product is used, the same for the same draw on the same kind of device.
     """
 
+    #: The parameter that is (d, ...), or (B, d, ...) for each of B inputs.
+    _matrices: ClassVar[str]
+
     scale: ClassVar[Scale] = "probit"
     norm: ClassVar[str] = "scaled l2"
 
@@ -58,8 +61,8 @@ class LinearGaussian(Noise):
         Parameters
         ----------
         base : (m, ...) or (B, m, ...) array or tensor
-            Base draws of the input's shape. A law, or parameters, for each of B inputs want m
-            draws for each.
+            Base draws of the input's shape. Where the law or the parameters are for each of B
+            inputs, m draws for each, or one: (B, ...).
         **parameters : array or tensor
             In place of the law's own and of their shapes. The result can be differentiated in
             tensors.
@@ -84,17 +87,28 @@ class LinearGaussian(Noise):
     def _noise(self, base: Any, **parameters: Any) -> Any:
         """`transform` in float64."""
         shape = self.event_shape or ()
-        flat = base.reshape(*base.shape[: base.ndim - len(shape)], -1)
-        if not isinstance(base, np.ndarray):
-            given = {**self._tensors(base), **parameters}
-            found = self._tensor_product(flat.double(), **{k: v.double() for k, v in given.items()})
-            return found.reshape(base.shape)
-        values = {**self._arrays(), **parameters}
-        if flat.ndim == 2:
-            return self._product(flat, **values).reshape(base.shape)
-        each = [{key: value[i] for key, value in values.items()} for i in range(len(flat))]
-        rows = [self._product(z, **own) for z, own in zip(flat, each, strict=True)]
-        return np.stack(rows).reshape(base.shape)
+        lead = base.ndim - len(shape)
+        if lead < 1 or tuple(base.shape[lead:]) != shape:
+            raise ValueError(
+                f"base draws have shape {tuple(base.shape)}; allowed: some of shape {shape}"
+            )
+        unknown = set(parameters) - set(self._arrays())
+        if unknown:
+            raise TypeError(f"{self.name} has no parameter {sorted(unknown)[0]!r}")
+        flat = base.reshape(*base.shape[:lead], -1)
+        tensors = not isinstance(base, np.ndarray)
+        values = {**(self._tensors(base) if tensors else self._arrays()), **parameters}
+        if flat.ndim == 2 and values[self._matrices].ndim == 3:
+            flat = flat[:, None]
+        if tensors:
+            values = {key: value.double() for key, value in values.items()}
+            found = self._tensor_product(flat.double(), **values)
+        elif flat.ndim == 2:
+            found = self._product(flat, **values)
+        else:
+            each = [{key: value[i] for key, value in values.items()} for i in range(len(flat))]
+            found = np.stack([self._product(z, **v) for z, v in zip(flat, each, strict=True)])
+        return found.reshape(base.shape)
 
     def _arrays(self) -> dict[str, NDArray[np.float64]]:
         return {key: v for key, v in self._values().items() if isinstance(v, np.ndarray)}

@@ -70,10 +70,21 @@ def _fixed(
     return numbers
 
 
-def input_shape(shape: Any, numbers: int) -> tuple[int, ...] | None:
-    """A shape of so many numbers, as a tuple; None stays."""
+def scale_factor(factor: Any, batch_shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """A number above zero, or (B,) of them; as many as a law has inputs, where it has several."""
+    times = positive_array("factor", factor)
+    if times.ndim > 1 or (times.ndim and batch_shape and times.shape != batch_shape):
+        many = f"each of {batch_shape[0]} inputs" if batch_shape else "each input"
+        raise ValueError(
+            f"factor has shape {times.shape}; allowed: a number, or one for {many} in a flat list"
+        )
+    return times
+
+
+def input_shape(shape: Any, numbers: int) -> tuple[int, ...]:
+    """A shape of so many numbers, as a tuple; None is one dimension."""
     if shape is None:
-        return None
+        return (numbers,)
     try:
         sides = tuple(_validate.integer("shape", side, low=1) for side in shape)
     except TypeError:

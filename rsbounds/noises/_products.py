@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._numerics import kernel
+from rsbounds._kernels import kernel
 
 #: Columns, and draws, that share a pass: what they need stays in the second-level cache.
 _COLUMNS, _DRAWS = 1024, 16
@@ -131,6 +131,9 @@ def fill_low_rank(out: Any, z: Any, diagonal: Any, factors: Any) -> None:
 
 def dense(z: NDArray[Any], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """``z @ matrix`` in float64, for (m, d) draws of any float type."""
+    # A kernel checks no bounds.
+    if matrix.shape != (z.shape[1], z.shape[1]):
+        raise ValueError(f"matrix has shape {matrix.shape} for draws of {z.shape[1]} numbers")
     out = np.empty(z.shape)
     fill_dense(out, _own(z), _fixed(matrix))
     return out
@@ -140,6 +143,12 @@ def low_rank(
     z: NDArray[Any], diagonal: NDArray[np.float64], factors: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """``diagonal * z + (z @ factors) @ factors.T`` in float64, for (m, d) draws."""
+    d = z.shape[1]
+    if diagonal.shape != (d,) or factors.ndim != 2 or len(factors) != d:
+        raise ValueError(
+            f"diagonal and factors have shapes {diagonal.shape} and {factors.shape} for draws of "
+            f"{d} numbers"
+        )
     out = np.empty(z.shape)
     fill_low_rank(out, _own(z), _fixed(diagonal), _fixed(factors))
     return out

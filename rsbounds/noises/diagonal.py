@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds._types import MarginBound, Scale
 from rsbounds.noises._base import Noise
-from rsbounds.noises._parameters import positive_array
+from rsbounds.noises._parameters import positive_array, scale_factor
 from rsbounds.regions import CrossPolytope, Ellipsoid, Region
 
 #: Numbers of the input's shape: too many to be spelled on a command line.
@@ -52,7 +52,7 @@ class _Diagonal(Noise):
         return type(self)(chosen, chosen.ndim == self.axes.ndim)  # type: ignore[call-arg]
 
     def scaled(self, factor: ArrayLike) -> Any:
-        times = positive_array("factor", factor)
+        times = scale_factor(factor, self.batch_shape)
         wide = times.reshape(times.shape + (1,) * len(self.event_shape))
         return type(self)(wide * self.axes, self.batched or times.ndim > 0)  # type: ignore[call-arg]
 

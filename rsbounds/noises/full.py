@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds._types import MarginBound
 from rsbounds.noises._linear import LinearGaussian
-from rsbounds.noises._parameters import encoded, finite_array, input_shape, positive_array
+from rsbounds.noises._parameters import encoded, finite_array, input_shape, scale_factor
 from rsbounds.regions import Ellipsoid, Region
 
 #: Too many numbers to be spelled on a command line.
@@ -70,6 +70,8 @@ class FullGaussian(LinearGaussian):
     matrix: Matrix
     shape: tuple[int, ...] | None = None
 
+    _matrices = "matrix"
+
     name: ClassVar[str] = "full-gaussian"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"matrix": ((0.5, 0.3), (0.3, 0.5))},
@@ -107,7 +109,7 @@ class FullGaussian(LinearGaussian):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        return self.shape or self.matrix.shape[-1:]
+        return self.shape or ()
 
     def _rows(self, rows: Any) -> FullGaussian:
         part = super()._rows(rows)
@@ -118,7 +120,7 @@ class FullGaussian(LinearGaussian):
         return part
 
     def scaled(self, factor: ArrayLike) -> FullGaussian:
-        times = positive_array("factor", factor)
+        times = scale_factor(factor, self.batch_shape)
         return FullGaussian(times[..., None, None] * self.matrix, self.shape)
 
     def _plain_values(self) -> dict[str, Any]:
@@ -174,9 +176,9 @@ def _check_positive(matrix: NDArray[np.float64], name: str) -> None:
     """Cholesky's factors of what is left after a share of the trace prove a floor."""
     d, trace = len(matrix), float(np.trace(matrix))
     floor = 1e3 * _EPS * (d + 8) * trace
+    if trace > 0 and not 1e-130 <= trace <= 1e140:
+        raise ValueError(f"{name} has the trace {trace:g}; allowed: 1e-130 to 1e140")
     try:
-        if not floor > 1e-140 or not trace < 1e140:
-            raise np.linalg.LinAlgError
         np.linalg.cholesky(matrix - floor * np.eye(d))
     except np.linalg.LinAlgError:
         raise ValueError(

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds._types import Scale
 from rsbounds.noises._base import Noise
-from rsbounds.noises._parameters import parameter
+from rsbounds.noises._parameters import parameter, scale_factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class Gaussian(Noise):
         return self.sigma / 2
 
     def scaled(self, factor: ArrayLike) -> Gaussian:
-        return Gaussian(self.sigma * np.asarray(factor, dtype=np.float64))
+        return Gaussian(self.sigma * scale_factor(factor, self.batch_shape))
 
     def multiplier(self, *, sigma: Any = None) -> Any:  # type: ignore[override]
         return self.sigma if sigma is None else sigma

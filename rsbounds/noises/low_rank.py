@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds._types import MarginBound
 from rsbounds.noises._linear import LinearGaussian
-from rsbounds.noises._parameters import finite_array, positive_array
+from rsbounds.noises._parameters import finite_array, positive_array, scale_factor
 from rsbounds.regions import LowRankEllipsoid, Region
 
 #: Too many numbers to be spelled on a command line.
@@ -59,6 +59,8 @@ class LowRankGaussian(LinearGaussian):
     diagonal: Factors
     factors: Factors
 
+    _matrices = "factors"
+
     name: ClassVar[str] = "low-rank-gaussian"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"diagonal": ((0.2, 0.8), (0.5, 0.5)), "factors": ((0.5,), (0.0,), (-0.5,), (1.0,))},
@@ -92,7 +94,7 @@ class LowRankGaussian(LinearGaussian):
         return self.diagonal.shape[self.factors.ndim - 2 :]
 
     def scaled(self, factor: ArrayLike) -> LowRankGaussian:
-        times = positive_array("factor", factor)
+        times = scale_factor(factor, self.batch_shape)
         wide = times.reshape(times.shape + (1,) * len(self.event_shape))
         return LowRankGaussian(wide * self.diagonal, np.sqrt(times)[..., None, None] * self.factors)
 

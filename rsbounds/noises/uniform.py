@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds._types import Scale
 from rsbounds.noises._base import Noise
-from rsbounds.noises._parameters import parameter
+from rsbounds.noises._parameters import parameter, scale_factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class Uniform(Noise):
         return self.half_width
 
     def scaled(self, factor: ArrayLike) -> Uniform:
-        return Uniform(self.half_width * np.asarray(factor, dtype=np.float64))
+        return Uniform(self.half_width * scale_factor(factor, self.batch_shape))
 
     def multiplier(self, *, half_width: Any = None) -> Any:  # type: ignore[override]
         return self.half_width if half_width is None else half_width

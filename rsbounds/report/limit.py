@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
-from rsbounds._numerics import kernel, normal_quantile
+from rsbounds._kernels import kernel
+from rsbounds._numerics import normal_quantile
 from rsbounds._types import NO_CLASS, Scale, Selection
 from rsbounds.bounds.margin._orderings import divergence_limit
 from rsbounds.bounds.margin._rows import largest_other

@@ -96,10 +96,15 @@ def columns(form: int) -> tuple[str, ...]:
     return _COLUMNS if form > 2 else _COLUMNS[: _COLUMNS.index("kind")]
 
 
+# An encoder is made once: there are seven texts to a row.
+_PLAIN = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_SEALED = json.JSONEncoder().encode
+
+
 def plain(name: str, value: Any) -> str:
     """``value`` as JSON; floats keep every digit."""
     try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+        return _PLAIN(value)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name} is {value!r} ({error}); allowed: plain values that JSON can carry"
@@ -108,7 +113,7 @@ def plain(name: str, value: Any) -> str:
 
 def checksum(values: Sequence[Any]) -> str:
     """128 bits of the SHA-256 of a row's values, in hexadecimal."""
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
+    return hashlib.sha256(_SEALED(values).encode()).hexdigest()[:32]
 
 
 def encode(row: RunRow, config: Mapping[str, Any], form: int) -> tuple[Any, ...]:
@@ -138,17 +143,22 @@ def decode(stored: Sequence[Any], config: Mapping[str, Any], form: int) -> RunRo
     *values, seal = stored
     if checksum(values) != seal:
         raise ValueError(f"input {values[0]!r} is not as it was written (checksum)")
-    held = dict(zip(columns(form), values, strict=True))
+    row = written(stored, form)
+    check(row, config)
+    return row
+
+
+def written(stored: Sequence[Any], form: int) -> RunRow:
+    """The row of stored columns, unchecked."""
+    held = dict(zip(columns(form), stored, strict=False))
     index, select, estimate = (held.pop(k) for k in ("idx", "select_counts", "estimate_counts"))
     for name in ("options", "law", "seed", "evidence"):
         if name in held:
             held[name] = json.loads(held[name])
-    row = RunRow(
-        **{**held, "abstained": bool(held["abstained"])}, index=index, select=counts_of(select),
-        estimate=counts_of(estimate),
+    held["abstained"] = bool(held["abstained"])
+    return RunRow(
+        index=index, select=counts_of(select), estimate=counts_of(estimate), **held
     )  # fmt: skip
-    check(row, config)
-    return row
 
 
 def counts_of(text: str) -> NDArray[np.int64]:
@@ -188,14 +198,16 @@ def _refuse(row: RunRow, name: str, value: Any, allowed: str) -> None:
 
 
 def _check_draws(row: RunRow, classes: int) -> None:
-    select, estimate = row.select, row.estimate
+    # Lists: numpy takes longer over a handful of numbers.
+    select, estimate = row.select.tolist(), row.estimate.tolist()
     for name, counts in (("select", select), ("estimate", estimate)):
-        if counts.shape != (classes,) or counts.dtype.kind not in "iu" or counts.min() < 0:
-            _refuse(row, name, counts.tolist(), f"{classes} whole numbers >= 0")
+        values = getattr(row, name)
+        if values.shape != (classes,) or values.dtype.kind not in "iu" or min(counts) < 0:
+            _refuse(row, name, counts, f"{classes} whole numbers >= 0")
     for name, value in (("n0", row.n0), ("n", row.n), ("invalid", row.invalid)):
         if not isinstance(value, (np.integer, int)) or not 0 <= value <= 2 * _validate.MAX_N:
             _refuse(row, name, value, "a whole number >= 0")
-    chosen, counted = int(select.sum()), int(estimate.sum())
+    chosen, counted = sum(select), sum(estimate)
     # What is no valid answer is in no count; scores are in none at all.
     missing = row.n0 + row.n - chosen - counted - row.invalid
     if chosen > row.n0 or counted > row.n or missing < 0 or (missing and row.kind != "scores"):

@@ -10,7 +10,6 @@ the store is opened. This is protection against faults of machines, not against 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import shutil
@@ -44,7 +43,7 @@ from rsbounds.runs.layout import (
     seal,
     set_seal,
 )
-from rsbounds.runs.row import RunRow, columns, encode, plain
+from rsbounds.runs.row import RunRow, encode, plain, written
 
 
 class RunStore:
@@ -233,27 +232,21 @@ class RunStore:
             return
         self._writer()
         encoded = [encode(row, self.config, self.format) for row in kept]
-        indices = [row.index for row in kept]
-        for position, index in enumerate(indices):
-            if index in self._rows or index in indices[:position]:
+        indices = [int(row.index) for row in kept]
+        met: set[int] = set()
+        for index in indices:
+            if index in self._rows or index in met:
                 raise ValueError(f"input {index} is in store {str(self.path)!r} already")
+            met.add(index)
         what = f"input {indices[0]}" if len(kept) == 1 else f"inputs {indices[0]} to {indices[-1]}"
         with self._transaction(what) as database:
             database.executemany(insert(self.format), encoded)
             count, total, rest = seal(database)
             total += sum(int(values[-1], 16) for values in encoded)
             set_seal(database, count + len(kept), total, rest)
-        for row, values in zip(kept, encoded, strict=True):
-            # The caller may go on using its arrays and mappings.
-            text = dict(zip(columns(self.format), values, strict=False))
-            own: dict[str, Any] = {"error": text["error"]}
-            own |= {name: getattr(row, name).copy() for name in ("select", "estimate")}
-            own |= {
-                name: json.loads(text[name])
-                for name in ("options", "law", "evidence")
-                if name in text
-            }
-            self._rows[int(row.index)] = dataclasses.replace(row, **own)
+        # The caller may go on using its arrays and mappings.
+        for values in encoded:
+            self._rows[values[0]] = written(values, self.format)
 
     def forget(self, indices: Iterable[int]) -> None:
         """Take inputs out again, in one transaction; those that are not there are no error.

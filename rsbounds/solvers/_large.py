@@ -18,7 +18,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from rsbounds._numerics import EPS, kernel, normal_quantile
+from rsbounds._kernels import apart, part
+from rsbounds._numerics import EPS, normal_quantile
 from rsbounds.solvers._trinomial import ROOT_HALF, ROOT_TWO_PI, curve_point
 
 BERRY_ESSEEN = 0.4748
@@ -40,7 +41,7 @@ class Window(NamedTuple):
     probit: bool
 
 
-@kernel
+@apart
 def _range_on_curve(
     up: float, down: float, level: float, u: float, v: float, probit: bool
 ) -> tuple[float, float]:
@@ -66,7 +67,7 @@ def _range_on_curve(
     return low - error, high + error
 
 
-@kernel
+@apart
 def _excess(theta: float, low: float, high: float, sd_low: float, sd_high: float) -> float:
     # Largest E[exp(-theta Y); Y >= 0] over Y ~ N(mean, sd^2), mean in [low, high]. It falls
     # with theta sd at fixed mean/sd, and its log is concave in mean/sd: a tangent bounds it.
@@ -83,7 +84,7 @@ def _excess(theta: float, low: float, high: float, sd_low: float, sd_high: float
     return math.exp(min(log_value + abs(hazard - scaled) * 0.5 * (high - low), 0.0)) * (1 + 1e-12)
 
 
-@kernel
+@apart
 def half_plane_upper(
     n: int,
     x1: int,
@@ -142,14 +143,14 @@ def half_plane_upper(
     return min(exponent + math.log(min(value, 1.0)), 0.0)
 
 
-@kernel
+@part
 def _parameter(q: float, rest: float, probit: bool) -> float:
     if not probit:
         return q
     return normal_quantile(q) if q <= 0.5 else -normal_quantile(rest)
 
 
-@kernel
+@part
 def least_second(window: Window, level: float) -> float:
     """Smallest q2 with q1 >= a1 and g(q) <= level, rounded down."""
     first = _parameter(window.a1, window.a1_rest, window.probit) - level
@@ -158,7 +159,7 @@ def least_second(window: Window, level: float) -> float:
     return max(first - 1e-12, 0.0)
 
 
-@kernel
+@apart
 def level_holds(window: Window, level: float, lowest: float, target: float) -> tuple[bool, int]:
     """Whether every q with lowest <= g(q) <= level, n q2 >= few, q1 >= a1 and q2 <= b2 is
     proven rejected at exp(target); and the patches looked at.
@@ -222,7 +223,7 @@ def level_holds(window: Window, level: float, lowest: float, target: float) -> t
     return True, used
 
 
-@kernel
+@apart
 def largest_level(window: Window, low: float, high: float, target: float) -> tuple[float, int, int]:
     """Largest level found between low and high that holds (see `level_holds`) above ``low``,
     ``low`` where none does: (level, patches, levels tried).

@@ -10,12 +10,13 @@ dip): the segment has a point with the same q2 and at least the same q1.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._numerics import kernel, normal_quantile
+from rsbounds._kernels import apart, part
+from rsbounds._numerics import normal_quantile
 from rsbounds.solvers._trinomial import (
     ROOT_HALF,
     ROOT_TWO_PI,
@@ -45,20 +46,32 @@ class Problem(NamedTuple):
     share: float
 
 
-@kernel
+class Node(NamedTuple):
+    """A point of the curve g = ``level`` at parameter ``at``, and log P there."""
+
+    at: float
+    log_p: float
+    level: float
+
+
+#: A cell of the curve between two nodes, and what bounds it (see `bound_cell`).
+CELL = np.dtype(
+    [
+        (name, np.float64)
+        for name in ("u", "log_u", "level_u", "v", "log_v", "level_v", "bound", "dip")
+    ],
+    align=True,
+)
+Cells = Annotated[NDArray[Any], CELL]
+
+
+@part
 def edge_share(n: int, alpha: float) -> float:
     """Probability of a cell that is so small that n draws do not notice it."""
     return 1e-5 * min(alpha * 100.0, 1.0) / n
 
 
-@kernel
-def log_p(problem: Problem, at: float, level: float) -> float:
-    """Log of P(region), rounded up, at a parameter of the curve g = level."""
-    q1, q2, q3 = curve_point(at, level, problem.probit)
-    return log_tail_upper(problem.n, q1, q2, q3, problem.boundary, problem.first)
-
-
-@kernel
+@apart
 def curve_window(problem: Problem, level: float) -> tuple[float, float, bool, bool]:
     """Parameters of the first and last inner point, and whether an edge cell lies beyond.
 
@@ -99,116 +112,129 @@ def curve_window(problem: Problem, level: float) -> tuple[float, float, bool, bo
     return start, end, start_edge, end_edge
 
 
-@kernel
-def edge_value(problem: Problem, param: float, level: float, at_end: bool) -> float:
+@apart
+def log_p(problem: Problem, at: float, level: float) -> float:
+    """Log of P(region), rounded up, at a parameter of the curve g = level."""
+    q1, q2, q3 = curve_point(at, level, problem.probit)
+    return log_tail_upper(problem.n, q1, q2, q3, problem.boundary, problem.first)
+
+
+@apart
+def edge_value(problem: Problem, at: float, level: float, at_end: bool) -> float:
     """Corner bound on the edge cell beyond an inner point: its largest q1, its smallest q2."""
-    n, boundary, first, probit = problem.n, problem.boundary, problem.first, problem.probit
-    q1, q2, _q3 = curve_point(param, level, probit)
-    if at_end:
-        if not probit:
-            q1 = 0.5 * (1.0 + level)
-            rest = 0.5 * (1.0 - level) - q2
+    probit = problem.probit
+    q1, q2, _ = curve_point(at, level, probit)
+    if not at_end:
+        q2 = 0.0 if probit else max(0.0, -level)
+        rest = 1.0 - q1 - q2
+    elif not probit:
+        q1 = 0.5 * (1.0 + level)
+        rest = 0.5 * (1.0 - level) - q2
+    else:
+        # q2 or q1 is close to one where the level is far from zero: only what is small is
+        # subtracted.
+        q1 = 0.5 * math.erfc(-0.5 * level * ROOT_HALF)
+        if at <= 0.0:
+            rest = 0.5 * math.erfc(0.5 * level * ROOT_HALF) - q2
         else:
-            # q2 or q1 is close to one where the level is far from zero: only what is small
-            # is subtracted.
-            q1 = 0.5 * math.erfc(-0.5 * level * ROOT_HALF)
-            if param <= 0.0:
-                rest = 0.5 * math.erfc(0.5 * level * ROOT_HALF) - q2
-            else:
-                rest = 0.5 * math.erfc(param * ROOT_HALF) - q1
-        return log_tail_upper(n, q1, q2, max(rest, 0.0), boundary, first)
-    low = 0.0 if probit else max(0.0, -level)
-    return log_tail_upper(n, q1, low, max(1.0 - q1 - low, 0.0), boundary, first)
+            rest = 0.5 * math.erfc(at * ROOT_HALF) - q1
+    return log_tail_upper(problem.n, q1, q2, max(rest, 0.0), problem.boundary, problem.first)
 
 
-@kernel
+@apart
+def bound_cell(
+    problem: Problem, left: Node, right: Node, worth: float, fine: float
+) -> tuple[float, float]:
+    """(Bound on log P over the cell, dip of its segment below the lower of its two levels).
+
+    The dip is looked at only where the bound is at most ``worth``, and no finer than ``fine``.
+    """
+    if right.at <= left.at:
+        return max(left.log_p, right.log_p), 0.0
+    probit = problem.probit
+    a1, a2, a3 = curve_point(left.at, left.level, probit)
+    b1, b2, b3 = curve_point(right.at, right.level, probit)
+    upper = chord_upper(problem.n, a1, a2, a3, left.log_p, b1, b2, b3, right.log_p)
+    # {g >= level} is {eta1 >= log of a sum of exponentials in eta2}: a convex set.
+    convex = not probit and min(left.level, right.level) >= 0.0
+    if convex or upper > worth:
+        return upper, 0.0
+    return upper, chord_dip(a1, a2, a3, b1, b2, b3, probit, fine)
+
+
+@apart
 def certified_sup(
-    problem: Problem, level: float, gap: float, fine: float, enough: float, budget: int
+    problem: Problem,
+    level: float,
+    gap: float,
+    fine: float,
+    enough: float,
+    budget: int,
+    cells: Cells,
 ) -> tuple[float, float, float, float, int]:
     """(log upper bound, log value, parameter of the value, dip in g, evaluations).
 
     Bisects the cell with the largest bound until bound and best value are within ``gap`` of
     each other (in logs), then the cells that dip by more than ``fine``; stops where the value
-    exceeds ``enough`` or ``budget`` evaluations are spent.
+    exceeds ``enough``, ``budget`` evaluations are spent or ``cells`` (9 or more) are used up.
     The bound holds for every level' <= level - dip.
     """
-    n, probit = problem.n, problem.probit
     start, end, start_edge, end_edge = curve_window(problem, level)
     if start > end and not start_edge and not end_edge:
         return -math.inf, -math.inf, start, 0.0, 0
     start = min(start, end)
-    size = budget + 4
-    left = np.empty(size)
-    right = np.empty(size)
-    v_left = np.empty(size)
-    v_right = np.empty(size)
-    bound = np.empty(size)
-    dips = np.empty(size)
     best, best_at, used = -math.inf, start, 0
     edges = -math.inf
-    if start_edge:
-        edges = edge_value(problem, start, level, False)
+    for edge in range(2):
+        if start_edge if edge == 0 else end_edge:
+            at = start if edge == 0 else end
+            edges = max(edges, edge_value(problem, at, level, edge == 1))
+            used += 1
+    count = min(8, max(budget // 2, 1))
+    previous = Node(start, 0.0, level)
+    for i in range(count + 1):
+        at = start + (end - start) * i / count
+        node = Node(at, log_p(problem, at, level), level)
         used += 1
-    if end_edge:
-        edges = max(edges, edge_value(problem, end, level, True))
-        used += 1
-    cells = min(8, max(budget // 2, 1))
-    previous = 0.0
-    for i in range(cells + 1):
-        at = start + (end - start) * i / cells
-        value = log_p(problem, at, level)
-        used += 1
-        if value > best:
-            best, best_at = value, at
+        if node.log_p > best:
+            best, best_at = node.log_p, at
         if i > 0:
-            left[i - 1], right[i - 1] = right[i - 2] if i > 1 else start, at
-            v_left[i - 1], v_right[i - 1] = previous, value
-        previous = value
-    for i in range(cells):
-        bound[i], dips[i] = _cell(n, left[i], v_left[i], right[i], v_right[i], level, probit, fine)
+            _put(problem, cells, i - 1, previous, node, fine)
+        previous = node
     while True:
-        worst = 0
-        for i in range(1, cells):
-            if bound[i] > bound[worst]:
+        worst, deepest = 0, 0
+        for i in range(1, count):
+            if cells[i].bound > cells[worst].bound:
                 worst = i
-        top = max(bound[worst], edges)
-        if best > enough or used >= budget:
+            if cells[i].dip > cells[deepest].dip:
+                deepest = i
+        top = max(cells[worst].bound, edges)
+        dip = cells[deepest].dip
+        if best > enough or used >= budget or count == cells.size:
             break
-        if top - best <= gap or edges >= bound[worst]:
-            worst = int(np.argmax(dips[:cells]))
-            if dips[worst] <= fine:
+        if top - best <= gap or edges >= cells[worst].bound:
+            if dip <= fine:
                 break
-        at = middle_of(left[worst], right[worst], level, probit)
-        if not left[worst] < at < right[worst]:
+            worst = deepest
+        cell = cells[worst]
+        left, right = Node(cell.u, cell.log_u, level), Node(cell.v, cell.log_v, level)
+        at = middle_of(left.at, right.at, level, problem.probit)
+        if not left.at < at < right.at:
             break
-        value = log_p(problem, at, level)
+        node = Node(at, log_p(problem, at, level), level)
         used += 1
-        if value > best:
-            best, best_at = value, at
-        left[cells], right[cells] = at, right[worst]
-        v_left[cells], v_right[cells] = value, v_right[worst]
-        right[worst], v_right[worst] = at, value
-        for i in (worst, cells):
-            bound[i], dips[i] = _cell(
-                n, left[i], v_left[i], right[i], v_right[i], level, probit, fine
-            )
-        cells += 1
-    dip = 0.0
-    for i in range(cells):
-        dip = max(dip, dips[i])
-    return max(bound[:cells].max(), edges), best, best_at, dip, used
+        if node.log_p > best:
+            best, best_at = node.log_p, at
+        _put(problem, cells, worst, left, node, fine)
+        _put(problem, cells, count, node, right, fine)
+        count += 1
+    return top, best, best_at, dip, used
 
 
-@kernel
-def _cell(
-    n: int, u: float, log_u: float, v: float, log_v: float, level: float, probit: bool, fine: float
-) -> tuple[float, float]:
-    if v <= u:
-        return max(log_u, log_v), 0.0
-    a1, a2, a3 = curve_point(u, level, probit)
-    b1, b2, b3 = curve_point(v, level, probit)
-    upper = chord_upper(n, a1, a2, a3, log_u, b1, b2, b3, log_v)
-    if not probit and level >= 0.0:
-        # {g >= level} is {eta1 >= log of a sum of exponentials in eta2}: a convex set.
-        return upper, 0.0
-    return upper, chord_dip(a1, a2, a3, b1, b2, b3, probit, fine)
+@apart
+def _put(problem: Problem, cells: Cells, i: int, left: Node, right: Node, fine: float) -> None:
+    # The cell between two nodes of one level, and its bounds, as number i.
+    cell = cells[i]
+    cell.u, cell.log_u = left.at, left.log_p
+    cell.v, cell.log_v = right.at, right.log_p
+    cell.bound, cell.dip = bound_cell(problem, left, right, math.inf, fine)

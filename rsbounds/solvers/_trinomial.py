@@ -15,7 +15,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._numerics import EPS, kernel, log_binom_pmf, normal_quantile, upper_tail
+from rsbounds._kernels import apart, part
+from rsbounds._numerics import EPS, log_binom_pmf, normal_quantile, upper_tail
 
 ROOT_HALF = 0.7071067811865476
 ROOT_TWO_PI = 2.5066282746310002
@@ -23,7 +24,7 @@ ROOT_TWO_PI = 2.5066282746310002
 FLOOR = -600.0
 
 
-@kernel
+@part
 def curve_point(param: float, level: float, probit: bool) -> tuple[float, float, float]:
     """(q1, q2, q3) with g(q1, q2) = level, each to a few ulps where that is possible."""
     if probit:
@@ -40,13 +41,13 @@ def curve_point(param: float, level: float, probit: bool) -> tuple[float, float,
     return q1, q2, max(q3, 0.0)
 
 
-@kernel
+@part
 def _log_error(log_mass: float, n: float, off: float) -> float:
     # As in rsbounds._numerics: n p is rounded, and logs cost a few ulps of their size.
     return EPS * (30.0 + 3.0 * math.log(n + 1.0) + 6.0 * abs(log_mass) + 3.0 * abs(off))
 
 
-@kernel
+@apart
 def _start(k: float, size: float, r: float, s: float) -> tuple[float, float, float, float]:
     # Tail P(Bin(size, r) >= k), mass at k - 1, log of the tail, error of either log.
     if k <= 0.0:
@@ -60,7 +61,7 @@ def _start(k: float, size: float, r: float, s: float) -> tuple[float, float, flo
     return math.exp(log_tail), math.exp(log_mass), log_tail, error
 
 
-@kernel
+@apart
 def _two_cells(
     n: int, q1: float, q2: float, q3: float, boundary: NDArray[np.int64], first: int
 ) -> float:
@@ -87,7 +88,7 @@ def _two_cells(
     return float(max(min(value + error + 8.0 * n * EPS, 0.0), FLOOR))
 
 
-@kernel
+@apart
 def _none_of_the_first(
     n: int, q2: float, q3: float, boundary: NDArray[np.int64], first: int
 ) -> float:
@@ -110,7 +111,7 @@ def _none_of_the_first(
     return float(max(min(value + error + 8.0 * n * EPS, 0.0), FLOOR))
 
 
-@kernel
+@apart
 def log_tail_upper(
     n: int,
     q1: float,
@@ -238,7 +239,7 @@ def log_tail_upper(
     return max(min(math.log(total + above + below) + rounding, 0.0), FLOOR)
 
 
-@kernel
+@apart
 def middle_of(u: float, v: float, level: float, probit: bool) -> float:
     """Where to split the curve between two parameters.
 
@@ -255,7 +256,7 @@ def middle_of(u: float, v: float, level: float, probit: bool) -> float:
     return 0.5 * (u + v)
 
 
-@kernel
+@apart
 def chord_upper(
     n: int,
     a1: float,
@@ -299,7 +300,7 @@ def chord_upper(
     return value + 8.0 * EPS * (n * size + abs(log_a) + abs(log_b))
 
 
-@kernel
+@apart
 def chord_dip(
     a1: float,
     a2: float,
@@ -383,7 +384,7 @@ def chord_dip(
     return dip + crude / (pieces * pieces) + 1e-14 * (1.0 + abs(end))
 
 
-@kernel
+@part
 def margin_of(q1: float, q2: float, q3: float, probit: bool) -> float:
     """Margin g(q1, q2), to a few ulps."""
     if probit:

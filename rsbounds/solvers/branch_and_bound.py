@@ -24,7 +24,8 @@ class BranchAndBound:
     budget: int = 4000
 
     def __call__(self, region: Region, level: float, window: Window, enough: float) -> Solution:
-        from rsbounds.solvers._sup import Problem, certified_sup, edge_share
+        from rsbounds._kernels import records
+        from rsbounds.solvers._sup import CELL, Problem, certified_sup, edge_share
         from rsbounds.solvers._trinomial import curve_point
 
         probit = region.scale == "probit"
@@ -47,9 +48,10 @@ class BranchAndBound:
         limit = math.log(enough) if enough < 1.0 else 1.0
         # The chords may dip below their level by ``dip``: prove a level that much higher.
         raised = level
+        cells = records(self.budget + 4, CELL)
         for _ in range(4):
             upper, value, at, dip, used = certified_sup(
-                problem, raised, self.gap, 1e-7, limit, self.budget
+                problem, raised, self.gap, 1e-7, limit, self.budget, cells
             )
             if raised - dip >= level:
                 break

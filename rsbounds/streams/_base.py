@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds import _validate
+from rsbounds.streams._pieces import Piece
 
 #: Changes whenever the same seed gives other draws. Version 1 (never written down) drew numpy's
 #: noise from numpy's generators, and float32 numbers for float64 tensors; the noise of float32
@@ -76,6 +77,7 @@ class NoiseStream(abc.ABC, Generic[Array]):
 
     def __init__(self, law: Law, shape: tuple[int, ...]) -> None:
         self._law = law
+        self._batched = bool(law.batch_shape)
         self._shape = shape
         self._current: tuple[Any, Law, Any] | None = None
 
@@ -101,13 +103,47 @@ class NoiseStream(abc.ABC, Generic[Array]):
             the input's shape.
         """
 
+    def fill(self, out: Any, x: Any, pieces: Sequence[Piece], indices: Sequence[int]) -> None:
+        """Write the noisy copies that a batch holds, piece after piece.
+
+        Parameters
+        ----------
+        out : (m, d) array
+            Written, as many rows as the pieces have draws.
+        x : (B, d) array
+            All inputs; ``row`` of a piece says which.
+        pieces : sequence of Piece
+            What the batch holds.
+        indices : (B,) integers
+            Stream numbers of the inputs.
+        """
+        at = 0
+        for piece in pieces:
+            part = out[at : at + piece.count]
+            self.add(part, x[piece.row], indices[piece.row], piece.first, piece.row)
+            at += piece.count
+
+    def copies(self, x: Any, count: int, first: int) -> Any:
+        """(count, B, d) noisy copies of (B, d) inputs: draws ``first``, ... of inputs 0 to B - 1.
+
+        The noise of an input does not depend on how many others there are.
+        """
+        out = self._like(x, (len(x), count, x.shape[1]))
+        for row in range(len(x)):
+            self.add(out[row], x[row], row, first, row)
+        return out.swapaxes(0, 1)
+
+    @abc.abstractmethod
+    def _like(self, x: Array, shape: tuple[int, ...]) -> Any:
+        """An array of ``x``'s library, type and device, of any content."""
+
     @abc.abstractmethod
     def _converted(self, values: NDArray[Any], x: Array) -> Any:
         """Numbers as an array of ``x``'s library, type and device."""
 
     def _at(self, row: int | None, x: Any) -> tuple[Law, Any]:
         """The law of a row, and its flat factors in the kind of ``x`` (None: it has none)."""
-        key = row if self._law.batch_shape else None, x.dtype
+        key = row if self._batched else None, x.dtype
         if self._current is None or self._current[0] != key:
             law = law_of_row(self._law, row)
             given = law.multiplier()
@@ -271,6 +307,9 @@ class CounterStream(NoiseStream[NDArray[Any]]):
         super().__init__(law, shape)
         self._key = stream_key(seed, role)
         _validate.choice("noise.base", law.base, BASES)
+
+    def _like(self, x: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        return np.empty(shape, dtype=x.dtype)
 
     def _converted(self, values: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
         return values

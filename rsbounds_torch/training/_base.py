@@ -31,6 +31,8 @@ Model = Callable[[torch.Tensor], torch.Tensor]
 class TrainingNoise:
     """Noisy copies for training: never those that certify, and the same for the same seed.
 
+    What a row of a batch gets does not depend on how many rows there are.
+
     Parameters
     ----------
     law : Noise
@@ -80,11 +82,9 @@ class TrainingNoise:
         stream = noise_stream(
             self.law, tuple(x.shape[1:]), seed=self.seed, role="train", device=x.device
         )
-        out = flat.new_empty((len(x), count, flat.shape[1]))
-        for row in range(len(x)):
-            stream.add(out[row], flat[row], row, self.drawn, row if self.law.batch_shape else None)
+        out: torch.Tensor = stream.copies(flat, count, self.drawn)
         self.drawn += count
-        return out.transpose(0, 1).reshape(count, *x.shape).to(x.dtype)
+        return out.reshape(count, *x.shape).to(x.dtype)
 
 
 class TrainingLoss(abc.ABC):

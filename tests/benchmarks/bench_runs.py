@@ -127,7 +127,7 @@ def statistics(folder):
         def item(self, index):
             return x, 0
 
-        def votes(self, batch, indices, role, n):
+        def votes(self, batch, indices, role, spans):
             return votes[role][list(indices)], np.zeros(len(indices), dtype=np.int64)
 
         def answers(self, batch):
@@ -250,7 +250,9 @@ def checks(folder):
 # -- the fault table ---------------------------------------------------------------------------
 
 FAULTY = """
-import os, sys, time
+import os, signal, sys, time
+# A shell that starts a program in the background has it ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np, torch, rsbounds, rsbounds_torch
 from rsbounds_torch.distributed import process_group
 store, fault = sys.argv[1], sys.argv[2]

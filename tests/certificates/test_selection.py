@@ -116,9 +116,11 @@ def test_independent_samples_are_refused_as_rarely_as_said():
 
 def test_runs_of_the_library_know_that_their_samples_are_independent():
     same = np.array([[60, 30, 10]])
+    from rsbounds.bounds.margin import margin_method
     from rsbounds.certificates import certify_votes
 
     result = certify_votes(
-        same, same.copy(), np.zeros(1, int), noise=LAW, alpha=0.01, method="complement"
-    )
+        same, same.copy(), np.zeros(1, int), noise=LAW, alpha=0.01,
+        method=margin_method("complement", {}),
+    )  # fmt: skip
     assert len(result) == 1

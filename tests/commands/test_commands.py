@@ -49,7 +49,7 @@ def test_certify_prints_what_the_library_says(table, capsys):
     ("arguments", "law"),
     [
         (["--half-width", "0.5"], rsbounds.Uniform(0.5)),
-        (["--lipschitz", "2"], rsbounds.Lipschitz(2.0, rsbounds.Gaussian(1.0))),
+        (["--lipschitz", "2", "--sigma", "3"], rsbounds.Lipschitz(2.0, rsbounds.Gaussian(3.0))),
     ],
 )
 def test_other_laws(table, capsys, arguments, law):
@@ -57,6 +57,8 @@ def test_other_laws(table, capsys, arguments, law):
     expected = rsbounds.certify(ROWS, LABELS, noise=law)
     assert [row["radius"] for row in json.loads(out)["rows"]] == expected.radius.tolist()
     assert json.loads(out)["summary"]["norm"] == law.norm
+    # What was drawn from goes on record; a Gaussian(1) that nobody gave stood there.
+    assert json.loads(out)["summary"]["noise"] == str(law)
 
 
 def test_method_options_and_output(table, tmp_path, capsys):

@@ -194,7 +194,8 @@ def test_laws_are_told_by_their_flags(table, capsys):
         (["--noise", "best"], "--noise is 'best'; allowed: gaussian, uniform"),
         (["--noise", "gaussian"], "nothing is given for --noise gaussian"),
         (["--sigma", "inf"], "sigma is inf"),
-        (["--lipschitz", "0"], "constant is 0"),
+        (["--sigma", "1", "--lipschitz", "0"], "constant is 0"),
+        (["--lipschitz", "2"], "--lipschitz is given without the law that noise is drawn from"),
     ]:
         code, _, err = run(capsys, "certify", table, "--top", "0", *law)
         assert code == 2

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from rsbounds import Certificates
-from rsbounds._files import read_counts, read_samples
+from rsbounds._files import read_counts
+from rsbounds._sample_files import read_samples
 from rsbounds.commands import main
 
 LAW = ["--sigma", "1", "--method", "complement"]

@@ -54,7 +54,7 @@ EACH = {
 
 
 def noise(law, count, *, kind=np.float64, first=0, x=0.0, row=None):
-    shape = law.event_shape
+    shape = law.event_shape or (2, 2)
     at = np.full(math.prod(shape), x, dtype=kind)
     out = np.empty((count, at.size), dtype=kind)
     CounterStream(law, shape, seed=1, role="estimate").add(out, at, 0, first, row)
@@ -191,6 +191,8 @@ def test_each_input_has_its_own_matrix(kind):
         EACH["low-rank"][0],
         DiagonalGaussian([[0.2, 0.8], [1.0, 0.1]]),
         DiagonalUniform([[0.2, 0.8], [1.0, 0.1]]),
+        rsbounds.Gaussian(0.3),
+        rsbounds.Uniform(0.3),
     ],
     ids=str,
 )
@@ -201,8 +203,14 @@ def test_a_law_times_a_number_is_its_noise_times_the_number(law):
     np.testing.assert_allclose(noise(each, 9, row=1), 4 * noise(law, 9), rtol=1e-14)
     again = each.scaled([0.5, 2.0])
     np.testing.assert_allclose(noise(again, 9, row=1), 8 * noise(law, 9), rtol=1e-14)
-    with pytest.raises(ValueError, match="allowed"):
-        law.scaled(-1.0)
+    for bad, message in (
+        (-1.0, "factor\\[\\] is -1.0; allowed: finite numbers > 0"),
+        (np.ones((2, 2)), r"factor has shape \(2, 2\); allowed: a number, or one for each input"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            law.scaled(bad)
+    with pytest.raises(ValueError, match=r"shape \(3,\); allowed: a number, or one for each of 2"):
+        each.scaled(np.ones(3))
 
 
 @pytest.mark.parametrize("kind", EACH)
@@ -336,6 +344,7 @@ def test_the_size_of_a_photograph_needs_no_matrix():
         (lambda: FullGaussian([[1.0, 1.0], [1.0, 1.0]]), "not positive definite with all"),
         (lambda: FullGaussian(np.diag([1.0, 1e-14])), "not positive definite with all"),
         (lambda: FullGaussian(-np.eye(2)), "not positive definite"),
+        (lambda: FullGaussian(1e200 * np.eye(2)), r"matrix has the trace 2e\+200; allowed: 1e-130"),
         (lambda: FullGaussian(np.stack([np.eye(2), -np.eye(2)])), r"matrix\[1\] \(trace -2\)"),
         (lambda: FullGaussian([[1.0, 0.1], [0.2, 1.0]]), "its transpose by up to 0.1; allowed: a"),
         (lambda: FullGaussian([[1.0, np.nan], [np.nan, 1.0]]), r"matrix\[0, 1\] is nan"),
@@ -363,6 +372,27 @@ def test_inputs_of_another_shape_are_refused(law):
     stream = CounterStream(one, (2, 2), seed=1, role="estimate")
     with pytest.raises(ValueError, match=r"for inputs of shape \(4,\), these have \(2, 2\)"):
         stream.add(np.empty((3, 4)), np.zeros(4), 0, 0)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_draws_and_parameters_of_other_shapes_are_refused(law):
+    # The kernels check no bounds: they would read what is beside the arrays.
+    one = LAWS[law](4)
+    for draws in (np.zeros((3, 5)), np.zeros(4), np.zeros((4, 3))):
+        with pytest.raises(ValueError, match="base draws have shape"):
+            one.transform(draws)
+    with pytest.raises(ValueError, match="base draws have shape"):
+        one.sample(np.random.default_rng(0), (3, 2), np.float32)
+    with pytest.raises(TypeError, match="has no parameter 'sigma'"):
+        one.transform(np.zeros((3, 4)), sigma=2.0)
+    name = "matrix" if law == "full" else "factors"
+    with pytest.raises(ValueError, match="for draws of 4 numbers"):
+        one.transform(np.zeros((3, 4)), **{name: np.eye(3)})
+
+
+def test_a_shape_of_one_dimension_need_not_be_said():
+    assert FullGaussian(np.eye(4)) == FullGaussian(np.eye(4), shape=[4])
+    assert FullGaussian(np.eye(4)) != FullGaussian(np.eye(4), shape=(2, 2))
 
 
 def test_rounding_in_float32_is_no_asymmetry():

@@ -183,7 +183,7 @@ def test_an_interruption_between_disk_and_memory_does_not_break_the_store(tmp_pa
             def fails(*arguments, **options):
                 raise KeyboardInterrupt
 
-            patch.setattr(store_module.dataclasses, "replace", fails)
+            patch.setattr(store_module, "written", fails)
             with pytest.raises(KeyboardInterrupt):
                 store.add(row(0))
         store.add(row(1))

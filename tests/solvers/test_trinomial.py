@@ -5,7 +5,7 @@ import pytest
 from mpmath import mp
 from scipy.special import gammaln, xlogy
 
-from rsbounds.solvers._sup import Problem, certified_sup
+from rsbounds.solvers._sup import CELL, Problem, certified_sup
 from rsbounds.solvers._trinomial import (
     chord_dip,
     chord_upper,
@@ -149,7 +149,8 @@ def test_certified_supremum_dominates_a_dense_scan(probit, n):
             boundary[boundary == 0] = 1
         level = rng.uniform(-0.2, 0.7) * (2.0 if probit else 1.0)
         problem = Problem(n, boundary, 0, probit, 0.0, 1.0, 1.0, 0.0, 1e-7 / n)
-        upper, value, at, dip, _ = certified_sup(problem, level, 1e-3, 1e-6, 1.0, 1500)
+        cells = np.empty(1500, CELL)
+        upper, value, at, dip, _ = certified_sup(problem, level, 1e-3, 1e-6, 1.0, 1500, cells)
         params = (
             np.linspace(-8 - max(level, 0), -0.5 * level, 800)
             if probit

@@ -104,7 +104,7 @@ def test_bad_arguments(folder, capsys):
     assert Path("there.tsv").read_text() == "mine"
     code = main([*WORDS, "--lipschitz", "2", "--store", "bad.sqlite"])
     assert code == 2
-    assert "without the law to draw from" in capsys.readouterr().err
+    assert "without the law that noise is drawn from" in capsys.readouterr().err
 
 
 def test_integers_say_their_scale(folder, capsys):

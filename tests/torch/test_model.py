@@ -66,8 +66,8 @@ def test_draws_do_not_depend_on_the_batch_size(batch_size):
     parts = []
     for size in (256, batch_size):
         classifier = smoothed(record, input_shape=(3,), batch_size=size)
-        # The model is probed and timed once.
-        classifier.sample_counts(x, n=1)
+        # The model is probed and timed once, and its batches compared.
+        classifier.sample_counts(x, n=150)
         seen.clear()
         parts.append((classifier.sample_counts(x, n=150, seed=3), torch.cat(seen)))
     (reference, first), (counts, again) = parts
@@ -568,3 +568,18 @@ def test_bad_arguments_of_certify_are_named_before_sampling():
     ):
         with pytest.raises(ValueError, match=message):
             smoothed(never).certify([[0.5, 0.0]], **change)
+
+
+def test_alpha_is_checked_once(monkeypatch):
+    """It was checked by the classifier, by what certifies votes and by the bound."""
+    from rsbounds import _validate
+
+    asked, true = [], _validate.alpha
+
+    def counted(value, name="alpha"):
+        asked.append(value)
+        return true(value, name)
+
+    monkeypatch.setattr(_validate, "alpha", counted)
+    smoothed().certify(torch.tensor([[1.0, 0.0]]), n=100, alpha=0.01, seed=1)
+    assert asked == [0.01]

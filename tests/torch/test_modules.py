@@ -531,3 +531,34 @@ def test_exported_programs():
     training = torch.export.export(net, (x,), dynamic_shapes=({0: batch},)).module()
     with pytest.raises(ValueError, match=r"depends on its batch|changes its own"):
         votes(training)
+
+
+@pytest.mark.parametrize("kind", ["votes", "scores"])
+def test_a_model_that_minds_a_crowd_is_refused(kind):
+    """Four rows were compared: a model that depends on its batch from five rows on passed."""
+
+    def crowd(batch):
+        answers = torch.stack([-batch[:, 0], batch[:, 0]], 1)
+        return answers - answers.mean(0) if len(batch) > 4 else answers
+
+    def call(model, size, n):
+        classifier = SmoothedClassifier(
+            model, num_classes=2, noise=rsbounds.Gaussian(0.3), batch_size=size
+        )
+        x = torch.tensor([[0.9, 0.0]])
+        if kind == "votes":
+            return classifier.certify(x, n=n, n0=4, seed=1)
+        return classifier.certify_soft(x, n=n, n0=4, seed=1)
+
+    with pytest.raises(ValueError, match=r"in a batch of 64 and of 4: it depends on its batch"):
+        call(crowd, 64, 300)
+    # Where no batch is that large, the model is what it says.
+    assert call(crowd, 4, 300).certified.all()
+    calls = []
+
+    def counted(batch):
+        calls.append(len(batch))
+        return torch.stack([-batch[:, 0], batch[:, 0]], 1)
+
+    assert call(counted, 64, 6400).certified.all()
+    assert calls.count(4) <= 8, "a large batch is compared once"

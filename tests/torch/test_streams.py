@@ -264,6 +264,13 @@ def test_products_can_be_differentiated_in_the_parameters(law):
         arrays = {name: v.numpy() for name, v in own.items()}
         by_numpy = torch.from_numpy(law.transform(base[i].numpy(), **arrays))
         torch.testing.assert_close(together[i].detach(), by_numpy)
+    # One draw for each input.
+    own = dict(zip(names, (v.detach() for v in each), strict=True))
+    first = law.transform(base[:, 0], **own)
+    torch.testing.assert_close(first, together[:, 0].detach())
+    arrays = dict(zip(names, (v.detach().numpy() for v in each), strict=True))
+    by_numpy = law.transform(base[:, 0].numpy(), **arrays)
+    torch.testing.assert_close(first, torch.from_numpy(by_numpy))
     assert torch.autograd.gradcheck(noise, each)
     # A model of float32 differentiates through the product in float64.
     narrow = [v.detach().float().requires_grad_() for v in each]
@@ -289,3 +296,48 @@ def test_a_model_of_float32_is_sampled_as_by_numpy():
         num_classes=2, seed=2,
     )  # fmt: skip
     assert (votes[0] == numpy.values).all()
+
+
+class Shifted(rsbounds.Gaussian):
+    """A law that the streams cannot write themselves."""
+
+    def multiplier(self):
+        return None
+
+    def perturb(self, x, base):
+        return x + 2 * self.sigma * base
+
+
+@pytest.mark.parametrize(
+    "law",
+    [rsbounds.Gaussian(0.5), rsbounds.Uniform(0.7), Shifted(0.25),
+     rsbounds.Gaussian(np.linspace(0.1, 2.0, 40))],
+)  # fmt: skip
+def test_a_device_draws_training_noise_in_one_block_for_many_inputs(law, monkeypatch):
+    """One block of 2^20 numbers was drawn for each input of a batch, for a copy or two."""
+    x = torch.rand(40, 6)
+    # Blocks of 16 rows, so that a batch has three of them.
+    monkeypatch.setattr("rsbounds_torch.streams.BLOCK_NUMBERS", 100)
+    made, true = [], DeviceStream._base
+
+    def counted(self, *wanted):
+        made.append(wanted[-2:])
+        return true(self, *wanted)
+
+    monkeypatch.setattr(DeviceStream, "_base", counted)
+
+    def copies(x, count, first, law=law):
+        stream = DeviceStream(law, (2, 3), seed=3, role="train", device=CPU)
+        return stream.copies(x, count, first)
+
+    whole = copies(x, 2, 5)
+    assert made == [(5, 0), (5, 1), (5, 2), (6, 0), (6, 1), (6, 2)]
+    assert torch.equal(whole[1:], copies(x, 1, 6))
+    small = law[:3] if law.batch_shape else law
+    assert torch.equal(whole[:, :3], copies(x[:3], 2, 5, small))
+    noise = (whole - x).double()
+    assert len(torch.unique(noise[0])) == noise[0].numel(), "no two inputs share noise"
+    # As large as the law says, by row: a sum of squares within six standard deviations.
+    sigma = {"uniform": 0.7 / 3**0.5}.get(law.name, 2 * 0.25)
+    sigma = torch.tensor(np.array(law.sigma if law.batch_shape else sigma))[..., None]
+    assert abs(float(((noise.reshape(2, -1, 6) / sigma) ** 2).mean()) - 1) < 6 * (2 / 480) ** 0.5

@@ -12,6 +12,8 @@ from rsbounds.bounds.margin._base import (
     MARGIN_METHODS,
     MarginMethod,
     Problem,
+    bound_of_claim,
+    claimed,
     margin_lower_bound,
     margin_method,
 )
@@ -24,4 +26,12 @@ MARGIN_METHODS.register("t-certify", "rsbounds.bounds.margin.t_certify:TCertify"
 MARGIN_METHODS.register("signomial", "rsbounds.bounds.margin.signomial:SignomialMargin")
 MARGIN_METHODS.register("bayes-opt", "rsbounds.bounds.margin.bayes_opt:BayesOptMargin")
 
-__all__ = ["MARGIN_METHODS", "MarginMethod", "Problem", "margin_lower_bound", "margin_method"]
+__all__ = [
+    "MARGIN_METHODS",
+    "MarginMethod",
+    "Problem",
+    "bound_of_claim",
+    "claimed",
+    "margin_lower_bound",
+    "margin_method",
+]

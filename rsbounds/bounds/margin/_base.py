@@ -227,33 +227,48 @@ def margin_lower_bound(
     level = _validate.alpha(alpha)
     _validate.choice("scale", scale, ("linear", "probit"))
     chosen = margin_method(method, options)
-    claim = claimed(top, table, chosen)
+    return bound_of_claim(
+        table, claimed(top, table, chosen), alpha=level, scale=scale, method=chosen,
+        progress=progress,
+    )  # fmt: skip
+
+
+def bound_of_claim(
+    table: NDArray[Any],
+    claim: Claim,
+    *,
+    alpha: float,
+    scale: Scale,
+    method: MarginMethod,
+    progress: bool | None = False,
+) -> MarginBound:
+    """`margin_lower_bound` where all but the entries of the counts has been checked."""
 
     def work(start: int, stop: int) -> dict[str, NDArray[Any]]:
         rows, n = _validate.count_rows(table[start:stop], start)
-        if chosen.max_n is not None and n.max() > chosen.max_n:
-            row = start + int(np.argmax(n > chosen.max_n))
+        if method.max_n is not None and n.max() > method.max_n:
+            row = start + int(np.argmax(n > method.max_n))
             raise ValueError(
                 f"counts row {row} sums to n = {n[row - start]}; allowed for method "
-                f"{chosen.name!r}: up to {chosen.max_n} draws (method 'exact' has no such limit)"
+                f"{method.name!r}: up to {method.max_n} draws (method 'exact' has no such limit)"
             )
         part_claim, picked = claim[start:stop], None
         if part_claim.selection is not None:
             picked, _ = _validate.count_rows(part_claim.selection, start, "selection counts")
-        problem = Problem(rows, n, part_claim, level, scale, picked)
-        part = dict(chosen.rows(problem))
+        problem = Problem(rows, n, part_claim, alpha, scale, picked)
+        part = dict(method.rows(problem))
         part["n"] = n
         if np.shape(part["lower"]) != n.shape or np.isnan(part["lower"]).any():
             raise ArithmeticError(
-                f"method {chosen.name} returned NaN, or not one bound for each row; please report "
+                f"method {method.name} returned NaN, or not one bound for each row; please report "
                 "this"
             )
         return part
 
-    joined = map_rows(work, len(table), chunk=chosen.chunk, label=chosen.name, progress=progress)
+    joined = map_rows(work, len(table), chunk=method.chunk, label=method.name, progress=progress)
     lower, n = joined.pop("lower"), joined.pop("n")
     solved = joined.pop("solved", np.ones(len(lower), dtype=bool))
     return MarginBound(
-        lower, claim.classes, n, level, scale, chosen.name, chosen.guarantee, solved, joined,
-        plain_options(chosen),
+        lower, claim.classes, n, alpha, scale, method.name, method.guarantee, solved, joined,
+        plain_options(method),
     )  # fmt: skip

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rsbounds._numerics import kernel, normal_quantile
+from rsbounds._kernels import apart
+from rsbounds._numerics import normal_quantile
+from rsbounds.bounds.margin._rows import Found
 from rsbounds.bounds.margin.runner_up import separate_bound
 from rsbounds.solvers._large import Window, largest_level, least_second
 
@@ -15,25 +14,25 @@ from rsbounds.solvers._large import Window, largest_level, least_second
 LOSING = -0.1
 
 
-@kernel
+@apart
 def many_draws(
-    window: Window, alpha: float, beta: float, split: float, out: NDArray[np.float64]
+    window: Window, alpha: float, beta: float, split: float, found: Found
 ) -> tuple[bool, float, float]:
     """(whether points with n q2 <= few are left, least and largest result that those can give).
 
     Each q is tested by a rule that q alone chooses: margins below ``LOSING``, and below zero
     where n q2 <= few, by the runner-up bound; else half-planes where n q2 >= few; else the
     ordering. The result is the smallest margin in the confidence set that is not rejected;
-    where no q is left, it is in ``out``.
+    where no q is left, it is in ``found``.
     """
     n, x1, x2, probit = window.n, window.x1, window.x2, window.probit
     level = alpha - beta
     simple, _, _ = separate_bound(float(x1), float(x2), float(n), level, split, probit)
-    base = max(out[0], simple)
+    base = max(found.lower, simple)
     if simple < LOSING:
-        out[0], out[1] = base, math.log(alpha)
+        found.lower, found.log_p = base, math.log(alpha)
         return False, base, base
-    base = max(out[0], LOSING)
+    base = max(found.lower, LOSING)
     share = window.few / n
     most = math.inf
     if window.b2 > share:
@@ -45,13 +44,13 @@ def many_draws(
             high = (x1 - x2) / n
         target = math.log(level) - 1e-12
         most, cells, used = largest_level(window, base, max(high, base), target)
-        out[2] += cells
-        out[3] += used
+        found.cells += cells
+        found.used += used
         most -= 1e-14 * (1.0 + abs(most))
         if least_second(window, most) > share:
-            out[0], out[1] = max(out[0], most), math.log(alpha)
+            found.lower, found.log_p = max(found.lower, most), math.log(alpha)
             return False, most, most
     if simple < 0.0:
-        out[0], out[1] = max(out[0], min(simple, most)), math.log(alpha)
+        found.lower, found.log_p = max(found.lower, min(simple, most)), math.log(alpha)
         return False, simple, most
     return True, 0.0, most

@@ -24,9 +24,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from rsbounds._kernels import apart, part
 from rsbounds._numerics import (
     deviance,
-    kernel,
     normal_quantile,
     proportion_lower,
     upper_tail,
@@ -34,12 +34,12 @@ from rsbounds._numerics import (
 from rsbounds.solvers._trinomial import ROOT_HALF, ROOT_TWO_PI, curve_point
 
 
-@kernel
+@part
 def _phi(x: float) -> float:
     return math.exp(-0.5 * x * x) / ROOT_TWO_PI
 
 
-@kernel
+@part
 def divergence(
     x1: float, x2: float, x3: float, q1: float, q2: float, q3: float, pearson: bool
 ) -> float:
@@ -51,7 +51,7 @@ def divergence(
     return deviance(x1, m1) + deviance(x2, m2) + deviance(x3, m3)
 
 
-@kernel
+@apart
 def restricted(
     x1: float, x2: float, x3: float, level: float, probit: bool, pearson: bool, guess: float
 ) -> tuple[float, float, float]:
@@ -124,7 +124,7 @@ def restricted(
     return param, divergence(x1, x2, x3, q1, q2, q3, pearson), -f1 * (w1 - w3)
 
 
-@kernel
+@apart
 def divergence_limit(
     x1: float, x2: float, x3: float, z: float, probit: bool, pearson: bool
 ) -> tuple[float, float, float]:
@@ -170,7 +170,7 @@ def divergence_limit(
     return level, guess, slope
 
 
-@kernel
+@part
 def ranked_as(x1: int, x2: int, x3: int, pseudo: float) -> tuple[float, float, float]:
     """Counts that the orderings by likelihood and score work with.
 
@@ -181,7 +181,7 @@ def ranked_as(x1: int, x2: int, x3: int, pseudo: float) -> tuple[float, float, f
     return x1 + pseudo - shift, x2 + pseudo, x3 + pseudo + shift
 
 
-@kernel
+@part
 def _first_inside(value: float, x2: int, n: int) -> int:
     # Smallest x1 that ranks above ``value``.
     b = math.floor(max(value, -1.0)) + 1
@@ -190,7 +190,7 @@ def _first_inside(value: float, x2: int, n: int) -> int:
     return int(b)
 
 
-@kernel
+@apart
 def _proven_outside(
     y1: float,
     y2: float,
@@ -253,7 +253,7 @@ def _proven_outside(
     return proven, guess
 
 
-@kernel
+@apart
 def fill_boundary(
     n: int,
     seen1: int,
@@ -326,7 +326,7 @@ def fill_boundary(
     close_boundary(seen1, seen2, first, boundary)
 
 
-@kernel
+@part
 def wald_pseudo(z: float) -> float:
     """Pseudo-count per cell with which the Wald limit is monotone in both counts.
 
@@ -338,7 +338,7 @@ def wald_pseudo(z: float) -> float:
     return max(1.0, 9.0 * z * z / 16.0)
 
 
-@kernel
+@apart
 def wald_limit(n: int, x1: int, x2: int, z: float, probit: bool) -> float:
     """Wald lower limit of the margin with pseudo-counts."""
     a = wald_pseudo(z)
@@ -354,18 +354,21 @@ def wald_limit(n: int, x1: int, x2: int, z: float, probit: bool) -> float:
     return y1 - y2 - z * math.sqrt(variance / size)
 
 
-@kernel
+@apart
 def fill_wald(
     n: int,
     seen1: int,
     seen2: int,
-    limit: float,
     z: float,
     probit: bool,
     first: int,
     boundary: NDArray[np.int64],
 ) -> None:
-    """Boundary of {Wald limit >= limit}: it rises with x2, so each search starts at the last."""
+    """Boundary of {Wald limit >= that of what was seen}.
+
+    It rises with x2, so each search starts at the last.
+    """
+    limit = wald_limit(n, seen1, seen2, z, probit)
     # Rounding of the limit, of quantiles and densities included.
     limit -= 1e-11 * (1.0 + abs(limit))
     outside, stride = -1, max(seen1 // 2, 1)
@@ -393,7 +396,7 @@ def fill_wald(
     close_boundary(seen1, seen2, first, boundary)
 
 
-@kernel
+@apart
 def close_boundary(seen1: int, seen2: int, first: int, boundary: NDArray[np.int64]) -> None:
     """Enlarge the region to one that contains the observed point and is monotone."""
     last = first + boundary.size - 1
@@ -403,7 +406,7 @@ def close_boundary(seen1: int, seen2: int, first: int, boundary: NDArray[np.int6
         boundary[j] = min(boundary[j], boundary[j + 1])
 
 
-@kernel
+@apart
 def _least_votes(n: int, p: float, rest: float, log_share: float, start: int, most: int) -> int:
     # Smallest y1 with P(Bin(n, p) >= y1) <= exp(log_share), or most + 1: the Clopper-Pearson
     # lower limit of y1 is at least p. From ``start``, one vote at a time.
@@ -419,7 +422,7 @@ def _least_votes(n: int, p: float, rest: float, log_share: float, start: int, mo
     return y1
 
 
-@kernel
+@apart
 def fill_runner_up(
     n: int,
     seen1: int,

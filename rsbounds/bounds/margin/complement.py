@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._numerics import kernel, margin_down, proportion_lower
+from rsbounds._kernels import kernel
+from rsbounds._numerics import margin_down, proportion_lower
 from rsbounds._types import Guarantee
 from rsbounds.bounds.margin._base import MarginMethod, Problem
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -10,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds import _validate
-from rsbounds._numerics import kernel, margin_down, proportion_lower
+from rsbounds._kernels import kernel, records
+from rsbounds._numerics import margin_down, proportion_lower
 from rsbounds._types import Guarantee
 from rsbounds.bounds.margin._base import MarginMethod, Problem
-from rsbounds.bounds.margin._rows import largest_other
+from rsbounds.bounds.margin._rows import FOUND, largest_other
 from rsbounds.bounds.margin._search import (
+    CELLS,
     LIKELIHOOD,
     RUNNER_UP,
     SCORE,
@@ -22,6 +25,7 @@ from rsbounds.bounds.margin._search import (
     Settings,
     exact_row,
 )
+from rsbounds.solvers._sup import CELL
 
 ORDERINGS = {
     "auto": LIKELIHOOD,
@@ -46,19 +50,19 @@ def _kernel(
     n: NDArray[np.int64],
     probit: bool,
     settings: Settings,
-    out: NDArray[np.float64],
+    found: NDArray[Any],
+    cells: NDArray[Any],
 ) -> None:
     for i in range(n.size):
-        x1 = counts[i, top[i]]
+        x1, row = counts[i, top[i]], found[i]
         if counts.shape[1] == 2:
             # Two classes: p_c = 1 - p_A, and Clopper-Pearson is the exact bound.
             p, q = proportion_lower(float(x1), float(n[i]), settings.alpha)
-            out[i, 0] = margin_down(p, q, q, p, probit)
-            out[i, 1] = np.log(settings.alpha)
-            out[i, 2], out[i, 3], out[i, 4] = 0.0, 0.0, 1.0
+            row.lower, row.log_p = margin_down(p, q, q, p, probit), math.log(settings.alpha)
+            row.cells, row.used, row.exhausted = 0, 0, False
             continue
         best = largest_other(counts[i], top[i])
-        exact_row(x1, best, n[i], probit, settings, out[i])
+        exact_row(x1, best, n[i], probit, settings, row, cells)
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ class Exact(MarginMethod):
     budget: int = 20_000
 
     # What this object has bounded; no field, for fields are options.
-    _held: ClassVar[dict[tuple[Any, ...], NDArray[np.float64]]]
+    _held: ClassVar[dict[tuple[Any, ...], tuple[Any, ...]]]
 
     name: ClassVar[str] = "exact"
     guarantee: ClassVar[Guarantee] = "proven"
@@ -159,7 +163,7 @@ class Exact(MarginMethod):
         )
         keys, first, which = _unlike(problem)
         held = self._held
-        unlike = np.empty((len(keys), 5))
+        unlike = np.empty(len(keys), FOUND)
         new = []
         for i, key in enumerate(keys):
             values = held.get(key)
@@ -167,20 +171,21 @@ class Exact(MarginMethod):
                 new.append(i)
             else:
                 unlike[i] = values
-        fresh = np.empty((len(new), 5))
+        fresh, cells = records(len(new), FOUND), records(CELLS, CELL)
         at = first[new]
-        _kernel(problem.counts[at], problem.top[at], problem.n[at], problem.probit, settings, fresh)
+        counts, top, n = problem.counts[at], problem.top[at], problem.n[at]
+        _kernel(counts, top, n, problem.probit, settings, fresh, cells)
         unlike[new] = fresh
-        for i, values in zip(new, fresh, strict=True):
+        for i, values in zip(new, fresh.tolist(), strict=True):
             if len(held) < _HELD:
                 held[keys[i]] = values
-        out = unlike[which]
+        found = unlike[which]
         return {
-            "lower": out[:, 0].copy(),
-            "p_value": np.minimum(np.exp(out[:, 1]) * (1.0 + 1e-12), 1.0),
-            "cells": out[:, 2].astype(np.int64),
-            "evaluations": out[:, 3].astype(np.int64),
-            "exhausted": out[:, 4] == 0.0,
+            "lower": found["lower"].copy(),
+            "p_value": np.minimum(np.exp(found["log_p"]) * (1.0 + 1e-12), 1.0),
+            "cells": found["cells"].copy(),
+            "evaluations": found["used"].copy(),
+            "exhausted": found["exhausted"].copy(),
         }
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds import _validate
-from rsbounds._numerics import kernel, margin_down, proportion_lower
+from rsbounds._kernels import apart, kernel
+from rsbounds._numerics import margin_down, proportion_lower
 from rsbounds._types import Guarantee
 from rsbounds.bounds.margin._base import MarginMethod, Problem
 from rsbounds.bounds.margin._rows import largest_other
@@ -22,7 +23,7 @@ FRACTIONS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 0.99, 
 PSEUDO = (0.5, 0.05, 0.005)
 
 
-@kernel
+@apart
 def separate_bound(
     x_a: float, x_b: float, n: float, alpha: float, fraction: float, probit: bool
 ) -> tuple[float, float, float]:
@@ -39,7 +40,7 @@ def separate_bound(
     return margin_down(p_a, q_a, p_b, q_b, probit), p_a, p_b
 
 
-@kernel
+@apart
 def _planned_fraction(
     x_a: float,
     x_b: float,

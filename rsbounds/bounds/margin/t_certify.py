@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rsbounds._kernels import kernel
 from rsbounds._numerics import (
     EPS,
     deviance,
-    kernel,
     margin_down,
     normal_quantile,
     polish_proportion_lower,

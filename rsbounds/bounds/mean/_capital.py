@@ -24,7 +24,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._numerics import EPS, kernel
+from rsbounds._kernels import kernel
+from rsbounds._numerics import EPS
 
 #: Candidates that are played side by side; one vector register holds 8.
 LANES = 8

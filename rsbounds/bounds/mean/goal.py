@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri_exp
 
-from rsbounds._numerics import EPS, kernel
+from rsbounds._kernels import kernel
+from rsbounds._numerics import EPS
 from rsbounds._types import Guarantee
 from rsbounds.bounds.mean._base import MeanMethod
 from rsbounds.bounds.mean._capital import threshold

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._numerics import EPS, kernel
+from rsbounds._kernels import kernel
+from rsbounds._numerics import EPS
 from rsbounds._types import Guarantee
 from rsbounds.bounds.mean._base import MeanMethod
 from rsbounds.bounds.mean._samples import Side, checked_cap

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
-from rsbounds._numerics import EPS, kernel, log_binom_pmf, proportion_lower, upper_tail
+from rsbounds._kernels import kernel
+from rsbounds._numerics import EPS, log_binom_pmf, proportion_lower, upper_tail
 from rsbounds._parallel import map_rows
 
 _CHUNK = 8192

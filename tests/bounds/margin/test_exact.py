@@ -224,7 +224,7 @@ def test_orderings_are_monotone_and_boundaries_are_theirs(n, z, probit, statisti
         boundary = np.empty(n + 1, dtype=np.int64)
         level = limits[x1, x2]
         if statistic == "wald":
-            fill_wald(n, x1, x2, level, z, probit, 0, boundary)
+            fill_wald(n, x1, x2, z, probit, 0, boundary)
         else:
             counts = ranked_as(x1, x2, n - x1 - x2, 0.5)
             pearson = statistic == "score"

@@ -10,7 +10,7 @@ from mpmath import mp
 from scipy.special import gammaln, log_ndtr, logsumexp, ndtr
 
 import rsbounds
-from rsbounds.solvers._sup import Problem, certified_sup, edge_share, edge_value
+from rsbounds.solvers._sup import CELL, Problem, certified_sup, edge_share, edge_value
 from rsbounds.solvers._trinomial import chord_dip, curve_point, log_tail_upper
 from rsbounds.testing import outcomes
 
@@ -154,7 +154,7 @@ def test_a_supremum_in_the_far_corner_is_not_missed():
     boundary = np.array([1, 1, 4, 4], dtype=np.int64)
     problem = Problem(n, boundary, 0, True, 0.0, 1.0, 1.0, 0.0, edge_share(n, alpha))
     level = -35.545029
-    upper, _, _, dip, _ = certified_sup(problem, level, 1e-3, 1e-3, 0.0, 3000)
+    upper, _, _, dip, _ = certified_sup(problem, level, 1e-3, 1e-3, 0.0, 3000, np.empty(3000, CELL))
     with mp.workdps(300):
         inside = []
         for t in np.linspace(17.0, -0.5 * level, 50):

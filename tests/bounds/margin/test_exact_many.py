@@ -10,22 +10,21 @@ from scipy.special import ndtri
 from scipy.stats import multinomial
 
 import rsbounds
-from rsbounds.bounds.margin._search import LIKELIHOOD, Settings, exact_row
-from rsbounds.bounds.margin.exact import FEW
+from rsbounds.bounds.margin._rows import FOUND
+from rsbounds.bounds.margin._search import CELLS, LIKELIHOOD, Settings
+from rsbounds.bounds.margin.exact import FEW, _kernel
+from rsbounds.solvers._sup import CELL
 
 
 def forced(n: int, few: float, alpha: float, probit: bool) -> tuple[np.ndarray, np.ndarray, int]:
     """All outcomes of three classes, the bound of each for its largest other, half-planes used."""
     settings = Settings(alpha, 0.02 * alpha, LIKELIHOOD, 0.9, 2e-3, 20_000, 0, few)
     outcomes = np.array([(i, j, n - i - j) for i in range(n + 1) for j in range(n + 1 - i)])
-    lower = np.empty(len(outcomes))
-    planes = 0
-    for i, (x1, x2, x3) in enumerate(outcomes):
-        out = np.empty(5)
-        exact_row(x1, max(x2, x3), n, probit, settings, out)
-        lower[i] = out[0]
-        planes += out[3] == 15
-    return outcomes, lower, planes
+    rows = len(outcomes)
+    found = np.empty(rows, FOUND)
+    top, size = np.zeros(rows, np.int64), np.full(rows, n)
+    _kernel(outcomes, top, size, probit, settings, found, np.empty(CELLS, CELL))
+    return outcomes, found["lower"], int((found["used"] == 15).sum())
 
 
 @pytest.mark.parametrize("probit", [False, True])
