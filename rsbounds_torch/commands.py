@@ -30,8 +30,14 @@ if TYPE_CHECKING:
     import torch
 
     from rsbounds_torch.data import InputSet
+    from rsbounds_torch.optimizers import NoiseOptimizer
 
 _KEYS_SHOWN = 5
+#: What certificates under laws that were found say, and what they do not.
+_OWN_LAW = (
+    "each certificate is about the classifier smoothed with that one law, in the whole "
+    "neighbourhood; a memory makes one classifier of them"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,6 +86,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--temperature", type=float, help="logits are divided by it first, with --soft")
     add_method(parser, None, "margin method, with --soft a mean method",
                "exact; runner-up with --adaptive, goal with --soft")  # fmt: skip
+    add("--smoothing", metavar="NAME",
+        help="find a noise law for each input from the given one on, and certify it under that: an "
+        "optimizer that rsbounds methods lists, such as search")  # fmt: skip
+    add("--smoothing-option", action="append", default=[], metavar="NAME=VALUE",
+        help="a setting of the optimizer, such as steps=40; may be repeated")  # fmt: skip
     add("--store", required=True, metavar="FILE", help="SQLite file of the run")
     add("--seed", type=int, help="seed of the noise (default: the store's, or fresh)")
     add("--input-bounds", type=float, nargs=2, metavar=("LOW", "HIGH"),
@@ -188,6 +199,7 @@ def _certify(given: argparse.Namespace) -> int:
     path = checked_output(given, given.output, (".tsv", ".jsonl"), files)
     size, law = _batch_size(given.batch_size), law_of(given)
     kind, options = _kind(given)
+    smoothing = _smoothing(given)
     try:
         device = own_device(given.device)
     except ValueError as error:
@@ -204,7 +216,7 @@ def _certify(given: argparse.Namespace) -> int:
         result = certify_dataset(
             classifier, data, store=given.store, n=given.n, n0=given.n0, alpha=given.alpha,
             kind=kind, method=given.method, indices=indices, seed=given.seed,
-            model_id=given.model_id, on_error=given.on_error, **options,
+            model_id=given.model_id, smoothing=smoothing, on_error=given.on_error, **options,
         )  # fmt: skip
     if rank != 0:
         return 0
@@ -213,13 +225,17 @@ def _certify(given: argparse.Namespace) -> int:
         told = stored_answers(store).tolist() if kind == "decide" else []
     answers = {word: told.count(word) for word in ("yes", "no", "undecided")} if told else None
     write_certificates(result, path)
-    more = {} if answers is None else {"radius": given.decide, "answers": answers}
+    more: dict[str, Any] = {} if answers is None else {"radius": given.decide, "answers": answers}
+    if smoothing is not None:
+        more |= {"smoothing": smoothing.name, "about": _OWN_LAW}
     show_certificates(given, result, labels, path=path, store=given.store, **more)
     if given.json:
         return 0
     if answers is not None:
         counted = ", ".join(f"{word} {count}" for word, count in answers.items())
         print(f"is the radius at least {given.decide:g}? {counted}")
+    if smoothing is not None:
+        print(f"each input has a noise law of its own, found by {smoothing.name}; {_OWN_LAW}")
     held = "bounds" if kind == "scores" else "counts"
     print(f"with their {held}: {given.store} (rsbounds report, rebound and export read it)")
     return 0
@@ -242,6 +258,26 @@ def _kind(given: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     if twice:
         raise ValueError(f"--option {twice[0]} is given besides its own flag; allowed: one of them")
     return kind, {**options, **own}
+
+
+def _smoothing(given: argparse.Namespace) -> NoiseOptimizer[Any] | None:
+    """What finds a law for each input, with its settings."""
+    from rsbounds_torch.optimizers import OPTIMIZERS
+    from rsbounds_torch.optimizers._ascent import chosen_optimizer
+
+    options = method_options(given.smoothing_option, "--smoothing-option")
+    if given.smoothing is None:
+        if options:
+            raise ValueError("--smoothing-option is given without --smoothing; allowed: both")
+        return None
+    try:
+        return chosen_optimizer(given.smoothing, options)
+    except ValueError as error:
+        if given.smoothing not in OPTIMIZERS:
+            raise ValueError(
+                f"--smoothing is {given.smoothing!r}; allowed: {', '.join(OPTIMIZERS)}"
+            ) from None
+        raise ValueError(f"--smoothing-option: {error}") from None
 
 
 def _resume(given: argparse.Namespace) -> str:

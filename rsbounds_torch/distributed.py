@@ -29,9 +29,17 @@ from rsbounds.runs.driver import begin, failed, failures_note, refuse_hopeless, 
 from rsbounds.runs.plan import resumed_seed
 from rsbounds.runs.rebounding import certificates_of
 from rsbounds_torch._device import local_processes, own_device
-from rsbounds_torch._subject import ModelSubject, fingerprint
+from rsbounds_torch._subject import (
+    ModelSubject,
+    described,
+    finder_of,
+    fingerprint,
+    indices_of,
+    subject_of,
+)
 from rsbounds_torch.data import items_of
 from rsbounds_torch.model import SmoothedClassifier
+from rsbounds_torch.optimizers import NoiseOptimizer
 
 T = TypeVar("T")
 
@@ -74,6 +82,7 @@ def certify_dataset(
     indices: Sequence[int] | None = None,
     seed: int | None = None,
     model_id: str | None = None,
+    smoothing: str | NoiseOptimizer[Any] | None = None,
     on_error: Literal["record", "stop"] = "record",
     progress: bool | None = None,
     **options: Any,
@@ -117,6 +126,11 @@ def certify_dataset(
         Seed of the streams; that of the store where it exists, else a fresh one.
     model_id : str, optional
         A name for the model, such as that of a checkpoint; a store made with another is refused.
+    smoothing : str or NoiseOptimizer, optional
+        Find a noise law for each input, from the classifier's on (`optimize_noise`), and certify
+        the input under it. The law is fixed before any draw that certifies and is stored with the
+        input. Each certificate is then about the classifier smoothed with that one law in the
+        whole neighbourhood; only a memory (`rsbounds.runs.remember`) makes them one classifier.
     on_error : {"record", "stop"}
         What to do with an input that cannot be read, has NaN or that the model fails on: keep it
         as invalid with the reason (it abstains, and the next call tries it again), or stop.
@@ -162,8 +176,9 @@ def certify_dataset(
     array([0, 1])
     """
     data = items_of(dataset)
-    wanted = _indices(indices, len(data))
+    wanted = indices_of(indices, len(data))
     path = os.fspath(store)
+    finder = finder_of(smoothing)
     with resumable(path):
         chosen = _on_first(lambda: resumed_seed([path, *_shards(path)], seed))
         plan = _everywhere(
@@ -172,25 +187,13 @@ def certify_dataset(
                 options=options,
                 seed=chosen, num_classes=classifier.num_classes, inputs=len(data),
                 model=fingerprint(classifier.model), model_id=model_id,
+                smoothing=described(finder, classifier),
             )
         )  # fmt: skip
         _same_plan(plan)
-        return _run(ModelSubject(classifier, data, chosen), plan, wanted, path, on_error, progress)
-
-
-def _indices(given: Sequence[int] | None, inputs: int) -> list[int]:
-    if given is None:
-        return list(range(inputs))
-    wanted = list(given)
-    for i in wanted:
-        if isinstance(i, bool) or not isinstance(i, (int, np.integer)) or not 0 <= i < inputs:
-            raise ValueError(f"indices contains {i!r}; allowed: 0 to {inputs - 1}")
-    if len(set(wanted)) != len(wanted):
-        twice = next(i for i in wanted if wanted.count(i) > 1)
-        raise ValueError(f"indices contains {twice} twice; allowed: each input once")
-    if not wanted:
-        raise ValueError("indices is empty; allowed: at least one input")
-    return [int(i) for i in wanted]
+        return _run(
+            subject_of(classifier, data, plan, finder), plan, wanted, path, on_error, progress
+        )
 
 
 def _run(
@@ -228,8 +231,9 @@ def _run(
             _everywhere(lambda: _check(subject, plan, path, shared, shown))
             done = _on_first(lambda: _retry(held[0]))
             todo = [i for i in wanted if i not in done]
-            # Where a rule stops the draws, or they are scores, the ranks cannot share them.
-            few = plan.work().votes and len(todo) < size
+            # Where a rule stops the draws, or they are scores, the ranks cannot share them; a law
+            # found on two ranks might not be the same to the last digit.
+            few = plan.work().votes and plan.smoothing is None and len(todo) < size
             deal = _deal_draws if few else _deal_inputs
             bounded = deal(subject, plan, todo, path, held, shared["facts"], on_error, shown)
         note, certificates = _on_first(lambda: _finish(path, held[0], bounded))

@@ -29,15 +29,15 @@ def add_method(
     )
 
 
-def method_options(pairs: Sequence[str]) -> dict[str, Any]:
+def method_options(pairs: Sequence[str], flag: str = "--option") -> dict[str, Any]:
     """Options of a method from NAME=VALUE texts; values are JSON, or else text."""
     options: dict[str, Any] = {}
     for pair in pairs:
         name, sign, text = pair.partition("=")
         if not sign or not name:
-            raise ValueError(f"--option is {pair!r}; allowed: NAME=VALUE")
+            raise ValueError(f"{flag} is {pair!r}; allowed: NAME=VALUE")
         if name in options:
-            raise ValueError(f"--option {name} is given twice; allowed: once")
+            raise ValueError(f"{flag} {name} is given twice; allowed: once")
         try:
             options[name] = json.loads(text)
         except (json.JSONDecodeError, RecursionError):

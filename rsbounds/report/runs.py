@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsbounds import _tables, _text, _validate
 from rsbounds._types import Certificates
 from rsbounds.bounds.margin import MARGIN_METHODS, MarginMethod
+from rsbounds.noises import noise_from_dict
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy, sizes
 from rsbounds.report.comparison import accuracy_radii, method_label
 from rsbounds.report.figure import plot_certified_accuracy
@@ -24,6 +25,8 @@ from rsbounds.runs.kinds import kind_of_run
 from rsbounds.runs.rebounding import stored_labels
 
 _TABLES = ("report.tsv", "report.json")
+#: Inputs whose noise is shown, of a run that found a law for each.
+_LAWS_SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,18 +45,23 @@ class RunReport:
     size : {"radius", "inscribed_radius"}
         Which radius ``acr`` and ``accuracy`` are of: where noise has axes of its own, radii in
         its norm have no unit, and those of the inscribed balls are compared.
+    found : tuple of dict
+        The noise of some inputs of runs that found a law for each, from the smallest to the
+        largest: run, method, input, noise, proxy_scale and inscribed_scale, which are the radii
+        of the law's region at a margin of one over those of the law that the search began with.
     """
 
     lines: tuple[dict[str, Any], ...]
     radii: tuple[float, ...]
     files: tuple[str, ...]
     size: str = "radius"
+    found: tuple[dict[str, Any], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {
             "radii": list(self.radii), "size": self.size, "lines": list(self.lines),
-            "files": list(self.files),
+            "files": list(self.files), "found": list(self.found),
         }  # fmt: skip
 
     def __str__(self) -> str:
@@ -73,7 +81,19 @@ class RunReport:
             for line in self.lines
         ]  # fmt: skip
         written = "".join(f"\nwritten: {name}" for name in self.files)
-        return _text.table(header, body) + written
+        return _text.table(header, body) + self._noise() + written
+
+    def _noise(self) -> str:
+        """What noise was found, where it was."""
+        if not self.found:
+            return ""
+        header = ["run", "noise found by", "input", "proxy x", "inscribed x", "noise"]
+        body = [
+            [line["run"], line["method"], str(line["input"]), f"{line['proxy_scale']:.3g}",
+             f"{line['inscribed_scale']:.3g}", line["noise"]]
+            for line in self.found
+        ]  # fmt: skip
+        return "\n\n" + _text.table(header, body)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +104,7 @@ class _Run:
     by_method: dict[str, Certificates]
     labels: NDArray[np.int64] | None
     invalid: int
+    found: Sequence[Mapping[str, Any]] = ()
 
 
 def report_runs(
@@ -140,9 +161,10 @@ def report_runs(
     lines = [
         _line(name, run, method, at, size) for name, run in runs.items() for method in run.by_method
     ]
+    found = tuple({"run": name, **line} for name, run in runs.items() for line in run.found)
     Path(folder).mkdir(parents=True, exist_ok=True)
     written = [Path(folder, name) for name in _TABLES]
-    _write_tables(written, lines, at)
+    _write_tables(written, lines, at, found)
     for name, paths in figures.items():
         if name in runs:
             run = runs[name]
@@ -159,7 +181,7 @@ def report_runs(
             for path in paths
         ]
     files = tuple(str(file) for file in written)
-    return RunReport(tuple(lines), tuple(at.tolist()), files, size)
+    return RunReport(tuple(lines), tuple(at.tolist()), files, size, found)
 
 
 def _sizes_of(tables: Sequence[Certificates]) -> tuple[str, ...]:
@@ -203,17 +225,43 @@ def _read(path: str | os.PathLike[str], kinds: Mapping[str, type[MarginMethod]])
         return _Run(made, {made.method: made}, None, 0)
     with RunStore(path) as store:
         invalid = sum(row.invalid > 0 for row in store.rows())
-        own, labels = rebound(store), stored_labels(store)
+        own, labels, found = rebound(store), stored_labels(store), _found(store)
         if not kind_of_run(store.config).votes:
             # What stopped the draws, or became of the scores, is part of the run.
-            return _Run(own, {own.method: own}, labels, invalid)
+            return _Run(own, {own.method: own}, labels, invalid, found)
         by_method = {
             method_label(name, options): rebound(store, method=name, **options)
             for name, kind in kinds.items()
             if kind.usable()
             for options in kind.variants
         }
-        return _Run(own, by_method, labels, invalid)
+        return _Run(own, by_method, labels, invalid, found)
+
+
+def _found(store: RunStore) -> list[dict[str, Any]]:
+    """The noise of some inputs of a run that found a law for each, by size."""
+    smoothing = store.config.get("smoothing")
+    if smoothing is None:
+        return []
+    start, lines = noise_from_dict(store.config["noise"]), []
+    for row in store.rows():
+        if row.error:
+            continue
+        unit = start.at(row.index).region([1.0])
+        law = noise_from_dict(row.law)
+        region = law.region([1.0])
+        lines.append(
+            {
+                "method": smoothing["method"],
+                "input": row.index,
+                "noise": str(law),
+                "proxy_scale": float(region.proxy_radius()[0] / unit.proxy_radius()[0]),
+                "inscribed_scale": float(region.inscribed_radius()[0] / unit.inscribed_radius()[0]),
+            }
+        )
+    lines.sort(key=lambda line: line["proxy_scale"])
+    at = np.unique(np.linspace(0, len(lines) - 1, _LAWS_SHOWN).round().astype(int))
+    return [lines[i] for i in at] if lines else []
 
 
 def _line(name: str, run: _Run, method: str, at: NDArray[np.float64], size: str) -> dict[str, Any]:
@@ -232,7 +280,10 @@ def _line(name: str, run: _Run, method: str, at: NDArray[np.float64], size: str)
 
 
 def _write_tables(
-    paths: Sequence[Path], lines: Sequence[dict[str, Any]], at: NDArray[np.float64]
+    paths: Sequence[Path],
+    lines: Sequence[dict[str, Any]],
+    at: NDArray[np.float64],
+    found: Sequence[dict[str, Any]],
 ) -> None:
     keys = [key for key in lines[0] if key != "accuracy"]
     with _text.complete_file(paths[0]) as stream:
@@ -241,4 +292,4 @@ def _write_tables(
             cells = ["" if line[key] is None else line[key] for key in keys]
             stream.write("\t".join(map(str, [*cells, *line["accuracy"]])) + "\n")
     with _text.complete_file(paths[1]) as stream:
-        json.dump({"radii": at.tolist(), "lines": lines}, stream, allow_nan=False)
+        json.dump({"radii": at.tolist(), "lines": lines, "found": found}, stream, allow_nan=False)

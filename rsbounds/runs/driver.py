@@ -13,19 +13,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from rsbounds import _text, _validate
 from rsbounds._parallel import Progress
 from rsbounds._types import Certificates
+from rsbounds.noises import Noise
 from rsbounds.runs import probes
 from rsbounds.runs.kinds import Drawn, Kind
 from rsbounds.runs.plan import RunPlan
 from rsbounds.runs.row import RunRow
 from rsbounds.runs.store import RunStore
-from rsbounds.runs.subject import Failure, Item, Subject, attempt, read
+from rsbounds.runs.subject import Failure, Item, SmoothedSubject, Subject, attempt, read
 
 #: Seconds that a group should take, and the most inputs and bytes that it may have.
 _GROUP_SECONDS = 0.25
@@ -107,7 +108,8 @@ def run_inputs(
     Parameters
     ----------
     subject : Subject
-        The inputs, and the model's votes on them.
+        The inputs, and the model's votes on them; a `SmoothedSubject` where the plan has
+        ``smoothing``.
     plan : RunPlan
         What is to be done with each.
     indices : iterable of int
@@ -224,6 +226,11 @@ class _Done:
     drawn: Drawn
     made: Certificates
     place: int
+    noise: Noise
+
+    def law(self) -> Noise:
+        """The law that this input was certified under."""
+        return self.noise.at(self.place)
 
 
 class _Refusal(Exception):
@@ -240,6 +247,11 @@ class _Asked:
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
         self.item, self.answers = subject.item, subject.answers
+
+    def smoothed(self, inputs: Any, indices: Any) -> tuple[_Asked, Noise]:
+        subject = cast(SmoothedSubject, self._subject)
+        found, noise = _checked(indices, lambda: subject.smoothed(inputs, indices))
+        return _Asked(found), noise
 
     def votes(self, inputs: Any, indices: Any, role: Any, spans: Any) -> Any:
         return _checked(indices, lambda: self._subject.votes(inputs, indices, role, spans))
@@ -293,14 +305,18 @@ def _refused(failure: Failure, on_error: str) -> Failure:
 def _drawn(subject: Subject, plan: RunPlan, items: list[Item], work: Kind) -> list[_Done | Failure]:
     """What was drawn of inputs of one shape; one by one where they fail together."""
     inputs, indices = np.stack([item.x for item in items]), [item.index for item in items]
+    asked, noise = _Asked(subject), plan.noise.at(indices)
     try:
-        drawn, made = work.take(_Asked(subject), inputs, indices, plan.noise.at(indices))
+        if plan.smoothing is not None:
+            asked, noise = asked.smoothed(inputs, indices)
+            work.check_law(noise)
+        drawn, made = work.take(asked, inputs, indices, noise)
     except _Refusal as refusal:
         if len(items) == 1:
             return [dataclasses.replace(refusal.failure, label=items[0].label)]
         return [_drawn(subject, plan, [item], work)[0] for item in items]
     made = dataclasses.replace(made, index=np.array(indices))
-    return [_Done(item, drawn, made, j) for j, item in enumerate(items)]
+    return [_Done(item, drawn, made, j, noise) for j, item in enumerate(items)]
 
 
 def _rows(
@@ -311,12 +327,14 @@ def _rows(
         "n0": plan.n0, "alpha": plan.alpha, "method": plan.method, "options": dict(plan.options),
         "seed": plan.seed, "seconds": seconds, "kind": plan.kind,
     }  # fmt: skip
-    one = None if plan.noise.batch_shape else plan.noise.to_dict()
+    shares = not plan.noise.batch_shape and plan.smoothing is None
+    one = plan.noise.to_dict() if shares else None
     nothing = np.zeros(plan.num_classes, dtype=np.int64)
     rows = []
     for outcome in outcomes:
         index = _index(outcome)
-        law = plan.noise.at(index).to_dict() if one is None else one
+        found = outcome.law() if isinstance(outcome, _Done) else plan.noise.at(index)
+        law = found.to_dict() if one is None else one
         if isinstance(outcome, Failure):
             n = plan.n if work.votes else 0
             rows.append(

@@ -46,6 +46,9 @@ class RunPlan:
         What tells the model from others: a hash of its weights, or a name.
     model_id : str, optional
         A further name, given by the user.
+    smoothing : mapping, optional
+        Each input is certified under a law of its own, found before it is certified: the name of
+        the method and its settings, as plain values. ``noise`` is where the search starts.
 
     Raises
     ------
@@ -74,6 +77,7 @@ class RunPlan:
     options: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
     model_id: str | None = None
+    smoothing: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.noise, Noise):
@@ -121,7 +125,10 @@ class RunPlan:
         # Stores of earlier versions have no such keys, and a call without them resumes those.
         if self.kind != VOTES:
             values["kind"] = self.kind
-        return values if self.model_id is None else {**values, "model_id": self.model_id}
+        for key in ("model_id", "smoothing"):
+            if getattr(self, key) is not None:
+                values[key] = getattr(self, key)
+        return values
 
 
 def _known_by(noise: Noise) -> dict[str, Any]:

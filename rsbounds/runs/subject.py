@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from rsbounds.noises import Noise
 
 T = TypeVar("T")
 
@@ -59,6 +62,16 @@ class Subject(Protocol):
 
     def answers(self, batch: NDArray[Any], /) -> Answers:
         """What the model says of each row, without further noise."""
+
+
+class SmoothedSubject(Subject, Protocol):
+    """A subject that finds a noise law for each input, as runs with ``smoothing`` need."""
+
+    def smoothed(self, inputs: NDArray[Any], indices: Sequence[int], /) -> tuple[Subject, Noise]:
+        """The subject that answers for these inputs under the laws found for them, and those.
+
+        A law depends on its input and the seed alone, never on a draw that selects or certifies.
+        """
 
 
 @dataclass(frozen=True, eq=False)

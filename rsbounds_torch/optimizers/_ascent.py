@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -205,7 +205,7 @@ def optimize_noise(
     """
     _validate.integer("n", n, low=1, high=_validate.MAX_N)
     level = _validate.alpha(alpha)
-    optimizer = _optimizer(method, options)
+    optimizer = chosen_optimizer(method, options)
     judged = optimizer.judge_draws if judge_draws is None else judge_draws
     _validate.integer("judge_draws", judged, low=1)
     x = classifier.batch_of(inputs)
@@ -234,7 +234,10 @@ def _diameter(classifier: NoisyModel, x: torch.Tensor, start: Noise) -> float:
     return (high - low) * (sides if start.norm.endswith("l1") else math.sqrt(sides))
 
 
-def _optimizer(method: str | NoiseOptimizer[Any], options: dict[str, Any]) -> NoiseOptimizer[Any]:
+def chosen_optimizer(
+    method: str | NoiseOptimizer[Any], options: Mapping[str, Any]
+) -> NoiseOptimizer[Any]:
+    """The optimizer of that name with some settings, or the one that is built already."""
     if isinstance(method, NoiseOptimizer):
         _validate.known_options(f"{method.name} (already built)", options, ())
         return method

@@ -51,7 +51,8 @@ class Foretold:
         # Where a share q of n draws is no vote, at most u(q) are (Clopper and Pearson).
         grid = np.linspace(0.0, np.log1p(0.999 * n), 1025)
         k = np.expm1(grid)
-        u = betaincinv(k + 1.0, n - k, 1.0 - alpha)
+        # Of few draws the bound rounds to 1, whose quantile is no number.
+        u = np.minimum(betaincinv(k + 1.0, n - k, 1.0 - alpha), 1.0 - 2.0**-53)
         self._end = float(grid[-1])
         self._curve = PchipInterpolator(grid, -ndtri(u) if scale == "probit" else 0.5 - u)
         self._slope = self._curve.derivative()

@@ -176,25 +176,25 @@ def test_on_the_border_nothing_is_certified():
     assert overlaps(memory) == []
 
 
-@some
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 10**6),
     d=st.sampled_from([1, 2, 64, 65, 200]),
-    scale=st.sampled_from([1e-300, 1e-20, 1.0, 255.0, 1e20, 1e300]),
+    scale=st.sampled_from([1e-300, 1e-22, 1e-19, 1.0, 255.0, 1e20, 1e300]),
     offset=st.sampled_from([0.0, 1.0, 1e6]),
 )
 def test_the_search_loses_no_region_within_reach(seed, d, scale, offset):
     rng = np.random.default_rng(seed)
     points = (offset + rng.normal(size=(30, d)) * rng.choice([1e-3, 1.0])) * scale
-    reaches = rng.uniform(0, 3, size=30) * scale
+    # Reaches that fall short of the first point by little, and such as just get there.
+    away = np.sqrt((((points[0] - points) / scale) ** 2).sum(axis=1))
+    short = rng.random(30) < 0.3
+    reaches = scale * np.maximum(away - 0.1 * away[1], 0.0) * np.where(short, 0.9, 1 + 1e-9)
     index = Index(d)
     for point, reach in zip(points, reaches, strict=True):
         index.append(point, float(reach))
-    for i in range(5):
-        away = (points[i] - points) / scale
-        # As far as the exact distance, and a little less than any rounding of it.
-        near = np.sqrt((away**2).sum(axis=1)) * (1 - 1e-12) <= (reaches + reaches[i]) / scale
-        assert set(np.flatnonzero(near)) <= set(index.near(points[i], float(reaches[i])))
+    found = index.near(points[0], float(0.1 * away[1] * scale))
+    assert set(np.flatnonzero(~short)) <= set(found)
     spread = rng.normal(size=(50, d)) * 100
     plain = Index(d)
     for point in spread:
@@ -202,6 +202,17 @@ def test_the_search_loses_no_region_within_reach(seed, d, scale, offset):
     if d >= 64:
         # It is of use, too: hardly any of these is looked at.
         assert len(plain.near(spread[0], 1.0)) < 5
+
+
+@pytest.mark.parametrize(
+    ("place", "point", "reach"),
+    [([1e-23, 0.0], [1.001e-23, 0.0], 1e-25), ([1e20, 0.0], [-1e20, 0.0], 3e20)],
+)
+def test_the_search_is_right_where_single_precision_ends(place, point, reach):
+    index = Index(2)
+    index.append(np.zeros(2), 0.0)
+    index.append(np.array(place), reach)
+    assert 1 in index.near(np.array(point), reach)
 
 
 def test_certificates_say_which_classifier_they_are_about(tmp_path):

@@ -345,3 +345,16 @@ def test_mean_refuses(tmp_path, capsys, content, message):
     code, _, err = run(capsys, "mean", str(file))
     assert code == 2
     assert message in err
+
+
+def test_an_average_is_shown_on_its_side_of_the_bound(tmp_path, capsys):
+    """Six digits showed an average below 1 as 1.000000, and one below its upper bound above it."""
+    values = np.ones(5000)
+    values[0] = 0.999
+    np.save(tmp_path / "scores.npy", values)
+    _, out, _ = run(capsys, "mean", str(tmp_path / "scores.npy"))
+    assert f" {float(values.mean())!r} " in out
+    assert out.count("1.000000") == 1, "the upper end of the support alone"
+    with pytest.raises(SystemExit):
+        main(["mean", "--help"])
+    assert "sorted draws are not a sample" in " ".join(capsys.readouterr().out.split())

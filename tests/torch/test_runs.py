@@ -267,12 +267,17 @@ def test_demo(tmp_path, capsys, monkeypatch):
     from rsbounds_torch import _demo
 
     monkeypatch.setattr(_demo, "EPOCHS", 1)
+    monkeypatch.setattr(_demo, "FOUND", 1)
+    assert len(_demo.one_of_each_kind(LAW, (2,))) > 2
+    monkeypatch.setattr(_demo, "one_of_each_kind", lambda start, shape: ["search"])
     folder = tmp_path / "demo"
     assert main(["demo", "--output", str(folder), "--inputs", "3", "--n", "100"]) == 0
     out = capsys.readouterr().out
     assert "runner-up" in out
     names = {p.name for p in folder.rglob("*")}
     assert {"cnn_sigma0.25.sqlite", "cnn_sigma0.5.sqlite", "report.tsv", "runs.png"} <= names
+    assert {"cnn_sigma0.5_ddrs.sqlite", "regions.png"} <= names
+    assert "noise found by" in out
     # Again: the weights and the runs are taken up.
     again = ["demo", "--output", str(folder), "--inputs", "3", "--n", "100"]
     assert main(again) == 2

@@ -55,7 +55,8 @@ def plug_in_region(x1: int, x2: int, n: int, scale: Scale, order: int = 0) -> Re
         else:
             height = ndtri((y + 0.5) / (n + 1.0))
         least = height + (height[x1] - height[x2])
-        # Ties belong to the tail: what rounding could leave out is let in.
+        # An outcome that ties with the observed one belongs to the tail. Rounding may put it a
+        # hair below, so the threshold is lowered by a hair: a larger tail is a safe one.
         least -= 1e-9 * (1.0 + np.abs(least))
         boundary = np.searchsorted(np.maximum.accumulate(height), least)
         boundary[: x2 + 1] = np.minimum(boundary[: x2 + 1], x1)
@@ -160,7 +161,8 @@ def searched(
         undecided = least - level
     if math.isnan(accepted):
         return trivial._replace(missed=missed, exhausted=True)
-    # Long steps may have passed better levels: proofs alone decide between.
+    # The last steps were long: a level between the one that was proved and the lowest one that
+    # was refuted may be provable too. Halve the gap, keeping the levels that are proved.
     high = min(least, accepted + 2.0 * step)
     while high - accepted > tolerance:
         middle = 0.5 * (accepted + high)

@@ -39,7 +39,7 @@ ORDERINGS = {
 _HELD = 1 << 16
 #: More draws than this, and ``statistic="auto"`` tests by half-planes all points with at least
 #: ``FEW`` expected votes for the other class: the ordering costs O(sqrt n) for each of many sums.
-MANY = 1_000_000
+MANY = 100_000
 FEW = 30_000.0
 
 
@@ -96,7 +96,7 @@ class Exact(MarginMethod):
         cell, z the normal quantile of alpha.
         ``runner-up``: the runner-up bound at ``split`` and level alpha - beta, p_c <= 1 - p_A
         included, which the result is never below (with ``beta=0``: the runner-up bound at
-        alpha). ``auto``: likelihood, up to a million draws; beyond, and with beta > 0, each q of
+        alpha). ``auto``: likelihood, up to 100,000 draws; beyond, and with beta > 0, each q of
         the confidence set has a test of its own, whose cost does not grow with n: a half-plane
         where 30,000 or more votes for the other class are expected, with a proven bound on its
         tail (Berry-Esseen, within 0.1 % of the half-width at millions of votes, 1 % at 30,000);
@@ -134,7 +134,7 @@ class Exact(MarginMethod):
     name: ClassVar[str] = "exact"
     guarantee: ClassVar[Guarantee] = "proven"
     source: ClassVar[str] = "Buehler 1957, Berger and Boos 1994; optimal-certified-radius, (7)-(11)"
-    cost: ClassVar[str] = "about 1 ms per row at n = 100,000, 0.5 beyond a million, proof included"
+    cost: ClassVar[str] = "about 1 ms per row at n = 100,000, at most that beyond, proof included"
     choose: ClassVar[str] = "when draws are dear: the efficiency limit at every n, proven"
     chunk: ClassVar[int] = 64
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
