@@ -64,7 +64,8 @@ def best_of(
     What takes the start's place is worth more, and its inscribed radius is not below that of
     ``inner`` times 1 - slack.
     """
-    needed = (1.0 - slack) * _worth(problem, inner, draws)[1]
+    # Equal votes give equal radii up to the rounding of their axes.
+    needed = (1.0 - slack - 1e-9) * _worth(problem, inner, draws)[1]
     best, (most, _) = problem.start, _worth(problem, problem.start, draws)
     for law in found:
         proxy, inscribed = _worth(problem, law, draws)
@@ -130,7 +131,7 @@ def optimize_noise(
     noise0: Noise | None = None,
     n: int = 100_000,
     alpha: float = 0.001,
-    judge_draws: int = 1000,
+    judge_draws: int | None = None,
     cap: bool = True,
     seed: int | None = None,
     index: int | Sequence[int] = 0,
@@ -159,9 +160,10 @@ def optimize_noise(
         Where to start, one law for all inputs or one each; by default the classifier's noise.
     n, alpha : int, float
         Draws and error probability of the certificates to come.
-    judge_draws : int
+    judge_draws : int, optional
         Draws that tell the classifier's answer under the start's law, whose region is to grow,
-        and as many others that decide between the start and the end, for each input.
+        and as many others that decide between the start and the end, for each input; by default
+        1000, and 2000 for methods whose regions are no balls.
     cap : bool
         Where the classifier's ``input_bounds`` are known, no semi-axis of a certificate of ``n``
         draws shall be longer than the diameter of that box (unless the start's is).
@@ -202,9 +204,10 @@ def optimize_noise(
     True
     """
     _validate.integer("n", n, low=1, high=_validate.MAX_N)
-    _validate.integer("judge_draws", judge_draws, low=1)
     level = _validate.alpha(alpha)
     optimizer = chosen_optimizer(method, options)
+    judged = optimizer.judge_draws if judge_draws is None else judge_draws
+    _validate.integer("judge_draws", judged, low=1)
     x = classifier.batch_of(inputs)
     start = classifier.noise if noise0 is None else noise0
     if not isinstance(start, Noise):
@@ -217,9 +220,9 @@ def optimize_noise(
     problem = noise_problem(
         classifier, x, start.scaled(np.ones(len(x))), n=n, alpha=level,
         seed=_inputs.chosen_seed(seed), streams=_inputs.stream_numbers(index, len(x)),
-        draws=judge_draws, diameter=_diameter(classifier, x, start) if cap else math.inf,
+        draws=judged, diameter=_diameter(classifier, x, start) if cap else math.inf,
     )  # fmt: skip
-    return run_stages(optimizer, problem, judge_draws, progress=progress, stop=stop)
+    return run_stages(optimizer, problem, judged, progress=progress, stop=stop)
 
 
 def _diameter(classifier: NoisyModel, x: torch.Tensor, start: Noise) -> float:

@@ -1,9 +1,10 @@
-"""One axis per direction: what ANCER, its rotated form and the low-rank form share."""
+"""One axis per direction: what ANCER and its rotated form share."""
 
 from __future__ import annotations
 
 import abc
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -66,6 +67,8 @@ class AxesState:
 @dataclass(frozen=True)
 class AxesAscent(NoiseOptimizer[AxesState]):
     """Adam on the logarithms of axes; see `rsbounds_torch.optimizers.ancer.Ancer`."""
+
+    judge_draws: ClassVar[int] = 2000
 
     draws: int = 100
     steps: int = 100

@@ -142,6 +142,8 @@ class NoiseOptimizer(abc.ABC, Generic[State]):
     choose: ClassVar[str]
     #: Whether the model must be differentiable.
     needs_gradients: ClassVar[bool]
+    #: Draws that judge what it found, where the caller names no other number.
+    judge_draws: ClassVar[int] = 1000
     #: Steps after which the loop ends in any case.
     steps: int
 

@@ -87,6 +87,8 @@ class Rddrs(NoiseOptimizer[RddrsState]):
         As in `rsbounds_torch.optimizers.ancer.Ancer`.
     """
 
+    judge_draws: ClassVar[int] = 2000
+
     draws: int = 400
     steps: int = 20
     rate: float = 0.05

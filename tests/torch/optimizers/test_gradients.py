@@ -13,7 +13,7 @@ import rsbounds
 from rsbounds.noises import DiagonalGaussian, DiagonalUniform
 from rsbounds_torch import SmoothedClassifier, optimize_noise
 from rsbounds_torch.optimizers import OPTIMIZERS, NoiseOptimizer
-from rsbounds_torch.optimizers._ascent import ascend, noise_problem
+from rsbounds_torch.optimizers._ascent import ascend, best_of, noise_problem
 from rsbounds_torch.optimizers._soft import Foretold, SoftModel
 
 GRADIENT = [name for name in OPTIMIZERS if OPTIMIZERS[name].needs_gradients]
@@ -342,3 +342,41 @@ def test_ascent_ends_where_it_is_done():
     problem = problem_of(linear([1.0, 0.0]), torch.ones(1, 2).double(), rsbounds.Gaussian(0.3))
     state = ascend(OPTIMIZERS["ddrs"](steps=2, draws=4), problem, progress=False)
     assert state.number == 2
+
+
+def test_the_judge_refuses_volume_that_the_inscribed_ball_pays_for():
+    # Growing what is felt or not felt: the published code's proxy of 4.7 beside a radius of 0.36.
+    classifier = SmoothedClassifier(
+        linear([1.0, 0.0, 0.0]), num_classes=2, noise=rsbounds.Gaussian(0.3), batch_size=500
+    )
+    x = classifier.batch_of(torch.tensor([[1.0, 0.0, 0.0]]).double())
+    start = DiagonalGaussian(np.full((1, 3), 0.3), batched=True)
+    problem = noise_problem(
+        classifier, x, start, n=10_000, alpha=0.001, seed=1, streams=[0], draws=200
+    )
+    flat = DiagonalGaussian([[0.1, 50.0, 50.0]], batched=True)
+    grown = DiagonalGaussian([[0.3, 5.0, 5.0]], batched=True)
+    assert best_of(problem, [flat], 500, start) == start
+    assert best_of(problem, [flat, grown], 500, start) == grown
+    assert best_of(problem, [flat], 500, start, slack=0.9) == flat
+
+
+def test_a_stochastic_model_has_its_own_seeds():
+    class Dropped(torch.nn.Module):
+        def forward(self, batch):
+            kept = torch.nn.functional.dropout(batch, 0.2)
+            return torch.stack([-kept[:, 0], kept[:, 0]], 1)
+
+    laws = []
+    for other in (0, 5):
+        torch.manual_seed(other)
+        classifier = SmoothedClassifier(
+            Dropped(), num_classes=2, noise=rsbounds.Gaussian(0.3), stochastic=True
+        )
+        laws.append(
+            optimize_noise(
+                classifier, torch.tensor([[1.0, 0.2]]), method="ddrs", seed=1, n=1000, steps=2,
+                draws=6, judge_draws=10,
+            )
+        )  # fmt: skip
+    assert laws[0] == laws[1]
