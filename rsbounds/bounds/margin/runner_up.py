@@ -55,7 +55,9 @@ def _planned_fraction(
     Classes that a small selection missed still exist, with an unknown order of magnitude:
     the expected counts are formed with several pseudo-counts and the bounds are averaged.
     """
-    total = np.zeros(fractions.size)
+    # A kernel that allocates is known by np.empty (`rsbounds._kernels`).
+    total = np.empty(fractions.size)
+    total[:] = 0.0
     for pseudo in PSEUDO:
         size = n0 + 3.0 * pseudo
         expected_b = math.floor(n * (x_b + pseudo) / size + 0.5)
