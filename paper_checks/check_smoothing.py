@@ -2,7 +2,7 @@
 
 Regions around a point of the plane that is turned (Figure 1 of RDDRS), and certified accuracy on
 MNIST over proxy and inscribed radius. Without PyTorch there is nothing to check; without the
-MNIST files only the plane. ``RSBOUNDS_IMAGES`` is the number of images (10 by default), and
+MNIST files only the plane. ``RSBOUNDS_IMAGES`` is the number of images (5 by default), and
 ``RSBOUNDS_RUNS`` a folder where the runs are kept, so that a long one can be resumed. Figures and
 the table are written beside this script: ``smoothing.md``, ``smoothing.svg``, ``regions.svg``.
 """
@@ -27,6 +27,8 @@ PAPER = "riemannian-data-dependent-smoothing"
 SIGMA, N, ALPHA = 0.5, 10_000, 0.001
 ANGLES = (0, 15, 30, 45, 60, 75, 90)
 RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+#: A proxy radius at which the methods differ most.
+LARGE = 1.5
 #: The order that the paper finds, from small regions to large ones.
 ORDER = ("fixed", "ddrs", "ancer", "rddrs")
 #: Error probability of the bands around the curves.
@@ -44,7 +46,7 @@ def run() -> Iterator[Check]:
     if data is None or not (data / "mnist").is_dir():
         print("  no MNIST files here (RSBOUNDS_DATA): only the plane is checked")
         return
-    images = int(os.environ.get("RSBOUNDS_IMAGES", "10"))
+    images = int(os.environ.get("RSBOUNDS_IMAGES", "5"))
     kept = os.environ.get("RSBOUNDS_RUNS")
     if kept is not None:
         Path(kept).mkdir(parents=True, exist_ok=True)
@@ -179,26 +181,32 @@ def mnist(data: Path, folder: Path, images: int, n: int = N, epochs: int = 12) -
             indices=wanted, smoothing=None if name == "fixed" else name,
         )  # fmt: skip
     write(made, truth)
-    for size, large in (("proxy_radius", 1.0), ("inscribed_radius", 1.0)):
-        acr = {
-            name: rsbounds.average_certified_radius(made[name], truth, size=size) for name in made
-        }
-        shares = {
-            name: rsbounds.certified_accuracy(made[name], truth, [large], size=size)[0]
-            for name in made
-        }
-        order = [name for name in ORDER if name in made]
-        rising = all(shares[p] <= shares[q] for p, q in pairwise(order))
-        what = size.replace("_", " ")
-        yield Check(
-            f"{PAPER}, section 5", f"certified accuracy at {what} {large:g}: {' <= '.join(order)}",
-            "in that order", ", ".join(
-                f"{name} {shares[name]:.2f} (mean {acr[name]:.3f})" for name in made
-            ),
-            f"{images} images, no margin", rising,
-            "a proxy radius is about the volume; the inscribed radius is what every attack of "
-            "that length is told" if size == "proxy_radius" else "",
-        )  # fmt: skip
+    acr = {
+        (name, size): rsbounds.average_certified_radius(made[name], truth, size=size)
+        for name in made
+        for size in ("proxy_radius", "inscribed_radius")
+    }
+    large = {
+        name: rsbounds.certified_accuracy(made[name], truth, [LARGE], size="proxy_radius")[0]
+        for name in made
+    }
+    order = [name for name in ORDER if name in made]
+    yield Check(
+        f"{PAPER}, section 5", f"accuracy at proxy radius {LARGE:g}: {' <= '.join(order)}",
+        "in that order", ", ".join(
+            f"{name} {large[name]:.2f} (mean {acr[name, 'proxy_radius']:.3f})" for name in made
+        ),
+        f"{images} images, no margin", all(large[p] <= large[q] for p, q in pairwise(order)),
+        "a proxy radius is about the volume: the inscribed radius stands beside it",
+    )  # fmt: skip
+    inner = {name: acr[name, "inscribed_radius"] for name in made}
+    yield Check(
+        "Eiras et al. 2022, section 5", "what grows the volume keeps the isotropic region inside",
+        f"mean inscribed radius >= 0.98 of {inner['fixed']:.3f}, that of fixed noise",
+        ", ".join(f"{name} {inner[name]:.3f}" for name in made), "2 %",
+        all(radius >= 0.98 * inner["fixed"] for radius in inner.values()),
+        "the judge refuses a law whose inscribed radius is smaller",
+    )  # fmt: skip
 
 
 def write(made: dict[str, Any], truth: Any) -> None:
