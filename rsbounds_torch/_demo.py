@@ -27,7 +27,7 @@ from rsbounds_torch.optimizers import OPTIMIZERS, optimize_noise
 SIGMAS = (0.25, 0.5)
 EPOCHS = 60
 #: Digits for which a law is found, and what finds it.
-FOUND, SMOOTHING = 20, "ddrs"
+FOUND, SMOOTHING = 10, "ddrs"
 
 
 def digits_cnn() -> nn.Sequential:
