@@ -127,9 +127,13 @@ def records(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     return new.view(np.recarray) if config.DISABLE_JIT else new
 
 
+_ALLOCATING = {"empty", "zeros", "ones", "full", "copy", "arange"}
+
+
 def _inner(function: Callable[..., Any]) -> Any:
-    # Without what only Python callers need, nor memory management where nothing is allocated.
-    allocates = "empty" in function.__code__.co_names
+    # Without what only Python callers need, nor memory management where nothing is allocated
+    # (what allocates and is not in the list does not compile).
+    allocates = not _ALLOCATING.isdisjoint(function.__code__.co_names)
     return _compiled(
         function,
         "kernels",

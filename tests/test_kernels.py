@@ -34,6 +34,10 @@ def never(x: float) -> float:
     return no_such_name(x)
 
 @apart
+def zeros(size: int) -> float:
+    return np.zeros(size).sum() + np.ones(size).sum()
+
+@apart
 def huge(size: int) -> int:
     return np.empty(size).size
 
@@ -45,6 +49,10 @@ def total(at, notes):
         value, j = height(line, i, True, notes[0])
         result += value + height(line, i, False, notes[0])[1] - j
     return result
+
+@kernel
+def allocates(size):
+    return zeros(size)
 
 @kernel
 def fails(which):
@@ -79,6 +87,12 @@ def test_kernels_apart_give_what_they_give_and_the_next_process_reads_them(run):
     listening += "event.register('numba:compile', found)\n"
     again = run(listening + code + compiled)
     assert again.stdout == f"{first.stdout}0\n", again.stderr
+
+
+def test_kernels_apart_may_allocate(run):
+    # One that allocated with np.zeros did not compile: memory management was left out of it.
+    done = run("print(k.allocates(3))")
+    assert done.stdout == "3.0\n", done.stderr
 
 
 def test_what_fails_apart_fails_in_the_caller(run):

@@ -55,9 +55,7 @@ def _planned_fraction(
     Classes that a small selection missed still exist, with an unknown order of magnitude:
     the expected counts are formed with several pseudo-counts and the bounds are averaged.
     """
-    # A kernel that allocates is known by np.empty (`rsbounds._kernels`).
-    total = np.empty(fractions.size)
-    total[:] = 0.0
+    total = np.zeros(fractions.size)
     for pseudo in PSEUDO:
         size = n0 + 3.0 * pseudo
         expected_b = math.floor(n * (x_b + pseudo) / size + 0.5)
