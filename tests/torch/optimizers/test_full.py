@@ -116,8 +116,6 @@ def areas(method, angle, **options):
     law = optimize_noise(
         classifier, x, method=method, n=10_000, seed=1, judge_draws=500, progress=False, **options
     )
-    counts = classifier.sample_counts(x, n=20_000, seed=1, index=7)
-    assert counts.values.shape == (1, 2)
     margin = classifier.certify(x, noise=law, n=10_000, seed=1).margin_lower
     return law.region(margin).proxy_radius()[0] ** 2
 
