@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds._kernels import kernel
-
 Numbers = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
@@ -70,12 +68,14 @@ class Column:
         self, rows: Rows, point: Numbers, limit: Numbers, pieces: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
         """Whether rows are proven to be farther from a point than roots of the limits."""
+        from rsbounds.certificates._memory_kernel import farther
+
         far = np.zeros(len(rows), dtype=np.bool_)
         blocks, at = np.divmod(rows, self._rows)
         for block in np.unique(blocks):
             here = np.flatnonzero(blocks == block)
             found = np.zeros(len(here), dtype=np.bool_)
-            _farther(self._blocks[block], at[here], point, limit[here], pieces, found)
+            farther(self._blocks[block], at[here], point, limit[here], pieces, found)
             far[here] = found
         return far
 
@@ -172,25 +172,3 @@ class Index:
         mean = table.mean(axis=1)
         rest = np.sqrt(((table - mean[:, None]) ** 2).sum(axis=1))
         return np.concatenate([mean * np.sqrt(size), rest])
-
-
-@kernel
-def _farther(
-    points: NDArray[Any],
-    rows: NDArray[np.int64],
-    point: Numbers,
-    limit: Numbers,
-    pieces: NDArray[np.int64],
-    far: NDArray[np.bool_],
-) -> None:
-    """Whether squared distances are above limits, by partial sums."""
-    for k in range(len(rows)):
-        row, total = rows[k], 0.0
-        for piece in pieces:
-            for j in range(piece, min(piece + 128, len(point))):
-                gap = point[j] - points[row, j]
-                total += gap * gap
-            # The limits are a millionth too large, the sums off by less.
-            if total > limit[k] and total < 1e300 and limit[k] > 1e-290:
-                far[k] = True
-                break
