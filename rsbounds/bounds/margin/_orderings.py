@@ -267,7 +267,14 @@ def fill_boundary(
     first: int,
     boundary: NDArray[np.int64],
 ) -> None:
-    """Boundary of (a superset of) R_level for x2 = first, first + 1, ..."""
+    """Boundary of (a superset of) R_level for x2 = first, first + 1, ...
+
+    Not every x2 is solved for. Where what lies outside is convex, the chord between two solved
+    points does. Elsewhere the boundary still rises with x2: at the nearest null point q the ratio
+    y2/q2 is below y3/q3 (Lagrange, as the margin falls in q2), so what y2 takes from y3 brings
+    an outcome nearer to the null, by likelihood and by score. Between two
+    x2 with the same first outcome inside, it is the same.
+    """
     size = n + 3.0 * pseudo
     convex = level >= 0.0 or not probit
     last = first + boundary.size - 1
@@ -297,11 +304,23 @@ def fill_boundary(
                         continue
                     boundary[beyond - first :] = n + 1
                     break
-            if started and convex and abs(x2 - previous_x2) > 1:
-                for j in range(min(x2, previous_x2) + 1, max(x2, previous_x2)):
-                    line = previous + (value - previous) * (j - previous_x2) / (x2 - previous_x2)
-                    boundary[j - first] = _first_inside(line - 1e-7, j, n)
-            boundary[x2 - first] = _first_inside(value, x2, n)
+            inside = _first_inside(value, x2, n)
+            if started and abs(x2 - previous_x2) > 1:
+                low, high = min(x2, previous_x2), max(x2, previous_x2)
+                if not convex and (
+                    inside != _first_inside(previous, previous_x2, n) or inside >= n - high
+                ):
+                    # It steps up somewhere in between.
+                    x2 = previous_x2 + (x2 - previous_x2) // 2
+                    y1 = previous + pseudo + slope * (x2 - previous_x2)
+                    continue
+                for j in range(low + 1, high):
+                    if convex:
+                        line = (value - previous) * (j - previous_x2) / (x2 - previous_x2)
+                        boundary[j - first] = _first_inside(previous + line - 1e-7, j, n)
+                    else:
+                        boundary[j - first] = inside
+            boundary[x2 - first] = inside
             if started:
                 slope = (value - previous) / (x2 - previous_x2)
             else:
@@ -309,14 +328,15 @@ def fill_boundary(
             previous_x2, previous = x2, value
             if (side == 0 and x2 <= first) or (side == 1 and x2 >= last):
                 break
-            stride = 1
-            if convex:
-                stride = max(1, int(0.4 * math.sqrt(x2 + 1.0) * math.sqrt(1.0 - x2 / (n + 1.0))))
+            stride = max(1, int(0.4 * math.sqrt(x2 + 1.0) * math.sqrt(1.0 - x2 / (n + 1.0))))
+            if not convex:
+                stride = max(1, min(stride, int(0.5 / max(slope, 1e-6))))
             if beyond <= last:
                 if beyond - x2 <= 1:
                     boundary[beyond - first :] = n + 1
                     break
-                stride = (beyond - x2) // 2
+                half = (beyond - x2) // 2
+                stride = half if convex else min(stride, max(half, 1))
             following_x2 = max(x2 - stride, first) if side == 0 else min(x2 + stride, last)
             y1 = proven + slope * (following_x2 - x2)
             x2 = following_x2

@@ -22,7 +22,7 @@ import numpy as np
 
 from rsbounds._kernels import apart
 from rsbounds._numerics import margin_down, normal_quantile, proportion_lower
-from rsbounds.bounds.margin._many import many_draws
+from rsbounds.bounds.margin._many import LOSING, many_draws
 from rsbounds.bounds.margin._orderings import (
     divergence_limit,
     fill_boundary,
@@ -49,6 +49,8 @@ LIKELIHOOD, SCORE, WALD, RUNNER_UP = 0, 1, 2, 3
 PSEUDO = 0.5
 #: Cells to work with: more than any proof may keep waiting, or any bisection may split.
 CELLS = 5004
+#: Draws above which rows that certify nothing are given little work.
+LABORIOUS = 20_000
 
 
 class Settings(NamedTuple):
@@ -72,7 +74,9 @@ class Task(NamedTuple):
 
     ``tested`` is the level that the observed outcome has in the ordering by likelihood (or
     score), ``at`` the parameter of the point nearest to it, ``rate`` about the slope of log P
-    in the level there; ``z`` the normal quantile of alpha that all three belong to.
+    in the level there; ``z`` the normal quantile of alpha that all three belong to. ``slack`` is
+    the option's, and ten times that for many draws where the margin is clearly negative: nothing
+    is certified there, and the flat log P of such rows would take many cells.
     """
 
     tested: float
@@ -80,6 +84,7 @@ class Task(NamedTuple):
     rate: float
     target: float
     z: float
+    slack: float
 
 
 @apart
@@ -156,7 +161,7 @@ def _keep(found: Found, level: float, log_upper: float, beta: float) -> None:
 @apart
 def _climb(problem: Problem, task: Task, settings: Settings, found: Found, cells: Cells) -> None:
     """Prove levels until little is left between the p-value and alpha."""
-    slack, target = settings.slack, task.target
+    slack, target = task.slack, task.target
     level, rate, used = _solve_at_a_point(problem, task.tested, task.at, task.rate, target, slack)
     found.used += used
     aim = target - 0.5 * slack
@@ -203,7 +208,7 @@ def _bisect(problem: Problem, task: Task, settings: Settings, found: Found, cell
 
     From the rate of the task: the one that was measured on the way led nowhere.
     """
-    slack, rate = settings.slack, task.rate
+    slack, rate = task.slack, task.rate
     low = found.lower if found.lower > -math.inf else -60.0
     high = max(task.tested, low) + 4.0 / rate
     if not problem.probit:
@@ -285,7 +290,10 @@ def exact_row(
         found.lower, found.log_p = min(max(found.lower, least), most), math.log(alpha)
         return
     rate = (z + 1.0 / (z + 0.5)) * abs(slope)
-    task = Task(tested, at, rate, math.log(alpha - beta) - 1e-12, z)
+    slack = settings.slack
+    if tested < LOSING and n > LABORIOUS:
+        slack = min(10.0 * slack, 0.5)
+    task = Task(tested, at, rate, math.log(alpha - beta) - 1e-12, z, slack)
     share = edge_share(n, alpha)
     boundary = np.empty(0, np.int64)
     problem = Problem(n, boundary, 0, probit, a1, a1_rest, b2, b2_rest, share)
@@ -297,6 +305,6 @@ def exact_row(
     if not found.settled:
         _bisect(problem, task, settings, found, cells)
     # What ran out of evaluations on the way and got there all the same has lost nothing.
-    found.exhausted = found.short and found.log_p < task.target - 2.0 * settings.slack
+    found.exhausted = found.short and found.log_p < task.target - 2.0 * slack
     if least > -math.inf:
         found.lower, found.log_p = min(max(found.lower, least), most), math.log(alpha)

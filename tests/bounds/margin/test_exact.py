@@ -245,6 +245,27 @@ def test_orderings_are_monotone_and_boundaries_are_theirs(n, z, probit, statisti
                 assert divergence_limit(*counts, z, probit, statistic == "score")[0] >= level
 
 
+@pytest.mark.parametrize("pearson", [False, True], ids=["likelihood", "score"])
+@pytest.mark.parametrize(("x1", "x2"), [(2, 1500), (40, 1200), (300, 300), (700, 1400), (1, 2999)])
+def test_region_of_a_losing_row_holds_between_the_points_solved_for(x1, x2, pearson):
+    # Not every x2 is solved for. The last outcome below the boundary ranks lower than what was
+    # seen, and the first above it not clearly so.
+    n, z = 3000, 3.0
+    level, at, _ = divergence_limit(*ranked_as(x1, x2, n - x1 - x2, 0.5), z, True, pearson)
+    assert level < 0
+    boundary = np.empty(n + 1, dtype=np.int64)
+    fill_boundary(n, x1, x2, level, at, z, 0.5, True, pearson, 0, boundary)
+    for y2 in range(0, n + 1, 7):
+        below = boundary[y2] - 1
+        if (below, y2) != (x1 - 1, x2) and 0 < below <= n - y2:
+            limit = divergence_limit(*ranked_as(below, y2, n - below - y2, 0.5), z, True, pearson)
+            assert limit[0] < level
+        above = boundary[y2]
+        if above < n - y2 and not (above == x1 and y2 <= x2):
+            a1, a2, a3 = ranked_as(above, y2, n - above - y2, 0.5)
+            assert divergence_limit(a1 + 0.01, a2, a3 - 0.01, z, True, pearson)[0] >= level
+
+
 @pytest.mark.parametrize("alpha", [1e-9, 0.001, 0.3])
 @pytest.mark.parametrize("probit", [False, True], ids=["linear", "probit"])
 @pytest.mark.parametrize("statistic", ["likelihood", "score", "wald"])
