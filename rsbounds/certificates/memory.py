@@ -86,7 +86,9 @@ class MemoryClassifier:
     probability at least 1 - alpha each; together with shares of `family_alpha`), the memory's
     answer is constant on each stored region: no perturbation of a stored input within its region
     changes it (Alfarra et al. 2022, section 3.5). Regions that are stored later never change an
-    answer inside of one that is there.
+    answer inside of one that is there. All this is of the regions in real numbers: `predict`
+    cannot prove that a point within rounding of a border is inside (a few d times 1e-16 of the
+    region's size, more where turned axes are far from equal), and asks ``base`` there.
 
     Parameters
     ----------

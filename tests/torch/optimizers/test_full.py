@@ -129,8 +129,9 @@ def test_regions_turn_with_the_inputs_and_are_larger_with_more_freedom():
             areas("rotated", angle, steps=50, gradients=200),
             areas("rddrs", angle, steps=5, draws=100),
         ]
-        isotropic, _, rotated, _ = found[angle]
+        isotropic, _, rotated, rddrs = found[angle]
         assert rotated > 1.5 * isotropic
+        assert rddrs > isotropic
     # Along the coordinates there is nothing to turn; in between ANCER has less to gain.
     assert found[np.pi / 4][2] > 1.2 * found[np.pi / 4][1]
 
