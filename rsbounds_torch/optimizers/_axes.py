@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rsbounds import _validate
 from rsbounds.noises import Noise
 from rsbounds_torch.optimizers._base import OPTIMIZERS, NoiseOptimizer, NoiseProblem
-from rsbounds_torch.optimizers._soft import SoftModel, Spread, foretold_for
+from rsbounds_torch.optimizers._soft import SoftModel, Spread
 from rsbounds_torch.optimizers.ddrs import check_settings
 
 #: Decay of Adam's averages of the gradient and of its square, and what keeps 0/0 from it.
@@ -100,7 +100,7 @@ class AxesAscent(NoiseOptimizer[AxesState]):
             model.check([axes])
         many = replace(model, draws=SURVEY * self.draws)
         shares, _ = many.answers([axes], 0)
-        margin, _ = foretold_for(problem).margin(shares, problem.top)
+        margin, _ = problem.foretold.margin(shares, problem.top)
         smallest = log_axes.amin(dim=1).cpu().numpy()
         needed = smallest + np.log(np.maximum(margin, 1e-12)) + np.log1p(-self.slack)
         nothing = torch.zeros_like(log_axes)
@@ -110,7 +110,7 @@ class AxesAscent(NoiseOptimizer[AxesState]):
         )  # fmt: skip
 
     def step(self, problem: NoiseProblem, state: AxesState) -> AxesState:
-        foretold = foretold_for(problem)
+        foretold = problem.foretold
         _, weights = foretold.margin(state.shares, problem.top)
         axes = torch.exp(state.log_axes)
         model = self._model(problem, state.basis)
@@ -179,6 +179,6 @@ class AxesAscent(NoiseOptimizer[AxesState]):
     @staticmethod
     def _largest(problem: NoiseProblem) -> NDArray[np.float64]:
         """(B,) axis at which a certificate of n votes of n has the diameter as a semi-axis."""
-        reach = problem.largest_margin * np.asarray(problem.start.radius_per_margin)
+        reach = problem.foretold.largest * np.asarray(problem.start.radius_per_margin)
         longest = min(problem.diameter, 1e140) / np.maximum(reach, 1e-140)
         return np.full(len(problem), longest)

@@ -18,21 +18,19 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from rsbounds._registry import Registry
-from rsbounds.bounds.margin import margin_lower_bound
 from rsbounds.noises import Noise
 from rsbounds.regions import Ball, Region
 from rsbounds.streams import Purpose
 from rsbounds_torch._sampler import NoisyModel
+from rsbounds_torch.optimizers._foretold import Foretold, foretold
 
 OPTIMIZERS: Registry[type[NoiseOptimizer[Any]]] = Registry("method", "rsbounds.optimizers")
 
@@ -86,23 +84,24 @@ class NoiseProblem:
             self.x, draws, seed=self.seed, role=role, streams=self.streams
         )
 
+    def votes_from(self, law: Noise, first: NDArray[np.int64], draws: int) -> NDArray[np.int64]:
+        """(B, K) votes under the law on ``draws`` draws from number ``first`` of each input on."""
+        spans = [(int(at), int(at) + draws) for at in first]
+        votes, _ = self.model.under(law).span_votes(
+            self.x, spans, seed=self.seed, role="optimize", streams=self.streams
+        )
+        return votes
+
     def region(
         self, law: Noise, draws: int, role: Purpose = "optimize"
     ) -> tuple[Region, NDArray[np.bool_]]:
         """The region that the law would certify, and (B,) whether every draw was a vote.
 
-        The certificate of ``n`` draws is foretold from fewer: the runner-up bound at ``alpha``
-        on ``n`` votes that fall as the ``draws`` did, with half a vote more for every class.
+        The certificate of ``n`` draws is foretold from fewer, as `Foretold.of_votes` says.
         """
         counts = self.votes(law, draws, role)
-        shares = (counts + 0.5) / (draws + 0.5 * counts.shape[1])
-        foretold = np.floor(shares * self.n).astype(np.int64)
-        # What rounding left over goes to the first class that is not the top one.
-        foretold[np.arange(len(self)), (self.top == 0).astype(int)] += self.n - foretold.sum(axis=1)
-        bound = margin_lower_bound(
-            foretold, self.top, alpha=self.alpha, scale=law.scale, method="runner-up",
-        )  # fmt: skip
-        return law.region(bound), np.asarray(counts.sum(axis=1) == draws)
+        region = law.region(np.maximum(self.foretold.of_votes(counts, self.top, draws), 0.0))
+        return region, np.asarray(counts.sum(axis=1) == draws)
 
     def value(self, law: Noise, draws: int, role: Purpose = "optimize") -> NDArray[np.float64]:
         """(B,) radius of the ball with the volume of the region that the law would certify.
@@ -112,11 +111,18 @@ class NoiseProblem:
         region, valid = self.region(law, draws, role)
         return np.where(valid, region.proxy_radius(), 0.0)
 
-    @cached_property
-    def largest_margin(self) -> float:
-        """The margin that n votes of n certify, on the scale of the start's law."""
-        share = self.alpha ** (1.0 / self.n)
-        return 2.0 * float(ndtri(share)) if self.start.scale == "probit" else 2.0 * share - 1.0
+    @property
+    def foretold(self) -> Foretold:
+        """The margin of ``n`` draws from the shares of the answers."""
+        return foretold(self.n, self.alpha, self.start.scale)
+
+    def at(self, rows: NDArray[np.int64]) -> NoiseProblem:
+        """The problem of some of the inputs."""
+        some = [int(row) for row in rows]
+        return replace(
+            self, x=self.x[some], start=self.start.at(rows), top=self.top[some],
+            streams=[self.streams[row] for row in some],
+        )  # fmt: skip
 
     def largest_factor(self) -> NDArray[np.float64]:
         """(B,) factor on the start's law above which a semi-axis may pass the diameter.
@@ -125,7 +131,7 @@ class NoiseProblem:
         """
         region = self.start.region(np.ones(len(self)))
         axes = region.radius if isinstance(region, Ball) else region.semi_axes().max(axis=1)
-        reach = np.maximum(self.largest_margin, 1e-300) * axes
+        reach = np.maximum(self.foretold.largest, 1e-300) * axes
         return np.asarray(np.maximum(np.minimum(self.diameter, 1e300) / reach, 1.0))
 
 

@@ -11,13 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
-from scipy.special import betaincinv, ndtri
 
 from rsbounds.noises import Gaussian, Uniform
 from rsbounds.streams import Piece
@@ -33,69 +30,6 @@ _PASS_NUMBERS, _HELD_NUMBERS = 1 << 20, 1 << 24
 
 #: Noise (b, m, d) from base draws (b, m, numbers), the rows of the inputs, and parameters.
 Spread = Callable[..., torch.Tensor]
-
-
-class Foretold:
-    """The margin that a certificate of n draws can be expected to have.
-
-    Parameters
-    ----------
-    n, alpha : int, float
-        Draws of the certificate and its error probability.
-    scale : {"probit", "linear"}
-        Scale of the margin.
-    """
-
-    def __init__(self, n: int, alpha: float, scale: str) -> None:
-        self.n = n
-        # Where a share q of n draws is no vote, at most u(q) are (Clopper and Pearson).
-        grid = np.linspace(0.0, np.log1p(0.999 * n), 1025)
-        k = np.expm1(grid)
-        # Of few draws the bound rounds to 1, whose quantile is no number.
-        u = np.minimum(betaincinv(k + 1.0, n - k, 1.0 - alpha), 1.0 - 2.0**-53)
-        self._end = float(grid[-1])
-        self._curve = PchipInterpolator(grid, -ndtri(u) if scale == "probit" else 0.5 - u)
-        self._slope = self._curve.derivative()
-        #: The margin of n votes of n, and one that is small beside it.
-        self.largest = 2.0 * float(self._curve(0.0))
-        self.small = 0.04 * abs(self.largest)
-
-    def part(self, q: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(B,) what a share q of other answers leaves of the margin, and its derivative."""
-        k = self.n * np.clip(q, 0.0, 1.0)
-        at = np.minimum(np.log1p(k), self._end)
-        return self._curve(at), self._slope(at) * self.n / (1.0 + k)
-
-    def margin(
-        self, shares: NDArray[np.float64], top: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(B,) margins at (B, K + 1) shares of the answers, and (B, K + 1) derivatives.
-
-        The last share is that of draws that are no answer. The margin is between the class
-        ``top`` and the largest of the others; only differences between shares matter.
-        """
-        rows = np.arange(len(shares))
-        others = shares.copy()
-        others[rows, top] = 0.0
-        second = others.argmax(axis=1)
-        lost, slope = self.part(others.sum(axis=1))
-        taken, slope_b = self.part(others[rows, second])
-        weights = np.broadcast_to(slope[:, None], shares.shape).copy()
-        weights[rows, second] += slope_b
-        weights[rows, top] = 0.0
-        return lost + taken, weights
-
-    def log_slope(self, margin: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(B,) derivative of the logarithm of the margin, continued by a line where it is small."""
-        return np.asarray(1.0 / np.maximum(margin, self.small))
-
-
-def foretold_for(problem: NoiseProblem) -> Foretold:
-    """The curve of a problem, computed once."""
-    return _curve(problem.n, problem.alpha, problem.start.scale)
-
-
-_curve = lru_cache(maxsize=8)(Foretold)
 
 
 @dataclass(frozen=True, eq=False)

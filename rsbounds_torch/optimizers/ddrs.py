@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rsbounds import _validate
 from rsbounds.noises import Noise
 from rsbounds_torch.optimizers._base import NoiseOptimizer, NoiseProblem
-from rsbounds_torch.optimizers._soft import SoftModel, foretold_for
+from rsbounds_torch.optimizers._soft import SoftModel
 
 #: A step changes the logarithm of a scale by no more than this.
 _LARGEST_STEP = 0.1
@@ -93,7 +93,7 @@ class Ddrs(NoiseOptimizer[DdrsState]):
         return DdrsState(factor, shares, 0)
 
     def step(self, problem: NoiseProblem, state: DdrsState) -> DdrsState:
-        margin, weights = foretold_for(problem).margin(state.shares, problem.top)
+        margin, weights = problem.foretold.margin(state.shares, problem.top)
         first = (state.number + 1) * self.draws
         seen, (slope,) = self._model(problem).answers(
             _tensors(problem, state.factor), first, weights

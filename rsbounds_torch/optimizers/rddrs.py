@@ -14,7 +14,7 @@ from rsbounds.noises import Noise
 from rsbounds_torch.optimizers import _spd
 from rsbounds_torch.optimizers._axes import SURVEY
 from rsbounds_torch.optimizers._base import OPTIMIZERS, NoiseOptimizer, NoiseProblem
-from rsbounds_torch.optimizers._soft import SoftModel, foretold_for
+from rsbounds_torch.optimizers._soft import SoftModel
 from rsbounds_torch.optimizers.ddrs import check_settings
 from rsbounds_torch.optimizers.rotated import full_law, full_start, start_matrices
 
@@ -128,14 +128,14 @@ class Rddrs(NoiseOptimizer[RddrsState]):
         if self.steps:
             model.check([matrix])
         shares, _ = replace(model, draws=SURVEY * self.draws).answers([matrix], 0)
-        margin, _ = foretold_for(problem).margin(shares, problem.top)
+        margin, _ = problem.foretold.margin(shares, problem.top)
         floor = _spd.eigen(matrix).values[:, 0].cpu().numpy()
         needed = floor * np.maximum(margin, 1e-12) * (1.0 - self.slack)
         weight = np.full(len(problem), 1.0 + self.kappa)
         return RddrsState(matrix, torch.zeros_like(matrix), shares, floor, needed, weight, 0)
 
     def step(self, problem: NoiseProblem, state: RddrsState) -> RddrsState:
-        foretold = foretold_for(problem)
+        foretold = problem.foretold
         _, weights = foretold.margin(state.shares, problem.top)
         number = state.number + 1
         first = (state.number + SURVEY) * self.draws
@@ -152,7 +152,7 @@ class Rddrs(NoiseOptimizer[RddrsState]):
         step = self.rate * (d * step + torch.eye(d, dtype=step.dtype, device=step.device))
         new = _spd.eigen(_spd.moved(at, step, self.longest, self.metric))
         lowest = np.minimum(state.floor, state.needed / np.maximum(margin, 1e-12))
-        reach = problem.largest_margin * np.asarray(problem.start.radius_per_margin)
+        reach = problem.foretold.largest * np.asarray(problem.start.radius_per_margin)
         highest = max(min(problem.diameter, 1e70) / max(float(reach), 1e-70), 0.0)
         top = torch.maximum(at.values[:, -1:], torch.full_like(at.values[:, :1], highest))
         values = torch.minimum(new.values, top)

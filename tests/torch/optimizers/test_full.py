@@ -185,5 +185,5 @@ def test_rddrs_with_wild_steps_stays_finite_and_positive_definite():
     assert bool(torch.isfinite(state.matrix).all())
     # Between the floor and the axis at which a certificate reaches across the box.
     assert float(values.min()) > 0.01
-    assert float(values.max()) <= 14.2 / (0.5 * problem.largest_margin) * (1 + 1e-9)
+    assert float(values.max()) <= 14.2 / (0.5 * problem.foretold.largest) * (1 + 1e-9)
     method.law(problem, state)

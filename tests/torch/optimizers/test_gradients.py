@@ -14,7 +14,8 @@ from rsbounds.noises import DiagonalGaussian, DiagonalUniform
 from rsbounds_torch import SmoothedClassifier, optimize_noise
 from rsbounds_torch.optimizers import OPTIMIZERS, NoiseOptimizer
 from rsbounds_torch.optimizers._ascent import ascend, best_of, noise_problem
-from rsbounds_torch.optimizers._soft import Foretold, SoftModel
+from rsbounds_torch.optimizers._foretold import Foretold
+from rsbounds_torch.optimizers._soft import SoftModel
 
 GRADIENT = [name for name in OPTIMIZERS if OPTIMIZERS[name].needs_gradients]
 
