@@ -6,12 +6,26 @@ and one line here (or an entry point of the group ``rsbounds.losses`` in your ow
     noise = TrainingNoise(rsbounds.Gaussian(0.25), seed=0)
     loss = LOSSES["gaussian"](copies=2)
     loss(model, x, y, noise).backward()
+
+The losses as functions of logits, for loops that draw their own noise: `gaussian_loss`,
+`adre_loss` (its second term alone: `adre_regularizer`).
 """
 
 from __future__ import annotations
 
 from rsbounds_torch.training._base import LOSSES, TrainingLoss, TrainingNoise
+from rsbounds_torch.training.adre_reg import adre_loss, adre_regularizer
+from rsbounds_torch.training.gaussian import gaussian_loss
 
-LOSSES.register("gaussian", "rsbounds_torch.training.gaussian:GaussianAugmentation")
+_HERE = "rsbounds_torch.training"
+LOSSES.register("gaussian", f"{_HERE}.gaussian:GaussianAugmentation")
+LOSSES.register("adre-reg", f"{_HERE}.adre_reg:AdreReg")
 
-__all__ = ["LOSSES", "TrainingLoss", "TrainingNoise"]
+__all__ = [
+    "LOSSES",
+    "TrainingLoss",
+    "TrainingNoise",
+    "adre_loss",
+    "adre_regularizer",
+    "gaussian_loss",
+]
