@@ -44,6 +44,9 @@ class TrainingNoise:
     ----------
     drawn : int
         Draws taken so far; set it to go on where a stopped training was.
+    start : int
+        Number of the first row, 0; the row's place in the whole batch where several processes
+        share it.
 
     Examples
     --------
@@ -62,6 +65,7 @@ class TrainingNoise:
         self.law = law
         self.seed = chosen_seed(seed)
         self.drawn = 0
+        self.start = 0
 
     def copies(self, x: torch.Tensor, count: int) -> torch.Tensor:
         """(count, B, ...) noisy copies of a batch of inputs; their draws are used up.
@@ -82,7 +86,7 @@ class TrainingNoise:
         stream = noise_stream(
             self.law, tuple(x.shape[1:]), seed=self.seed, role="train", device=x.device
         )
-        out: torch.Tensor = stream.copies(flat, count, self.drawn)
+        out: torch.Tensor = stream.copies(flat, count, self.drawn, self.start)
         self.drawn += count
         return out.reshape(count, *x.shape).to(x.dtype)
 
