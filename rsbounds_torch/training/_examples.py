@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -47,12 +46,14 @@ class Examples(abc.ABC):
         return self.batch(np.zeros(1, np.int64), 0)[0]
 
     @abc.abstractmethod
-    def check(self, classes: int) -> None:
-        """Raise ValueError for labels that are not 0 to classes - 1, as far as that is cheap."""
+    def check(self, shape: tuple[int, ...], classes: int) -> str:
+        """Start of a hash of the data in their order, as far as reading them is cheap.
 
-    @abc.abstractmethod
-    def digest(self) -> str:
-        """Start of a hash of the data in their order."""
+        Raises
+        ------
+        ValueError
+            An input of another shape, or a label that is not 0 to classes - 1.
+        """
 
 
 class Columns(Examples):
@@ -66,13 +67,13 @@ class Columns(Examples):
         at = torch.as_tensor(rows, device=self._x.device)
         return self._x[at].to(self._device), self._y[at].to(self._device)
 
-    def check(self, classes: int) -> None:
+    def check(self, shape: tuple[int, ...], classes: int) -> str:
+        if tuple(self._x.shape[1:]) != shape:
+            raise _bad_shape(self.name, self._x, shape)
         bad = ((self._y < 0) | (self._y >= classes)).nonzero()
         if len(bad):
             row = int(bad[0])
             raise _bad_label(self.name, row, int(self._y[row]), classes)
-
-    def digest(self) -> str:
         found = hashlib.sha256(str((self._x.dtype, tuple(self._x.shape))).encode())
         for tensor in (self._x, self._y):
             found.update(tensor.cpu().contiguous().numpy().tobytes())
@@ -89,6 +90,7 @@ class Items(Examples):
         self.name, self.size = name, len(data)
         self._data, self._seed = data, seed
         self._kind, self._device, self._bounds = kind, device, bounds
+        self._shape: tuple[int, ...] | None = None
         self._classes: int | None = None
 
     def batch(self, rows: NDArray[np.int64], epoch: int) -> Batch:
@@ -100,20 +102,16 @@ class Items(Examples):
                 x, label = self._data[i]
                 inputs.append(self._input(x, i))
                 labels.append(self._label(label, i))
-                if inputs[0].shape != inputs[-1].shape:
-                    raise ValueError(
-                        f"{self.name}[{i}] has shape {tuple(inputs[-1].shape)}, another item "
-                        f"{tuple(inputs[0].shape)}; allowed: inputs of one shape"
-                    )
         return torch.stack(inputs).to(self._device), torch.tensor(labels, device=self._device)
 
     def _input(self, x: Any, i: int) -> torch.Tensor:
         try:
-            return as_tensor(
-                x, bounds=self._bounds, kind=self._kind, device=torch.device("cpu")
-            )  # fmt: skip
+            found = as_tensor(x, bounds=self._bounds, kind=self._kind, device=torch.device("cpu"))
         except ValueError as error:
             raise ValueError(f"{self.name}[{i}]: {error}") from None
+        if self._shape is not None and tuple(found.shape) != self._shape:
+            raise _bad_shape(f"{self.name}[{i}]", found[None], self._shape)
+        return found
 
     def _label(self, label: int | None, i: int) -> int:
         if label is None:
@@ -122,20 +120,13 @@ class Items(Examples):
             raise _bad_label(self.name, i, label, self._classes)
         return label
 
-    def _probed(self) -> Iterator[Batch]:
+    def check(self, shape: tuple[int, ...], classes: int) -> str:
+        self._shape, self._classes = shape, classes
+        found = hashlib.sha256(str(self.size).encode())
         some = np.linspace(0, self.size - 1, min(self.size, _PROBED)).round().astype(np.int64)
         for i in some:
-            yield self.batch(np.array([i]), 0)
-
-    def check(self, classes: int) -> None:
-        self._classes = classes
-        for _ in self._probed():
-            pass
-
-    def digest(self) -> str:
-        found = hashlib.sha256(str(self.size).encode())
-        for x, y in self._probed():
-            found.update(x.cpu().numpy().tobytes() + y.cpu().numpy().tobytes())
+            for part in self.batch(np.array([i]), 0):
+                found.update(part.cpu().numpy().tobytes())
         return found.hexdigest()[:16]
 
 
@@ -188,6 +179,12 @@ def _is_pair(data: Any) -> bool:
 
 def _place(x: Any) -> torch.device:
     return x.device if isinstance(x, torch.Tensor) else torch.device("cpu")
+
+
+def _bad_shape(name: str, x: torch.Tensor, shape: tuple[int, ...]) -> ValueError:
+    return ValueError(
+        f"{name} has inputs of shape {tuple(x.shape[1:])}; allowed: {shape}, that of data[0]"
+    )
 
 
 def _bad_label(name: str, row: int, label: int, classes: int | None) -> ValueError:

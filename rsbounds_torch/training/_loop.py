@@ -40,6 +40,8 @@ class Tools:
     ----------
     steps : int
         Batches of an epoch.
+    digests : list
+        Of the data and of the held-out inputs.
     """
 
     model: nn.Module
@@ -54,6 +56,7 @@ class Tools:
     classes: int
     steps: int
     bounds: tuple[float, float] | None
+    digests: list[str | None]
 
 
 class Loop:

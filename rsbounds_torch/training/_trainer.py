@@ -29,7 +29,7 @@ from rsbounds_torch.training._checkpoint import (
     refuse_other,
     write_checkpoint,
 )
-from rsbounds_torch.training._examples import Examples, examples_of
+from rsbounds_torch.training._examples import examples_of
 from rsbounds_torch.training._logs import Board, board_writer, write_table
 from rsbounds_torch.training._loop import Loop, Tools, answer_width
 from rsbounds_torch.training._per_input import input_noise
@@ -266,12 +266,9 @@ def _tools(
     held = None if validation is None else read("validation", validation)
     first = examples.first()
     classes = answer_width(model, first)
-    for each in (examples, held):
-        if each is not None:
-            _check_examples(each, classes, tuple(first.shape[1:]))
-    finder = input_noise(
-        smoothing, smoothing_options, noise, tuple(first.shape[1:]), examples.size, seed
-    )
+    shape = tuple(first.shape[1:])
+    digests = [None if each is None else each.check(shape, classes) for each in (examples, held)]
+    finder = input_noise(smoothing, smoothing_options, noise, shape, examples.size, seed)
     _, size = ranks()
     steps = -(-examples.size // settings.batch_size)
     if examples.size // steps < size:
@@ -281,15 +278,8 @@ def _tools(
         )
     return Tools(
         model, examples, held, noise, chosen, finder, settings, seed, device, classes, steps,
-        bounds,
+        bounds, digests,
     )  # fmt: skip
-
-
-def _check_examples(examples: Examples, classes: int, shape: tuple[int, ...]) -> None:
-    examples.check(classes)
-    found = tuple(examples.first().shape[1:])
-    if found != shape:
-        raise ValueError(f"{examples.name} has inputs of shape {found}; allowed: {shape}, of data")
 
 
 def chosen_loss(loss: str | TrainingLoss, options: Mapping[str, Any] | None) -> TrainingLoss:
@@ -313,8 +303,8 @@ def _configuration(tools: Tools) -> Values:
         "noise": tools.noise.to_dict(),
         "loss": {"name": tools.loss.name, **_plain("loss", tools.loss)},
         "seed": tools.seed,
-        "data": {"inputs": tools.examples.size, "digest": tools.examples.digest()},
-        "validation": None if tools.held is None else tools.held.digest(),
+        "data": {"inputs": tools.examples.size, "digest": tools.digests[0]},
+        "validation": tools.digests[1],
         "smoothing": None if finder is None else (
             {"method": finder.method.name, **_plain("smoothing", finder.method)}
         ),
