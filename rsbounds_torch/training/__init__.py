@@ -8,24 +8,31 @@ and one line here (or an entry point of the group ``rsbounds.losses`` in your ow
     loss(model, x, y, noise).backward()
 
 The losses as functions of logits, for loops that draw their own noise: `gaussian_loss`,
-`adre_loss` (its second term alone: `adre_regularizer`).
+`adre_loss` (its second term alone: `adre_regularizer`). What attacks raise:
+`smoothed_cross_entropy`, `adre_objective`; the attacks are in `rsbounds_torch.training.attacks`.
 """
 
 from __future__ import annotations
 
 from rsbounds_torch.training._base import LOSSES, TrainingLoss, TrainingNoise
+from rsbounds_torch.training.adre_adv import adre_objective
 from rsbounds_torch.training.adre_reg import adre_loss, adre_regularizer
 from rsbounds_torch.training.gaussian import gaussian_loss
+from rsbounds_torch.training.smoothadv import smoothed_cross_entropy
 
 _HERE = "rsbounds_torch.training"
 LOSSES.register("gaussian", f"{_HERE}.gaussian:GaussianAugmentation")
 LOSSES.register("adre-reg", f"{_HERE}.adre_reg:AdreReg")
+LOSSES.register("smoothadv", f"{_HERE}.smoothadv:SmoothAdv")
+LOSSES.register("adre-adv", f"{_HERE}.adre_adv:AdreAdv")
 
 __all__ = [
     "LOSSES",
     "TrainingLoss",
     "TrainingNoise",
     "adre_loss",
+    "adre_objective",
     "adre_regularizer",
     "gaussian_loss",
+    "smoothed_cross_entropy",
 ]

@@ -6,7 +6,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from rsbounds_torch.training import adre_loss, adre_regularizer, gaussian_loss
+from rsbounds_torch.training import (
+    adre_loss,
+    adre_objective,
+    adre_regularizer,
+    gaussian_loss,
+    smoothed_cross_entropy,
+)
 
 KINDS = [(3, 5, 4), (1, 4, 3), (4, 1, 2)]
 
@@ -50,12 +56,30 @@ def slow_adre(logits, y, weight, copies=None):
     return total / len(y)
 
 
+def slow_adre_objective(logits, y, weight):
+    """(12) of adre-t-certify with (8), averaged; at weight 0 that of SmoothAdv."""
+    total = 0.0
+    for i in range(len(y)):
+        g = averages(logits, i)
+        rival = max((c for c in range(len(g)) if c != y[i]), key=lambda c: g[c].item())
+        total = total - torch.log(g[y[i]]) - weight * -torch.log(g[rival])
+    return total / len(y)
+
+
 LOSS_PAIRS = {
     "gaussian": (gaussian_loss, slow_gaussian),
     "adre": (lambda z, y: adre_loss(z, y, weight=0.3), lambda z, y: slow_adre(z, y, 0.3)),
     "adre, single draw": (
         lambda z, y: adre_loss(z, y, weight=0.3, single_draw=True),
         lambda z, y: slow_adre(z, y, 0.3, 1),
+    ),
+    "smoothadv's objective": (
+        lambda z, y: smoothed_cross_entropy(z, y).mean(),
+        lambda z, y: slow_adre_objective(z, y, 0.0),
+    ),
+    "adre-adv's objective": (
+        lambda z, y: adre_objective(z, y, weight=0.4).mean(),
+        lambda z, y: slow_adre_objective(z, y, 0.4),
     ),
 }
 each_loss = pytest.mark.parametrize("name", LOSS_PAIRS)

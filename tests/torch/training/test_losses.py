@@ -105,6 +105,11 @@ def step(loss, model, x, y, law=None, seed=5):
 # A loss with settings at their end, and the parent that it then is.
 ENDS = [
     ("adre-reg", {"copies": 3, "weight": 0.0}, "gaussian", {"copies": 3}),
+    ("smoothadv", {"copies": 3, "epsilon": 0.0}, "gaussian", {"copies": 3}),
+    ("smoothadv", {"copies": 3, "epsilon": 0.0, "attack": "ddn"}, "gaussian", {"copies": 3}),
+    ("adre-adv", {"copies": 3, "weight": 0.0}, "smoothadv", {"copies": 3}),
+    ("adre-adv", {"weight": 0.0, "attack": "ddn"}, "smoothadv", {"attack": "ddn"}),
+    ("adre-adv", {"copies": 3, "epsilon": 0}, "adre-reg", {"copies": 3, "weight": 0.1}),
 ]
 
 
@@ -137,6 +142,13 @@ BAD_SETTINGS = [
     ("adre-reg", {"weight": float("nan")}, "weight is nan"),
     ("adre-reg", {"weight": float("inf")}, "weight is inf"),
     ("adre-reg", {"single_draw": 1}, "single_draw is 1; allowed: True, False"),
+    ("smoothadv", {"copies": 0}, "copies is 0"),
+    ("smoothadv", {"epsilon": -0.5}, "epsilon is -0.5; allowed: a finite number >= 0"),
+    ("smoothadv", {"steps": 0}, "steps is 0; allowed: an integer >= 1"),
+    ("smoothadv", {"attack": "fgsm"}, "attack is 'fgsm'; allowed: pgd, ddn"),
+    ("smoothadv", {"input_bounds": (1, 0)}, r"input_bounds is \(1, 0\); allowed: \(low, high\)"),
+    ("adre-adv", {"epsilon": float("inf")}, "epsilon is inf"),
+    ("adre-adv", {"weight": -1e-9}, "weight is -1e-09"),
 ]
 
 
