@@ -36,6 +36,11 @@ def positive(name: str, value: Any) -> float:
     return number(name, value, "a finite number > 0", lambda v: 0 < v < math.inf)
 
 
+def non_negative(name: str, value: Any) -> float:
+    """A finite number, zero or above."""
+    return number(name, value, "a finite number >= 0", lambda v: 0 <= v < math.inf)
+
+
 def integer(name: str, value: Any, *, low: int, high: int | None = None) -> int:
     """A whole number in ``[low, high]``."""
     allowed = f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"

@@ -7,6 +7,7 @@ functions that take a member and raise AssertionError where it breaks the contra
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -189,6 +190,32 @@ def confident_answers_stay_finite(loss: TrainingLoss) -> None:
         assert bool(torch.isfinite(weight.grad).all()), "gradient"
 
 
+def no_number_in_no_number_out(loss: TrainingLoss) -> None:
+    """A logit that is NaN makes the loss NaN, so that a loop can refuse the step."""
+    _, x, y = _toy()
+    weight = torch.eye(4)[:, :3].requires_grad_()
+
+    def spoilt(batch: torch.Tensor) -> torch.Tensor:
+        logits = batch @ weight
+        return torch.where(torch.arange(len(logits))[:, None] == 5, math.nan, logits)
+
+    value = loss(spoilt, x, y, TrainingNoise(Gaussian(0.1), seed=1))
+    assert bool(torch.isnan(value)), value
+
+
+def takes_what_comes(loss: TrainingLoss) -> None:
+    """One input, two classes, float64, and a law with parameters for each row of the batch."""
+    x, y = torch.tensor([[1.0, 0.2], [-1.0, 0.1], [0.8, -0.3]]).double(), torch.tensor([1, 0, 1])
+    weight = torch.eye(2).double().requires_grad_()
+    for rows in (1, 3):
+        law = Gaussian(np.array([0.1, 0.2, 0.5])[:rows])
+        value = loss(lambda batch: batch @ weight, x[:rows], y[:rows], TrainingNoise(law, seed=1))
+        (gradient,) = torch.autograd.grad(value, weight)
+        assert value.dtype == torch.float64, value.dtype
+        assert bool(torch.isfinite(value)), value
+        assert bool(torch.isfinite(gradient).all()), gradient
+
+
 def descends(loss: TrainingLoss) -> None:
     """Thirty steps on a problem that can be learned make it smaller."""
     model, x, y = _toy()
@@ -221,6 +248,8 @@ LOSS_CHECKS: dict[str, Callable[[TrainingLoss], None]] = by_name(
     is_a_finite_scalar_with_gradients,
     same_noise_same_loss,
     confident_answers_stay_finite,
+    no_number_in_no_number_out,
+    takes_what_comes,
     descends,
     refuses_bad_batches,
 )

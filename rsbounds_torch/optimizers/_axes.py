@@ -82,7 +82,7 @@ class AxesAscent(NoiseOptimizer[AxesState]):
 
     def __post_init__(self) -> None:
         check_settings(self)
-        _validate.number("kappa", self.kappa, "a finite number >= 0", lambda v: 0 <= v < np.inf)
+        _validate.non_negative("kappa", self.kappa)
         _validate.number("slack", self.slack, "0 <= slack < 1", lambda v: 0 <= v < 1)
         if self.first is not None:
             _validate.choice("first", self.first, ("search", "ddrs"))

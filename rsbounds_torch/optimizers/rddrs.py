@@ -110,7 +110,7 @@ class Rddrs(NoiseOptimizer[RddrsState]):
     def __post_init__(self) -> None:
         check_settings(self)
         _validate.positive("longest", self.longest)
-        _validate.number("kappa", self.kappa, "a finite number >= 0", lambda v: 0 <= v < np.inf)
+        _validate.non_negative("kappa", self.kappa)
         _validate.number("slack", self.slack, "0 <= slack < 1", lambda v: 0 <= v < 1)
         _validate.choice("metric", self.metric, _spd.METRICS)
         if self.first is not None:

@@ -7,6 +7,10 @@ package). `train` takes any of them.
     noise = TrainingNoise(rsbounds.Gaussian(0.25), seed=0)
     loss = LOSSES["gaussian"](copies=2)
     loss(model, x, y, noise).backward()
+
+The losses as functions of logits, for loops that draw their own noise: `gaussian_loss`,
+`adre_loss` (its second term alone: `adre_regularizer`). What attacks raise:
+`smoothed_cross_entropy`, `adre_objective`; the attacks are in `rsbounds_torch.training.attacks`.
 """
 
 from __future__ import annotations
@@ -14,7 +18,27 @@ from __future__ import annotations
 from rsbounds_torch.training._base import LOSSES, TrainingLoss, TrainingNoise
 from rsbounds_torch.training._settings import TrainSettings
 from rsbounds_torch.training._trainer import Training, train
+from rsbounds_torch.training.adre_adv import adre_objective
+from rsbounds_torch.training.adre_reg import adre_loss, adre_regularizer
+from rsbounds_torch.training.gaussian import gaussian_loss
+from rsbounds_torch.training.smoothadv import smoothed_cross_entropy
 
-LOSSES.register("gaussian", "rsbounds_torch.training.gaussian:GaussianAugmentation")
+_HERE = "rsbounds_torch.training"
+LOSSES.register("gaussian", f"{_HERE}.gaussian:GaussianAugmentation")
+LOSSES.register("adre-reg", f"{_HERE}.adre_reg:AdreReg")
+LOSSES.register("smoothadv", f"{_HERE}.smoothadv:SmoothAdv")
+LOSSES.register("adre-adv", f"{_HERE}.adre_adv:AdreAdv")
 
-__all__ = ["LOSSES", "TrainSettings", "Training", "TrainingLoss", "TrainingNoise", "train"]
+__all__ = [
+    "LOSSES",
+    "TrainSettings",
+    "Training",
+    "TrainingLoss",
+    "TrainingNoise",
+    "adre_loss",
+    "adre_objective",
+    "adre_regularizer",
+    "gaussian_loss",
+    "smoothed_cross_entropy",
+    "train",
+]

@@ -7,6 +7,18 @@ inputs, their labels and a `TrainingNoise`, it returns a scalar tensor to go bac
 changes neither the model's mode nor the noise it is given but for taking draws from it. Noise is
 added to the raw input; a normalisation is the model's first layer, or its ``preprocess`` in
 `rsbounds_torch.SmoothedClassifier`, so that training and certificate see the same noise.
+
+- **Laws.** A law may have parameters for each row of the batch. A loss that holds for some laws
+  only raises ValueError for the others, with the reason.
+- **Numbers.** Probabilities are handled as logarithms, in float32, or in float64 where the logits
+  are: under autocast too. Finite logits give a finite loss and finite gradients, however large.
+  A logit that is NaN or +inf makes the loss NaN, never a number; a loop refuses to step on a loss
+  that is not finite.
+- **Attacks.** A loss that looks for a worse input asks the model in eval mode, as the papers do,
+  and puts the mode back; parameters, their ``.grad`` and buffers stay as they are until the
+  caller goes backward.
+
+Each file has the loss as a plain function of logits, too, for loops that draw their own noise.
 """
 
 from __future__ import annotations
@@ -20,6 +32,7 @@ import torch
 from rsbounds import _validate
 from rsbounds._registry import Registry
 from rsbounds.noises import Noise
+from rsbounds.streams import MAX_INDEX, base_draws
 from rsbounds_torch._inputs import chosen_seed
 from rsbounds_torch.streams import noise_stream
 
@@ -90,6 +103,16 @@ class TrainingNoise:
         self.drawn += count
         return out.reshape(count, *x.shape).to(x.dtype)
 
+    def fractions(self, rows: int) -> torch.Tensor:
+        """(rows,) numbers, uniform from 0 to 1, one for each input of a batch; uses up a draw."""
+        # Streams of inputs that no batch has, so that they have nothing to do with the noise.
+        drawn = base_draws(
+            "uniform", rows, 1, seed=self.seed, role="train", index=MAX_INDEX - self.drawn,
+            first=self.start,
+        )  # fmt: skip
+        self.drawn += 1
+        return torch.from_numpy((drawn[:, 0] + 1.0) / 2.0)
+
 
 class TrainingLoss(abc.ABC):
     """Base of the losses; see the module's text for the contract."""
@@ -147,6 +170,26 @@ def logits_of_copies(model: Model, noisy: torch.Tensor) -> torch.Tensor:
             f"model returned shape {tuple(scores.shape)}; allowed: ({copies * size}, K) logits"
         )
     return scores.reshape(copies, size, scores.shape[1])
+
+
+def checked_logits(logits: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(k, B, K) logits, in float32 or float64 also under autocast, and their (B,) labels.
+
+    Raises
+    ------
+    ValueError
+        Another shape or type, fewer than two classes, or labels that `checked_labels` refuses.
+    """
+    if not isinstance(logits, torch.Tensor) or not logits.is_floating_point():
+        what = f"type {getattr(logits, 'dtype', type(logits).__name__)}"
+        raise ValueError(f"logits have {what}; allowed: a tensor of floats")
+    if logits.ndim != 3 or logits.shape[2] < 2 or 0 in logits.shape:
+        raise ValueError(
+            f"logits have shape {tuple(logits.shape)}; allowed: (copies, inputs, classes), at "
+            "least 2 classes"
+        )
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    return wide, checked_labels(y, logits.shape[1], logits.shape[2])
 
 
 def checked_labels(y: torch.Tensor, size: int, classes: int) -> torch.Tensor:

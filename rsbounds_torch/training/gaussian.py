@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch.nn import functional
 
 from rsbounds import _validate
 from rsbounds_torch.training._base import (
@@ -14,9 +13,39 @@ from rsbounds_torch.training._base import (
     TrainingLoss,
     TrainingNoise,
     check_arguments,
-    checked_labels,
+    checked_logits,
     logits_of_copies,
 )
+from rsbounds_torch.training._soft import cross_entropy
+
+
+def gaussian_loss(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy, averaged over copies and inputs (adre-t-certify (7)).
+
+    Parameters
+    ----------
+    logits : (k, B, K) tensor
+        Of k noisy copies of each of B inputs.
+    y : (B,) tensor of whole numbers
+        Labels.
+
+    Returns
+    -------
+    () tensor
+
+    Raises
+    ------
+    ValueError
+        Other shapes or types, or a label out of range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rsbounds_torch.training import gaussian_loss
+    >>> round(gaussian_loss(torch.zeros(2, 5, 4), torch.arange(5) % 4).exp().item(), 4)
+    4.0
+    """
+    return cross_entropy(*checked_logits(logits, y))
 
 
 @dataclass(frozen=True)
@@ -57,6 +86,4 @@ class GaussianAugmentation(TrainingLoss):
         self, model: Model, x: torch.Tensor, y: torch.Tensor, noise: TrainingNoise
     ) -> torch.Tensor:
         check_arguments(x, y)
-        logits = logits_of_copies(model, noise.copies(x, self.copies))
-        labels = checked_labels(y, len(x), logits.shape[2])
-        return functional.cross_entropy(logits.flatten(0, 1), labels.repeat(self.copies))
+        return gaussian_loss(logits_of_copies(model, noise.copies(x, self.copies)), y)

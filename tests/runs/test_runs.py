@@ -70,6 +70,24 @@ def test_the_store_says_what_made_it(tmp_path):
             store.add(next(iter(store.rows())))
 
 
+def test_who_changes_a_row_changes_no_other_row(tmp_path):
+    run(tmp_path / "run.sqlite", noise=rsbounds.noises.DiagonalGaussian([0.5, 0.25, 0.5]))
+    run(tmp_path / "scalar.sqlite", method="exact")
+    for name in ("run", "scalar"):
+        before = plain(tmp_path / f"{name}.sqlite")
+        with RunStore(tmp_path / f"{name}.sqlite") as store:
+            first, second, *_ = store.rows()
+            law = dict(second.law)
+            for value in first.law.values():
+                if isinstance(value, list):
+                    value[:] = [9.0]
+            first.law.update(name="changed", sigma=9.0)
+            first.options["changed"] = True
+            first.select[:] = 0
+            assert (dict(second.law), dict(second.options)) == (law, {})
+        assert plain(tmp_path / f"{name}.sqlite") == before
+
+
 def test_an_interrupted_run_resumes_to_the_same_rows(tmp_path):
     whole = len(run(tmp_path / "whole.sqlite"))
     asked = []

@@ -80,6 +80,98 @@ def test_gaussian_augmentation_by_hand():
     assert value.item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-12)
 
 
+def problem(kind=torch.float32, classes=3, size=6):
+    """A model with dropout and batch norm in eval mode, inputs, labels."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(
+            torch.nn.Linear(4, 16), torch.nn.BatchNorm1d(16), torch.nn.Tanh(),
+            torch.nn.Dropout(), torch.nn.Linear(16, classes),
+        )  # fmt: skip
+        x, y = torch.randn(size, 4), torch.arange(size) % classes
+        for _ in range(3):
+            model(torch.randn(32, 4))
+    return model.to(kind).eval(), x.to(kind), y
+
+
+def step(loss, model, x, y, law=None, seed=5):
+    """The value of a loss, and the gradient of every parameter."""
+    model.zero_grad()
+    value = loss(model, x, y, TrainingNoise(law or rsbounds.Gaussian(0.3), seed=seed))
+    value.backward()
+    return [value.detach(), *(p.grad.clone() for p in model.parameters())]
+
+
+# A loss with settings at their end, and the parent that it then is.
+ENDS = [
+    ("adre-reg", {"copies": 3, "weight": 0.0}, "gaussian", {"copies": 3}),
+    ("smoothadv", {"copies": 3, "epsilon": 0.0}, "gaussian", {"copies": 3}),
+    ("smoothadv", {"copies": 3, "epsilon": 0.0, "attack": "ddn"}, "gaussian", {"copies": 3}),
+    ("adre-adv", {"copies": 3, "weight": 0.0}, "smoothadv", {"copies": 3}),
+    ("adre-adv", {"weight": 0.0, "attack": "ddn"}, "smoothadv", {"attack": "ddn"}),
+    ("adre-adv", {"copies": 3, "epsilon": 0}, "adre-reg", {"copies": 3, "weight": 0.1}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "parent", "others"), ENDS)
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_at_the_end_of_its_settings_it_is_its_parent_exactly(name, settings, parent, others, kind):
+    mine = step(LOSSES[name](**settings), *problem(kind))
+    theirs = step(LOSSES[parent](**others), *problem(kind))
+    assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+def test_a_single_draw_is_gaussian_with_one_copy_and_the_term_of_all():
+    # To rounding: the model multiplies three copies in one matrix, or one.
+    single = LOSSES["adre-reg"](copies=3, weight=0.0, single_draw=True)
+    one = LOSSES["gaussian"](copies=1)
+    for a, b in zip(*(step(loss, *problem()) for loss in (single, one)), strict=True):
+        torch.testing.assert_close(a, b)
+    all_, weighted = LOSSES["adre-reg"](copies=3, weight=0.0), {"copies": 3, "weight": 0.5}
+    with_term = LOSSES["adre-reg"](**weighted, single_draw=True)
+    values = [
+        step(made, *problem())[0] for made in (with_term, single, LOSSES["adre-reg"](**weighted))
+    ]
+    assert values[0] - values[1] == pytest.approx(values[2] - step(all_, *problem())[0])
+
+
+BAD_SETTINGS = [
+    ("gaussian", {"copies": 0}, "copies is 0; allowed: an integer >= 1"),
+    ("adre-reg", {"copies": 0}, "copies is 0; allowed: an integer >= 1"),
+    ("adre-reg", {"weight": -1}, "weight is -1; allowed: a finite number >= 0"),
+    ("adre-reg", {"weight": float("nan")}, "weight is nan"),
+    ("adre-reg", {"weight": float("inf")}, "weight is inf"),
+    ("adre-reg", {"single_draw": 1}, "single_draw is 1; allowed: True, False"),
+    ("smoothadv", {"copies": 0}, "copies is 0"),
+    ("smoothadv", {"epsilon": -0.5}, "epsilon is -0.5; allowed: a finite number >= 0"),
+    ("smoothadv", {"steps": 0}, "steps is 0; allowed: an integer >= 1"),
+    ("smoothadv", {"attack": "fgsm"}, "attack is 'fgsm'; allowed: pgd, ddn"),
+    ("smoothadv", {"input_bounds": (1, 0)}, r"input_bounds is \(1, 0\); allowed: \(low, high\)"),
+    ("adre-adv", {"epsilon": float("inf")}, "epsilon is inf"),
+    ("adre-adv", {"weight": -1e-9}, "weight is -1e-09"),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "said"), BAD_SETTINGS)
+def test_bad_settings(name, settings, said):
+    with pytest.raises(ValueError, match=said):
+        LOSSES[name](**settings)
+
+
+def test_fractions_are_uniform_reproducible_and_no_input_s_noise():
+    noise = TrainingNoise(rsbounds.Uniform(1.0), seed=3)
+    few, more = noise.fractions(5), TrainingNoise(rsbounds.Uniform(1.0), seed=3).fractions(4000)
+    assert torch.equal(few, more[:5])
+    assert noise.drawn == 1
+    assert not torch.equal(few, noise.fractions(5))
+    sorted_, _ = more.sort()
+    # Kolmogorov and Smirnov: above 0.031 once in a thousand.
+    assert (sorted_ - (torch.arange(4000) + 0.5) / 4000).abs().max() < 0.031
+    # Not the numbers that the noise of an input is made of.
+    copies = TrainingNoise(rsbounds.Uniform(1.0), seed=3).copies(torch.zeros(8, 4000).double(), 1)
+    assert not ((copies + 1) / 2 == more).any()
+
+
 def test_training_noise_is_the_law_and_never_the_certificates():
     from rsbounds.streams import base_draws
 
