@@ -191,8 +191,9 @@ def _certify(given: argparse.Namespace) -> int:
     _needs_torch()
     from rsbounds.runs.rebounding import stored_answers, stored_labels
     from rsbounds_torch._device import own_device
+    from rsbounds_torch._ranks import process_group
     from rsbounds_torch.data import load_data
-    from rsbounds_torch.distributed import certify_dataset, process_group
+    from rsbounds_torch.distributed import certify_dataset
     from rsbounds_torch.model import SmoothedClassifier
 
     files = [f for f in (given.store, given.weights, given.data, given.labels) if f is not None]

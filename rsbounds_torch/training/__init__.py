@@ -1,7 +1,8 @@
-"""Losses that train a classifier to be certified, for anybody's training loop.
+"""Losses that train a classifier to be certified, for anybody's loop, and a trainer.
 
-The contract is in `rsbounds_torch.training._base`. To add a loss: a file with a `TrainingLoss`,
-and one line here (or an entry point of the group ``rsbounds.losses`` in your own package).
+The contract of a loss is in `rsbounds_torch.training._base`. To add a loss: a file with a
+`TrainingLoss`, and one line here (or an entry point of the group ``rsbounds.losses`` in your own
+package). `train` takes any of them.
 
     noise = TrainingNoise(rsbounds.Gaussian(0.25), seed=0)
     loss = LOSSES["gaussian"](copies=2)
@@ -16,6 +17,8 @@ The losses as functions of logits, for loops that draw their own noise: `gaussia
 from __future__ import annotations
 
 from rsbounds_torch.training._base import LOSSES, TrainingLoss, TrainingNoise
+from rsbounds_torch.training._settings import TrainSettings
+from rsbounds_torch.training._trainer import Training, train
 from rsbounds_torch.training.adre_adv import adre_objective
 from rsbounds_torch.training.adre_reg import adre_loss, adre_regularizer
 from rsbounds_torch.training.consistency import consistency_loss
@@ -37,6 +40,8 @@ LOSSES.register("stability", f"{_HERE}.stability:Stability")
 
 __all__ = [
     "LOSSES",
+    "TrainSettings",
+    "Training",
     "TrainingLoss",
     "TrainingNoise",
     "adre_loss",
@@ -48,4 +53,5 @@ __all__ = [
     "smoothed_cross_entropy",
     "smoothmix_loss",
     "stability_loss",
+    "train",
 ]

@@ -57,6 +57,9 @@ class TrainingNoise:
     ----------
     drawn : int
         Draws taken so far; set it to go on where a stopped training was.
+    start : int
+        Number of the first row, 0; the row's place in the whole batch where several processes
+        share it.
 
     Examples
     --------
@@ -75,6 +78,7 @@ class TrainingNoise:
         self.law = law
         self.seed = chosen_seed(seed)
         self.drawn = 0
+        self.start = 0
 
     def copies(self, x: torch.Tensor, count: int) -> torch.Tensor:
         """(count, B, ...) noisy copies of a batch of inputs; their draws are used up.
@@ -95,7 +99,7 @@ class TrainingNoise:
         stream = noise_stream(
             self.law, tuple(x.shape[1:]), seed=self.seed, role="train", device=x.device
         )
-        out: torch.Tensor = stream.copies(flat, count, self.drawn)
+        out: torch.Tensor = stream.copies(flat, count, self.drawn, self.start)
         self.drawn += count
         return out.reshape(count, *x.shape).to(x.dtype)
 
@@ -103,8 +107,9 @@ class TrainingNoise:
         """(rows,) numbers, uniform from 0 to 1, one for each input of a batch; uses up a draw."""
         # Streams of inputs that no batch has, so that they have nothing to do with the noise.
         drawn = base_draws(
-            "uniform", rows, 1, seed=self.seed, role="train", index=MAX_INDEX - self.drawn
-        )
+            "uniform", rows, 1, seed=self.seed, role="train", index=MAX_INDEX - self.drawn,
+            first=self.start,
+        )  # fmt: skip
         self.drawn += 1
         return torch.from_numpy((drawn[:, 0] + 1.0) / 2.0)
 
