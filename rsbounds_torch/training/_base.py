@@ -11,7 +11,7 @@ added to the raw input; a normalisation is the model's first layer, or its ``pre
 - **Laws.** A law may have parameters for each row of the batch. A loss that holds for some laws
   only raises ValueError for the others, with the reason.
 - **Numbers.** Probabilities are handled as logarithms, in float32, or in float64 where the logits
-  are: under autocast too. Finite logits give a finite loss and finite gradients, however large.
+  are: under autocast too. Logits up to 1e30 in size give a finite loss and finite gradients.
   A logit that is NaN or +inf makes the loss NaN, never a number; a loop refuses to step on a loss
   that is not finite.
 - **Attacks.** A loss that looks for a worse input asks the model in eval mode, as the papers do,
