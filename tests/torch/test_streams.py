@@ -345,6 +345,13 @@ def test_a_device_draws_training_noise_in_one_block_for_many_inputs(law, monkeyp
     assert torch.equal(whole[1:], copies(x, 1, 6))
     small = law[:3] if law.batch_shape else law
     assert torch.equal(whole[:, :3], copies(x[:3], 2, 5, small))
+    # Ranks that share a batch draw what one would: 10 is inside a block.
+    for kind in (DeviceStream, noise_stream):
+        rest = law[10:] if law.batch_shape else law
+        together, apart = (
+            kind(one, (2, 3), seed=3, role="train", device=CPU) for one in (law, rest)
+        )
+        assert torch.equal(together.copies(x, 2, 5)[:, 10:], apart.copies(x[10:], 2, 5, 10))
     noise = (whole - x).double()
     assert len(torch.unique(noise[0])) == noise[0].numel(), "no two inputs share noise"
     # As large as the law says, by row: a sum of squares within six standard deviations.
