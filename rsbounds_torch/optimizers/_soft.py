@@ -148,14 +148,15 @@ class SoftModel:
         for at in range(0, len(x), held):
             rows = range(at, min(at + held, len(x)))
             each = None if weights is None else weights[at : rows.stop]
-            parts = []
+            parts: list[torch.Tensor] = []
+            total: list[torch.Tensor] = []
             # As many draws of one input as are held at a time; pairs stay together.
             most = max(2, _HELD_NUMBERS // max(size, self.numbers or 0) // 2 * 2)
             for done in range(0, self.draws, most):
                 part = replace(self, draws=min(most, self.draws - done))
                 p, g = part._rows_answers(parameters, rows, first + done, each)
                 parts.append(p)
-                total = g if done == 0 else [a + b for a, b in zip(total, g, strict=True)]
+                total = [a + b for a, b in zip(total, g, strict=True)] if total else g
             shares.append(torch.cat(parts, dim=1).mean(dim=1).cpu().numpy())
             slopes.append([f / self.draws for f in total])
         joined = [torch.cat(parts) for parts in zip(*slopes, strict=True)]

@@ -164,7 +164,8 @@ class LowRank(AxesAscent):
         felt = kept[length > 1e-12 * length.amax()]
         any_base = SoftModel(problem, spread, rank, antithetic=False).base(range(row, row + 1), 0)
         found = torch.cat([felt, any_base[0].double()])[:rank]
-        return torch.linalg.qr(found.mT)[0]
+        basis: torch.Tensor = torch.linalg.qr(found.mT)[0]
+        return basis
 
     # -- the ascent ------------------------------------------------------------------------
 
@@ -215,7 +216,7 @@ def _start_parts(problem: NoiseProblem) -> tuple[torch.Tensor, torch.Tensor, tor
 
 def _strongest(rows: torch.Tensor, most: int) -> torch.Tensor:
     """Rows B with B^T B about G^T G, the longest first and orthogonal: at most so many."""
-    _, turn = torch.linalg.eigh(rows @ rows.mT)
+    turn: torch.Tensor = torch.linalg.eigh(rows @ rows.mT)[1]
     return turn[:, -most:].flip(1).mT @ rows
 
 
