@@ -174,7 +174,7 @@ def train(
     (4, True)
     """
     given = everywhere(lambda: chosen_settings(settings))
-    key = on_first(lambda: _known_seed(folder, seed))
+    key = on_first(lambda: training_seed(folder, seed))
     tools = everywhere(
         lambda: _tools(
             model, data, noise, loss, loss_options, validation, smoothing, smoothing_options,
@@ -328,7 +328,7 @@ def _plain(name: str, value: Any) -> Values:
 # -- the folder ----------------------------------------------------------------------------
 
 
-def _known_seed(folder: str | os.PathLike[str] | None, seed: int | None) -> int:
+def training_seed(folder: str | os.PathLike[str] | None, seed: int | None) -> int:
     """The seed given, that of the checkpoint, or a fresh one."""
     path = None if folder is None else Path(folder) / CHECKPOINT
     if seed is None and path is not None and path.is_file():
