@@ -69,9 +69,20 @@ def smoothed_objective(
     def objective(point: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         # A copy, which autograd can keep where the labels come from inference mode.
         logits, labels = checked_logits(logits_of_copies(model, shifts + (point - x)), y.clone())
+        if logits.requires_grad:
+            logits.register_hook(_levelled)
         return raised(logits, labels), log_average(logits).argmax(1) != labels
 
     return objective
+
+
+def _levelled(gradient: torch.Tensor) -> torch.Tensor:
+    """A gradient in (k, B, K) logits, each input's at size 1: an attack asks for its direction.
+
+    Of an input that the model is sure about it is tiny, and would be zero in half precision.
+    """
+    size = gradient.abs().amax((0, 2), keepdim=True)
+    return gradient / torch.where(size > 0, size, 1.0)
 
 
 @dataclass(frozen=True)
