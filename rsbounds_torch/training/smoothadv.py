@@ -70,7 +70,7 @@ def smoothed_objective(
         # A copy, which autograd can keep where the labels come from inference mode.
         logits, labels = checked_logits(logits_of_copies(model, shifts + (point - x)), y.clone())
         if logits.requires_grad:
-            logits.register_hook(_levelled)
+            logits.register_hook(_levelled)  # type: ignore[no-untyped-call]
         return raised(logits, labels), log_average(logits).argmax(1) != labels
 
     return objective
@@ -132,7 +132,7 @@ class SmoothAdv(TrainingLoss):
     name: ClassVar[str] = "smoothadv"
     source: ClassVar[str] = "Salman et al. 2019, section 2"
     cost: ClassVar[str] = "(steps + 1) times copies forward-backward passes"
-    choose: ClassVar[str] = "larger certified radii, where steps times the time of gaussian is fine"
+    choose: ClassVar[str] = "aims at larger radii, where steps times the time of gaussian is fine"
 
     def __post_init__(self) -> None:
         _validate.integer("copies", self.copies, low=1)
