@@ -387,6 +387,8 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, capsys, held, said):
 PIXELS = (255 * X.clamp(0, 1)).to(torch.uint8)
 BAD = [
     ({"loss_options": {"copies": 0}}, r"copies is 0; allowed"),
+    ({"loss": "adre-reg", "loss_options": {"weight": -1.0}}, r"weight is -1.0; allowed"),
+    ({"loss": "macer", "noise": rsbounds.Uniform(1.0)}, r"."),
     ({"loss_options": {"k": 1}}, r"k is not an option of gaussian; its options: copies"),
     ({"loss": "cohen"}, r"loss is 'cohen'; allowed: gaussian"),
     ({"noise": 0.5}, r"noise is 0.5; allowed: one noise law"),
