@@ -142,6 +142,7 @@ class SmoothAdv(TrainingLoss):
         self, model: Model, x: torch.Tensor, y: torch.Tensor, noise: TrainingNoise
     ) -> torch.Tensor:
         check_arguments(x, y)
+        x = x.detach()
         noisy = noise.copies(x, self.copies)
         if self.epsilon > 0:
             attacks.check_added(noise, x)

@@ -154,6 +154,7 @@ class SmoothMix(TrainingLoss):
         self, model: Model, x: torch.Tensor, y: torch.Tensor, noise: TrainingNoise
     ) -> torch.Tensor:
         check_arguments(x, y)
+        x = x.detach()
         noisy = noise.copies(x, self.copies)
         fractions = noise.fractions(len(x)).to(x) / 2.0
         attacks.check_added(noise, x)

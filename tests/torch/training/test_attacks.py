@@ -402,11 +402,14 @@ def test_a_distributed_model_is_attacked_without_waiting(tmp_path):
     )
     try:
         model = DistributedDataParallel(network(train=True)[:2])
+        exchanged = []
+        model.register_forward_pre_hook(
+            lambda module, given: exchanged.append(module.require_backward_grad_sync)
+        )
         loss(model, *inputs(), noise()).backward()
+        assert exchanged == [False, False, True]
         for a, b in zip(alone.parameters(), model.parameters(), strict=True):
             torch.testing.assert_close(a.grad, b.grad)
-        # Fails where the attack left a reduction open.
         loss(model, *inputs(), noise()).backward()
-        assert model.require_backward_grad_sync
     finally:
         torch.distributed.destroy_process_group()
