@@ -244,6 +244,22 @@ class Loop:
                 )
 
 
+def check_loss(
+    loss: TrainingLoss, model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], noise: Noise
+) -> None:
+    """Raise ValueError where a loss is not for this model, this law or these inputs.
+
+    It is asked about a few inputs; nothing is kept of it.
+    """
+    with own_random(batch[0].device), evaluating([model]):
+        value = loss(model, *batch, TrainingNoise(noise, seed=0))
+    if not isinstance(value, torch.Tensor) or value.shape != () or not value.requires_grad:
+        got = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"{value!r}"
+        raise ValueError(
+            f"loss {loss.name!r} returned {got}; allowed: a scalar tensor with a gradient"
+        )
+
+
 def answer_width(model: nn.Module, x: torch.Tensor) -> int:
     """K, the number of logits that the model gives for each of a few inputs."""
     try:

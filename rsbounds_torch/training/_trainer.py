@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from rsbounds import _validate
@@ -31,7 +32,7 @@ from rsbounds_torch.training._checkpoint import (
 )
 from rsbounds_torch.training._examples import examples_of
 from rsbounds_torch.training._logs import Board, board_writer, write_table
-from rsbounds_torch.training._loop import Loop, Tools, answer_width
+from rsbounds_torch.training._loop import Loop, Tools, answer_width, check_loss
 from rsbounds_torch.training._per_input import input_noise
 from rsbounds_torch.training._settings import TrainSettings, chosen_settings
 
@@ -268,6 +269,8 @@ def _tools(
     classes = answer_width(model, first)
     shape = tuple(first.shape[1:])
     digests = [None if each is None else each.check(shape, classes) for each in (examples, held)]
+    some = np.arange(min(2, examples.size))
+    check_loss(chosen, model, examples.batch(some, 0), noise)
     finder = input_noise(smoothing, smoothing_options, noise, shape, examples.size, seed)
     _, size = ranks()
     steps = -(-examples.size // settings.batch_size)

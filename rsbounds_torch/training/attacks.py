@@ -162,12 +162,12 @@ def ddn(
 
 @contextmanager
 def asking(model: Model) -> Iterator[None]:
-    """The model as an attack asks it: in eval mode, with gradients; all is put back at the end.
+    """The model as an attack asks it: in eval mode, and put back at the end.
 
     In eval mode batch norm uses its running statistics and leaves them as they are, and dropout
     is off, as in the code of Salman et al. (2019). Gradients of parameters are neither computed
     nor touched as long as only the input's are asked for (``torch.autograd.grad``). Copies of a
-    `DistributedDataParallel` do not wait for each other.
+    `DistributedDataParallel` exchange nothing.
 
     Parameters
     ----------
@@ -181,8 +181,6 @@ def asking(model: Model) -> Iterator[None]:
             for part in root.modules():
                 if isinstance(part, DistributedDataParallel):
                     stack.enter_context(part.no_sync())
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
         yield
 
 

@@ -140,7 +140,7 @@ class SmoothMix(TrainingLoss):
     name: ClassVar[str] = "smoothmix"
     source: ClassVar[str] = "Jeong et al. 2021, section 3"
     cost: ClassVar[str] = "(steps + 2) times copies forward-backward passes"
-    choose: ClassVar[str] = "large radii without an attack radius to choose"
+    choose: ClassVar[str] = "aims at large radii by an attack whose radius needs no choice"
 
     def __post_init__(self) -> None:
         _validate.integer("copies", self.copies, low=1)
@@ -154,6 +154,7 @@ class SmoothMix(TrainingLoss):
         self, model: Model, x: torch.Tensor, y: torch.Tensor, noise: TrainingNoise
     ) -> torch.Tensor:
         check_arguments(x, y)
+        x = x.detach()
         noisy = noise.copies(x, self.copies)
         fractions = noise.fractions(len(x)).to(x) / 2.0
         attacks.check_added(noise, x)

@@ -216,6 +216,8 @@ EXTREMES = {
     "right": lambda y, hot: 1e4 * hot,
     "wrong": lambda y, hot: -1e4 * hot,
     "one each": lambda y, hot: 1e4 * torch.nn.functional.one_hot((y + 1) % hot.shape[1]),
+    "right beyond all measure": lambda y, hot: 1e30 * hot,
+    "wrong beyond all measure": lambda y, hot: -1e30 * hot,
     "equal": lambda y, hot: 0.0 * hot,
     "equal and large": lambda y, hot: 0.0 * hot + 1e4,
     "equal and low": lambda y, hot: 0.0 * hot - 1e4,

@@ -304,3 +304,26 @@ def trained(loss, law):
 def test_training_under_noise_certifies_more():
     loss = LOSSES["gaussian"](copies=2)
     assert trained(loss, rsbounds.Gaussian(0.25)) > trained(loss, rsbounds.Gaussian(1e-3))
+
+
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_training_turns_a_linear_classifier_to_the_largest_radius_there_is(name):
+    # Of a linear classifier the certified radius is known, the distance from its border, and its
+    # largest value is the length of x. Both inputs are right from the start, by a border that
+    # passes near them: what turns it away from them is the noise.
+    x = torch.tensor([[1.0, 0.25], [-1.0, -0.25]]).repeat(4, 1)
+    y = torch.tensor([1, 0]).repeat(4)
+    weight = torch.tensor([[-0.3, -1.0], [0.3, 1.0]]).requires_grad_()
+
+    def radius():
+        normal = (weight[1] - weight[0]).detach()
+        return float((x @ normal * (2 * y - 1)).min() / normal.norm())
+
+    noise = TrainingNoise(rsbounds.Gaussian(0.5), seed=1)
+    optimizer = torch.optim.Adam([weight], lr=0.1)
+    assert radius() < 0.55 * x[0].norm()
+    for _ in range(60):
+        optimizer.zero_grad()
+        LOSSES[name]()(lambda batch: batch @ weight.T, x, y, noise).backward()
+        optimizer.step()
+    assert radius() > 0.95 * x[0].norm()

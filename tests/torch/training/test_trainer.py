@@ -387,6 +387,8 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, capsys, held, said):
 PIXELS = (255 * X.clamp(0, 1)).to(torch.uint8)
 BAD = [
     ({"loss_options": {"copies": 0}}, r"copies is 0; allowed"),
+    ({"loss": "adre-reg", "loss_options": {"weight": -1.0}}, r"weight is -1.0; allowed"),
+    ({"loss": "macer", "noise": rsbounds.Uniform(1.0)}, r"allowed: .*Gaussian"),
     ({"loss_options": {"k": 1}}, r"k is not an option of gaussian; its options: copies"),
     ({"loss": "cohen"}, r"loss is 'cohen'; allowed: gaussian"),
     ({"noise": 0.5}, r"noise is 0.5; allowed: one noise law"),
@@ -521,4 +523,4 @@ def test_batches_differ_by_one_input_at_most():
             return self.line(x)
 
     train(Counted(), None, (X[:49], Y[:49]), epochs=1, batch_size=16)
-    assert seen[1:] == [13, 12, 12, 12]
+    assert seen[2:] == [13, 12, 12, 12]
