@@ -7,7 +7,7 @@ PYTHON ?= python3
 PIP_FLAGS = --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-compare paper-checks clean
+.PHONY: help demo test bench bench-compare paper-checks paper-training clean
 
 help:
 	@echo "make demo          train a small classifier, certify it, write demo/"
@@ -15,6 +15,8 @@ help:
 	@echo "make bench         speed and memory, as ratios within one process"
 	@echo "make bench-compare CPU time before and after: REF=<commit>, by default HEAD"
 	@echo "make paper-checks  one verdict per published claim, into paper_checks/REPORT.md"
+	@echo "make paper-training trains every method for certificates, into paper_checks/training.md;"
+	@echo "                   hours, resumable: ARGS='--methods gaussian,macer --sigma 0.5 --seeds 0'"
 
 .venv-demo/ready: pyproject.toml constraints.txt
 	@echo "== Installing rsbounds, scikit-learn and PyTorch into .venv-demo (about a minute)"
@@ -52,6 +54,9 @@ bench: .venv-test/ready
 
 paper-checks: .venv-test/ready
 	@.venv-test/bin/python -m paper_checks
+
+paper-training: .venv-test/ready
+	@.venv-test/bin/python -m paper_checks.training $(ARGS)
 
 clean:
 	rm -rf .venv-demo .venv-test demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,3 +6,4 @@ from .lipschitz import lipschitz_upper_bound as lipschitz_upper_bound
 from .model import SmoothedClassifier as SmoothedClassifier
 from .optimizers import optimize_noise as optimize_noise
 from .sampling import SampledCounts as SampledCounts
+from .training import train as train

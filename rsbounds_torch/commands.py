@@ -6,7 +6,6 @@ Read to print the list of commands, so nothing here loads torch before a command
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import warnings
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from rsbounds.commands._output import (
     write_certificates,
 )
 from rsbounds.commands.demo import add_demo_arguments
+from rsbounds_torch._train_command import TRAIN, needs_torch
 
 if TYPE_CHECKING:
     import torch
@@ -46,22 +46,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     return run_program(
         "python -m rsbounds_torch",
-        "Certify a PyTorch model under noise, resumably.",
-        {"certify": CERTIFY_MODEL, "demo": DEMO},
+        "Train and certify a PyTorch model under noise, resumably.",
+        {"train": TRAIN, "certify": CERTIFY_MODEL, "demo": DEMO},
         sys.argv[1:] if arguments is None else arguments,
     )
-
-
-def _needs_torch() -> None:
-    if importlib.util.find_spec("torch") is None:
-        raise ImportError("PyTorch is missing; install rsbounds[torch]")
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", required=True, metavar="MODULE:FACTORY",
         help="function that returns the model, in raw input units")  # fmt: skip
-    add("--weights", metavar="FILE", help="state dict, loaded with weights_only=True")
+    add("--weights", metavar="FILE",
+        help="state dict, or a checkpoint of rsbounds train; no pickle is run")  # fmt: skip
     add("--data", required=True, metavar="DATA",
         help=".npz with 'inputs' (and 'label'), IDX (MNIST format), a folder of pictures, or "
         "MODULE:FACTORY")  # fmt: skip
@@ -130,11 +126,15 @@ def _model(given: argparse.Namespace, device: torch.device) -> Any:
 def _load_weights(model: torch.nn.Module, path: str) -> None:
     import torch
 
+    from rsbounds_torch.training._checkpoint import is_checkpoint
+
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"--weights {path!r} cannot be loaded: {first}") from None
+    if is_checkpoint(state):
+        state = state["model"]
     if not isinstance(state, dict):
         raise ValueError(
             f"--weights {path!r} holds a {type(state).__name__}; allowed: a state dict"
@@ -188,11 +188,12 @@ def _batch_size(text: str) -> Any:
 
 
 def _certify(given: argparse.Namespace) -> int:
-    _needs_torch()
+    needs_torch()
     from rsbounds.runs.rebounding import stored_answers, stored_labels
     from rsbounds_torch._device import own_device
+    from rsbounds_torch._ranks import process_group
     from rsbounds_torch.data import load_data
-    from rsbounds_torch.distributed import certify_dataset, process_group
+    from rsbounds_torch.distributed import certify_dataset
     from rsbounds_torch.model import SmoothedClassifier
 
     files = [f for f in (given.store, given.weights, given.data, given.labels) if f is not None]
@@ -291,7 +292,7 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(given: argparse.Namespace) -> int:
-    _needs_torch()
+    needs_torch()
     from rsbounds_torch._demo import run_demo
 
     run_demo(

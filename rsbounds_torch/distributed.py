@@ -4,7 +4,7 @@ Inputs are dealt to the ranks; where there are fewer inputs than ranks, the draw
 are. Each rank keeps its finished inputs in a shard of the store beside it, and the shards are
 merged at the end (or by the next call, after a crash), so a run can be resumed with another
 number of ranks. Noise is keyed by input and block of draws: the counts are the same however
-they were dealt. A rank that fails says so to the others, and all end with the same sentence.
+they were dealt.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from __future__ import annotations
 import glob
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
-import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 
 from rsbounds import Certificates, RunStore
@@ -28,7 +26,15 @@ from rsbounds.runs import probes as _probes
 from rsbounds.runs.driver import begin, failed, failures_note, refuse_hopeless, resumable
 from rsbounds.runs.plan import resumed_seed
 from rsbounds.runs.rebounding import certificates_of
-from rsbounds_torch._device import local_processes, own_device
+from rsbounds_torch._ranks import (
+    Elsewhere,
+    everywhere,
+    gather,
+    on_first,
+    outcome,
+    ranks,
+    same_everywhere,
+)
 from rsbounds_torch._subject import (
     ModelSubject,
     described,
@@ -40,33 +46,6 @@ from rsbounds_torch._subject import (
 from rsbounds_torch.data import items_of
 from rsbounds_torch.model import SmoothedClassifier
 from rsbounds_torch.optimizers import NoiseOptimizer
-
-T = TypeVar("T")
-
-
-def _ranks() -> tuple[int, int]:
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
-
-
-@contextmanager
-def process_group(device: torch.device | None = None) -> Iterator[tuple[int, int]]:
-    """The process group that torchrun asked for: NCCL where every rank has a GPU, else Gloo."""
-    place = own_device() if device is None else device
-    if place.type == "cuda":
-        # Before NCCL starts: it takes the GPU that is current, and all ranks' first is cuda:0.
-        torch.cuda.set_device(place)
-    wanted = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    started = wanted and not dist.is_initialized()
-    if started:
-        gpu_each = place.type == "cuda" and torch.cuda.device_count() >= local_processes()
-        dist.init_process_group("nccl" if gpu_each else "gloo")
-    try:
-        yield _ranks()
-    finally:
-        if started:
-            dist.destroy_process_group()
 
 
 def certify_dataset(
@@ -180,8 +159,8 @@ def certify_dataset(
     path = os.fspath(store)
     finder = finder_of(smoothing)
     with resumable(path):
-        chosen = _on_first(lambda: resumed_seed([path, *_shards(path)], seed))
-        plan = _everywhere(
+        chosen = on_first(lambda: resumed_seed([path, *_shards(path)], seed))
+        plan = everywhere(
             lambda: RunPlan(
                 noise=classifier.noise, n0=n0, n=n, alpha=alpha, kind=kind, method=method,
                 options=options,
@@ -190,7 +169,7 @@ def certify_dataset(
                 smoothing=described(finder, classifier),
             )
         )  # fmt: skip
-        _same_plan(plan)
+        same_everywhere(plan.config())
         return _run(
             subject_of(classifier, data, plan, finder), plan, wanted, path, on_error, progress
         )
@@ -205,7 +184,7 @@ def _run(
     progress: bool | None,
 ) -> Certificates:
     """Every wanted input into the store, and what it then holds."""
-    rank, size = _ranks()
+    rank, size = ranks()
     held: list[RunStore] = []
     shown = progress if rank == 0 else False
 
@@ -222,21 +201,21 @@ def _run(
         return {"facts": store.facts(), "met": met}
 
     try:
-        shared = _on_first(opened)
+        shared = on_first(opened)
         if size == 1:
             bounded = run_inputs(
                 subject, plan, wanted, store=held[0], on_error=on_error, progress=progress
             ).bounded
         else:
-            _everywhere(lambda: _check(subject, plan, path, shared, shown))
-            done = _on_first(lambda: _retry(held[0]))
+            everywhere(lambda: _check(subject, plan, path, shared, shown))
+            done = on_first(lambda: _retry(held[0]))
             todo = [i for i in wanted if i not in done]
             # Where a rule stops the draws, or they are scores, the ranks cannot share them; a law
             # found on two ranks might not be the same to the last digit.
             few = plan.work().votes and plan.smoothing is None and len(todo) < size
             deal = _deal_draws if few else _deal_inputs
             bounded = deal(subject, plan, todo, path, held, shared["facts"], on_error, shown)
-        note, certificates = _on_first(lambda: _finish(path, held[0], bounded))
+        note, certificates = on_first(lambda: _finish(path, held[0], bounded))
         if note is not None and rank == 0:
             warnings.warn(note, RuntimeWarning, stacklevel=3)
     finally:
@@ -244,7 +223,7 @@ def _run(
             # A seed that nobody gave must be there for the next call.
             store.keep_empty = store.keep_empty or bool(_shards(path))
             store.close()
-    _everywhere(lambda: None)
+    everywhere(lambda: None)
     return certificates
 
 
@@ -252,7 +231,7 @@ def _check(
     subject: ModelSubject, plan: RunPlan, path: str, shared: dict[str, Any], shown: bool | None
 ) -> None:
     """The model of this rank, and its share of the finished inputs."""
-    rank, size = _ranks()
+    rank, size = ranks()
     _probes.check_model(subject, plan, path, shared["facts"]["probes"])
     _probes.check_rows(subject, plan, path, shared["met"][rank::size], shown)
 
@@ -285,12 +264,12 @@ def _deal_inputs(
     shown: bool | None,
 ) -> tuple[Certificates, ...]:
     """Every rank takes a share of the inputs into a shard of its own."""
-    rank, size = _ranks()
+    rank, size = ranks()
     flag = _flag(path)
 
     def watch() -> None:
         if flag.exists():
-            raise _Elsewhere
+            raise Elsewhere
 
     def share() -> tuple[Certificates, ...]:
         try:
@@ -308,7 +287,7 @@ def _deal_inputs(
             raise
 
     try:
-        mine = _everywhere(share)
+        mine = everywhere(share)
     except Exception:
         if rank == 0:
             # What was finished belongs in one file; what cannot be merged now is by the next call.
@@ -316,7 +295,7 @@ def _deal_inputs(
                 _absorb(path, held[0])
             flag.unlink(missing_ok=True)
         raise
-    return tuple(part for parts in _gather(mine) for part in parts)
+    return tuple(part for parts in gather(mine) for part in parts)
 
 
 def _deal_draws(
@@ -336,7 +315,7 @@ def _deal_draws(
             role: _shared_votes(subject, i, role, n)
             for role, n in (("select", plan.n0), ("estimate", plan.n))
         }
-        bounded += _on_first(
+        bounded += on_first(
             lambda votes=votes, i=i: (
                 run_inputs(  # type: ignore[misc]
                     _Dealt(subject, votes),
@@ -353,7 +332,7 @@ def _deal_draws(
 
 def _shared_votes(subject: ModelSubject, index: int, role: Any, n: int) -> Any:
     """(counts, invalid) of all ranks together, or the exception of one of them."""
-    rank, size = _ranks()
+    rank, size = ranks()
     share = subject.classifier.share_of_draws(n, rank, size)
     nothing = np.zeros((1, subject.classifier.num_classes), np.int64), np.zeros(1, np.int64)
 
@@ -363,7 +342,7 @@ def _shared_votes(subject: ModelSubject, index: int, role: Any, n: int) -> Any:
         x = np.asarray(subject.item(index)[0])
         return subject.votes(x[None], [index], role, [share])
 
-    outcomes = _gather(_outcome(sampled))
+    outcomes = gather(outcome(sampled))
     for _, error in outcomes:
         if error is not None:
             return error
@@ -419,81 +398,3 @@ def _absorb(path: str, store: RunStore) -> None:
     merge_stores(shards, store)
     for shard in shards:
         remove_store(shard)
-
-
-# -- ranks that agree ----------------------------------------------------------------------
-
-
-class _Elsewhere(Exception):
-    """Another rank has failed."""
-
-
-def _outcome(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
-    """Result and error, of which one is None; the error can be sent to other ranks."""
-    try:
-        return work(), None
-    except Exception as error:
-        for kind in (_Elsewhere, ValueError, OSError, ImportError, MemoryError):
-            if isinstance(error, kind):
-                return None, kind(str(error))
-        return None, RuntimeError(f"{type(error).__name__}: {error}")
-
-
-@contextmanager
-def _together() -> Iterator[None]:
-    """What torch says where another rank has ended, in our words."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise ConnectionError(
-            "another process of the run has ended; what is finished is stored, and the same call "
-            "resumes the run"
-        ) from error
-
-
-def _gather(value: T) -> list[T]:
-    """The values of all ranks, on every rank."""
-    _, size = _ranks()
-    values: list[Any] = [None] * size
-    with _together():
-        dist.all_gather_object(values, value)
-    return values
-
-
-def _everywhere(work: Callable[[], T]) -> T:
-    """Run on every rank; where any fails, all raise the same error."""
-    if _ranks()[1] == 1:
-        return work()
-    mine = _outcome(work)
-    errors = [error for error in _gather(mine[1]) if error is not None]
-    for error in sorted(errors, key=lambda e: isinstance(e, _Elsewhere)):
-        raise error
-    return mine[0]  # type: ignore[return-value]
-
-
-def _on_first(work: Callable[[], T]) -> T:
-    """Run on rank 0; every rank has the result, or raises the same error."""
-    rank, size = _ranks()
-    if size == 1:
-        return work()
-    box: list[Any] = [_outcome(work) if rank == 0 else None]
-    with _together():
-        dist.broadcast_object_list(box)
-    value, error = box[0]
-    if error is not None:
-        raise error
-    return value  # type: ignore[no-any-return]
-
-
-def _same_plan(plan: RunPlan) -> None:
-    """Refuse ranks that were given different models or settings."""
-    if _ranks()[1] == 1:
-        return
-    first, *others = _gather(plan.config())
-    for rank, other in enumerate(others, start=1):
-        for key, value in first.items():
-            if other.get(key) != value:
-                raise ValueError(
-                    f"rank {rank} has {key} = {other.get(key)!r} where rank 0 has {value!r}; "
-                    "allowed: the same on every rank"
-                )

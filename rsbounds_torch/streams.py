@@ -108,7 +108,7 @@ class DeviceStream(NoiseStream[torch.Tensor]):
             low, high = max(start, first), min(start + many, first + len(out))
             out[low - first : high - first] = made[low - start : high - start]
 
-    def copies(self, x: Any, count: int, first: int) -> Any:
+    def copies(self, x: Any, count: int, first: int, start: int = 0) -> Any:
         # One block for many inputs, where `add` has one for many draws of an input: a training
         # step takes few draws of each. The draw takes the place of the input, and the row that of
         # the draw; the role keeps these streams apart from the others.
@@ -116,10 +116,14 @@ class DeviceStream(NoiseStream[torch.Tensor]):
         numbers = self._law.base_size(self._shape)
         size = _rows_of_block(numbers)
         for at in range(count):
-            for block in range(-(-len(x) // size)):
-                rows = slice(block * size, min((block + 1) * size, len(x)))
+            low = 0
+            while low < len(x):
+                block, inside = divmod(start + low, size)
+                high = min(len(x), low + size - inside)
                 base = self._base(self._law.base, (size, numbers), x, first + at, block)
-                self._perturbed(out[at, rows], x[rows], base[: rows.stop - rows.start], rows.start)
+                drawn = base[inside : inside + high - low]
+                self._perturbed(out[at, low:high], x[low:high], drawn, low)
+                low = high
         return out
 
     def _perturbed(self, out: Any, x: Any, base: torch.Tensor, start: int) -> None:

@@ -27,10 +27,10 @@ ORDER = {
         "report", "testing", "_demo", "commands", "__main__",
     ],
     "rsbounds_torch": [
-        "_device", "sampling", "streams", "maps", "_modules", "_random", "_inputs", "_loop",
-        "_probe", "_batch_size", "data", "_sampler", "model", "_singular", "lipschitz",
-        "optimizers", "training", "contracts", "_subject", "distributed", "_demo", "commands",
-        "__main__",
+        "_device", "_ranks", "sampling", "streams", "maps", "_modules", "_random", "_inputs",
+        "_loop", "models", "_probe", "_batch_size", "data", "_sampler", "model", "_singular",
+        "lipschitz", "optimizers", "training", "contracts", "_subject", "distributed", "_demo",
+        "_train_command", "commands", "__main__",
     ],
 }  # fmt: skip
 PUBLIC = """

@@ -63,3 +63,59 @@ def test_smoothing_is_not_checked_without_data(monkeypatch, capsys):
     monkeypatch.setattr(check_smoothing, "plane", lambda: iter([]))
     assert list(check_smoothing.run()) == []
     assert "only the plane is checked" in capsys.readouterr().out
+
+
+def test_training_tables_of_cells_that_are_kept(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("torch", reason="the adapter needs torch")
+    from paper_checks import training
+
+    monkeypatch.setattr(training, "EPOCHS", {"mnist": 2, "digits": 2})
+    monkeypatch.setattr(training, "N", 200)
+    words = [
+        "--sets", "digits", "--methods", "gaussian-8,adre-reg", "--sigma", "0.25",
+        "--seeds", "0", "--images", "6", "--runs", str(tmp_path / "runs"), "--output",
+        str(tmp_path),
+    ]  # fmt: skip
+    assert training.main(words) == 0
+    table = (tmp_path / "training.md").read_text()
+    assert "| adre-reg over gaussian-8 |" in table
+    assert table.count("| gaussian-8 | 1 |") == 1
+    # What is there is not made again; what was made otherwise is refused.
+    monkeypatch.setattr(training, "run_cell", None)
+    assert training.main(words) == 0
+    assert (tmp_path / "training.md").read_text() == table
+    monkeypatch.setattr(training, "N", 300)
+    assert training.main(words) == 2
+    assert "was made with" in capsys.readouterr().err
+    assert training.main(["--methods", "none"]) == 2
+
+
+def test_every_loss_has_its_row_in_the_training_tables():
+    pytest.importorskip("torch", reason="the adapter needs torch")
+    from paper_checks.training import METHODS
+    from rsbounds_torch.training import LOSSES
+
+    assert set(LOSSES) == {method.loss for method in METHODS.values()}
+    assert {method.parent for method in METHODS.values()} - {None} <= set(METHODS)
+
+
+def test_differences_of_training_are_paired():
+    import numpy as np
+    from scipy.stats import ttest_1samp
+
+    from paper_checks.training import Found, difference, verdict
+
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(0, 2, 300)
+    right = np.ones(300, dtype=bool)
+    one, other = (
+        [Found(hard + shift + rng.normal(0, 0.05, 300), right, {}) for _ in range(2)]
+        for shift in (0.02, 0.0)
+    )
+    mean, low, high, each = difference(one, other)
+    by_image = np.mean([a.radius - b.radius for a, b in zip(one, other, strict=True)], axis=0)
+    interval = ttest_1samp(by_image, 0.0).confidence_interval(0.95)
+    assert (low, high) == pytest.approx((interval.low, interval.high))
+    assert np.mean(each) == pytest.approx(mean)
+    # The images differ by far more than the methods do.
+    assert verdict(low, high) == "holds"

@@ -106,7 +106,11 @@ class LinearGaussian(Noise):
         elif flat.ndim == 2:
             found = self._product(flat, **values)
         else:
-            each = [{key: value[i] for key, value in values.items()} for i in range(len(flat))]
+            many = set(values) if self.batch_shape else set(parameters)
+            each = [
+                {key: value[i] if key in many else value for key, value in values.items()}
+                for i in range(len(flat))
+            ]
             found = np.stack([self._product(z, **v) for z, v in zip(flat, each, strict=True)])
         return found.reshape(base.shape)
 

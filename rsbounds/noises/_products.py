@@ -108,8 +108,8 @@ def _add_inner(inner: Any, z: Any, of: int, draws: int, factors: Any) -> None:
 
 
 @kernel
-def fill_low_rank(out: Any, z: Any, diagonal: Any, factors: Any) -> None:
-    """``out = diagonal * z + (z @ factors) @ factors.T``, for (m, d) draws and (d, r) factors."""
+def fill_low_rank(out: Any, z: Any, diagonal: Any, factors: Any, weights: Any) -> None:
+    """``out = diagonal * z + ((z @ factors) * weights) @ factors.T``, for (m, d) draws."""
     draws, d = z.shape
     rank = factors.shape[1]
     inner = np.empty((_DRAWS, rank))
@@ -118,6 +118,7 @@ def fill_low_rank(out: Any, z: Any, diagonal: Any, factors: Any) -> None:
         count = min(_DRAWS, draws - start)
         inner[:] = 0.0
         _add_inner(inner, z, start, count, factors)
+        inner *= weights
         for left in range(0, d, _COLUMNS):
             width = min(_COLUMNS, d - left)
             for k in range(width):
@@ -140,17 +141,20 @@ def dense(z: NDArray[Any], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def low_rank(
-    z: NDArray[Any], diagonal: NDArray[np.float64], factors: NDArray[np.float64]
+    z: NDArray[Any],
+    diagonal: NDArray[np.float64],
+    factors: NDArray[np.float64],
+    weights: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """``diagonal * z + (z @ factors) @ factors.T`` in float64, for (m, d) draws."""
+    """``diagonal * z + ((z @ factors) * weights) @ factors.T`` in float64, for (m, d) draws."""
     d = z.shape[1]
-    if diagonal.shape != (d,) or factors.ndim != 2 or len(factors) != d:
+    if diagonal.shape != (d,) or factors.shape != (d, weights.size) or weights.ndim != 1:
         raise ValueError(
-            f"diagonal and factors have shapes {diagonal.shape} and {factors.shape} for draws of "
-            f"{d} numbers"
+            f"diagonal, factors and weights have shapes {diagonal.shape}, {factors.shape} and "
+            f"{weights.shape} for draws of {d} numbers"
         )
     out = np.empty(z.shape)
-    fill_low_rank(out, _own(z), _fixed(diagonal), _fixed(factors))
+    fill_low_rank(out, _own(z), _fixed(diagonal), _fixed(factors), _fixed(weights))
     return out
 
 

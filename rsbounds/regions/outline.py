@@ -132,10 +132,12 @@ def half_widths(region: Region) -> NDArray[np.float64]:
     if isinstance(region, Ball):
         axes = np.ones((1, d))
     elif isinstance(region, LowRankEllipsoid):
-        # The lengths of the rows of C = D + U U^T.
+        # The lengths of the rows of C = D + U W U^T: entries on the diagonal and beside it.
         D, U = region.diagonal, region.factors
-        inner = np.swapaxes(U, 1, 2) @ U
-        axes = np.sqrt(D**2 + 2.0 * D * (U**2).sum(axis=2) + ((U @ inner) * U).sum(axis=2))
+        weighted = U * region.weights[:, None]
+        own = (weighted * U).sum(axis=2)
+        square = ((weighted @ (np.swapaxes(U, 1, 2) @ U)) * weighted).sum(axis=2)
+        axes = np.sqrt((D + own) ** 2 + np.maximum(square - own**2, 0.0))
     elif isinstance(region, Ellipsoid) and region.rotation is not None:
         axes = np.sqrt((region.rotation**2 * region.axes[:, None, :] ** 2).sum(axis=2))
     elif isinstance(region, (CrossPolytope, Ellipsoid)):

@@ -123,14 +123,15 @@ class NoiseStream(abc.ABC, Generic[Array]):
             self.add(part, x[piece.row], indices[piece.row], piece.first, piece.row)
             at += piece.count
 
-    def copies(self, x: Any, count: int, first: int) -> Any:
-        """(count, B, d) noisy copies of (B, d) inputs: draws ``first``, ... of inputs 0 to B - 1.
+    def copies(self, x: Any, count: int, first: int, start: int = 0) -> Any:
+        """(count, B, d) noisy copies of (B, d) inputs: draws ``first``, ... of each.
 
-        The noise of an input does not depend on how many others there are.
+        They are the inputs ``start`` to ``start + B - 1``; the noise of an input does not depend
+        on which others there are.
         """
         out = self._like(x, (len(x), count, x.shape[1]))
         for row in range(len(x)):
-            self.add(out[row], x[row], row, first, row)
+            self.add(out[row], x[row], start + row, first, row)
         return out.swapaxes(0, 1)
 
     @abc.abstractmethod

@@ -14,6 +14,7 @@ OPTIMIZERS.register("search", "rsbounds_torch.optimizers.search:Search")
 OPTIMIZERS.register("ddrs", "rsbounds_torch.optimizers.ddrs:Ddrs")
 OPTIMIZERS.register("ancer", "rsbounds_torch.optimizers.ancer:Ancer")
 OPTIMIZERS.register("rotated", "rsbounds_torch.optimizers.rotated:Rotated")
+OPTIMIZERS.register("low-rank", "rsbounds_torch.optimizers.low_rank:LowRank")
 OPTIMIZERS.register("rddrs", "rsbounds_torch.optimizers.rddrs:Rddrs")
 
 __all__ = ["OPTIMIZERS", "NoiseOptimizer", "NoiseProblem", "optimize_noise"]

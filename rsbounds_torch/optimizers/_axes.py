@@ -118,7 +118,7 @@ class AxesAscent(NoiseOptimizer[AxesState]):
         shares = _KEPT * state.shares + (1.0 - _KEPT) * seen
         margin, _ = foretold.margin(shares, problem.top)
         pull = slope * axes * self._column(problem, state.weight * foretold.log_slope(margin))
-        pull = pull + 1.0 / axes.shape[1]
+        pull = pull + self._volume_slope(state.basis, axes)
         number = state.number + 1
         kept, kept_square = _ADAM
         mean = kept * state.slope + (1.0 - kept) * pull
@@ -164,6 +164,10 @@ class AxesAscent(NoiseOptimizer[AxesState]):
     @abc.abstractmethod
     def _model(self, problem: NoiseProblem, basis: torch.Tensor | None) -> SoftModel:
         """Answers under noise with axes in a basis."""
+
+    def _volume_slope(self, basis: torch.Tensor | None, axes: torch.Tensor) -> torch.Tensor | float:
+        """Derivatives of the log proxy radius of the law at radius 1 in the log axes, (B, r)."""
+        return 1.0 / axes.shape[1]
 
     def _soft(self, problem: NoiseProblem, spread: Spread, numbers: int | None = None) -> SoftModel:
         return SoftModel(

@@ -130,7 +130,7 @@ class NoiseProblem:
         At least 1: the start is the caller's choice.
         """
         region = self.start.region(np.ones(len(self)))
-        axes = region.radius if isinstance(region, Ball) else region.semi_axes().max(axis=1)
+        axes = region.radius if isinstance(region, Ball) else region.circumscribed_radius()
         reach = np.maximum(self.foretold.largest, 1e-300) * axes
         return np.asarray(np.maximum(np.minimum(self.diameter, 1e300) / reach, 1.0))
 

@@ -10,7 +10,7 @@ certify, and falls without a clamp, so that more noise pays only as long as the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -81,21 +81,40 @@ class SoftModel:
         shares, slopes = [], []
         for at in range(0, len(x), held):
             rows = range(at, min(at + held, len(x)))
-            given = [p[at : rows.stop].detach().to(x.dtype) for p in parameters]
-            wanted = weights is not None
-            leaves = [p.requires_grad_(wanted) for p in given]
-            base = self.base(rows, first)
-            with torch.set_grad_enabled(wanted):
-                noise = self.spread(base, rows, *leaves)
-            noisy = x[at : rows.stop, None].reshape(len(rows), 1, -1) + noise.detach()
             each = None if weights is None else weights[at : rows.stop]
-            p, g = self.row_answers(noisy, rows, first, each)
-            shares.append(p.mean(dim=1).cpu().numpy())
-            if g is not None:
-                found = torch.autograd.grad(noise, leaves, g / self.draws)
-                slopes.append([f.double() for f in found])
+            parts: list[torch.Tensor] = []
+            total: list[torch.Tensor] = []
+            # As many draws of one input as are held at a time; pairs stay together.
+            most = max(2, _HELD_NUMBERS // max(size, self.numbers or 0) // 2 * 2)
+            for done in range(0, self.draws, most):
+                part = replace(self, draws=min(most, self.draws - done))
+                p, g = part._rows_answers(parameters, rows, first + done, each)
+                parts.append(p)
+                total = [a + b for a, b in zip(total, g, strict=True)] if total else g
+            shares.append(torch.cat(parts, dim=1).mean(dim=1).cpu().numpy())
+            slopes.append([f / self.draws for f in total])
         joined = [torch.cat(parts) for parts in zip(*slopes, strict=True)]
         return np.concatenate(shares), joined
+
+    def _rows_answers(
+        self,
+        parameters: Sequence[torch.Tensor],
+        rows: range,
+        first: int,
+        weights: NDArray[np.float64] | None,
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """(b, m, K + 1) answers of some inputs, and gradients of their weighted sums."""
+        x, wanted = self.problem.x[rows.start : rows.stop], weights is not None
+        given = [p[rows.start : rows.stop].detach().to(x.dtype) for p in parameters]
+        leaves = [p.requires_grad_(wanted) for p in given]
+        base = self.base(rows, first)
+        with torch.set_grad_enabled(wanted):
+            noise = self.spread(base, rows, *leaves)
+        noisy = x[:, None].reshape(len(rows), 1, -1) + noise.detach()
+        p, g = self.row_answers(noisy, rows, first, weights)
+        if g is None:
+            return p, []
+        return p, [f.double() for f in torch.autograd.grad(noise, leaves, g)]
 
     def base(self, rows: range, first: int) -> torch.Tensor:
         """(b, m, numbers) base draws of some inputs."""

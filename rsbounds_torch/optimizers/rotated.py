@@ -12,7 +12,7 @@ from rsbounds import _validate
 from rsbounds.noises import FullGaussian, Gaussian, Noise
 from rsbounds_torch.optimizers._axes import AxesAscent, AxesState
 from rsbounds_torch.optimizers._base import NoiseProblem
-from rsbounds_torch.optimizers._soft import GapModel, SoftModel
+from rsbounds_torch.optimizers._soft import GapModel, SoftModel, Spread
 
 #: The draws that tell the directions begin here, behind those of any number of steps.
 _FIRST_DRAW = 1 << 30
@@ -107,20 +107,30 @@ def directions(
     def spread(base: torch.Tensor, rows: range) -> torch.Tensor:
         return base @ start[rows.start : rows.stop]
 
-    model = GapModel(
-        problem, spread, gradients, settings.antithetic, settings.scores, settings.temperature
-    )
-    weights = np.zeros((len(problem), problem.model.num_classes + 1))
-    weights[np.arange(len(problem)), problem.top] = 1.0
     found = []
     for row in range(len(problem)):
-        rows = range(row, row + 1)
-        noise = spread(model.base(rows, _FIRST_DRAW), rows)
-        noisy = problem.x[row].reshape(1, 1, -1) + noise
-        _, g = model.row_answers(noisy, rows, _FIRST_DRAW, weights[row : row + 1])
-        assert g is not None
-        slopes = g[0].double()
+        slopes = gap_gradients(settings, problem, spread, row, 0, gradients)
         # A scale of its own for each input keeps the product from over- and underflow.
         slopes = slopes / slopes.abs().amax().clamp_min(1e-300)
         found.append(torch.linalg.eigh(slopes.mT @ slopes)[1])
     return torch.stack(found)
+
+
+def gap_gradients(
+    settings: AxesAscent, problem: NoiseProblem, spread: Spread, row: int, first: int, count: int
+) -> torch.Tensor:
+    """(count, d) gradients of the gap between the leading classes, at copies of one input.
+
+    ``spread`` makes noise of the start's law from base draws and rows; ``first`` is the number
+    of gradients that were taken before.
+    """
+    model = GapModel(
+        problem, spread, count, settings.antithetic, settings.scores, settings.temperature
+    )
+    rows, at = range(row, row + 1), _FIRST_DRAW + first
+    weights = np.zeros((1, problem.model.num_classes + 1))
+    weights[0, problem.top[row]] = 1.0
+    noisy = problem.x[row].reshape(1, 1, -1) + spread(model.base(rows, at), rows)
+    _, found = model.row_answers(noisy, rows, at, weights)
+    assert found is not None
+    return found[0].double()

@@ -11,7 +11,7 @@ added to the raw input; a normalisation is the model's first layer, or its ``pre
 - **Laws.** A law may have parameters for each row of the batch. A loss that holds for some laws
   only raises ValueError for the others, with the reason.
 - **Numbers.** Probabilities are handled as logarithms, in float32, or in float64 where the logits
-  are: under autocast too. Finite logits give a finite loss and finite gradients, however large.
+  are: under autocast too. Logits up to 1e30 in size give a finite loss and finite gradients.
   A logit that is NaN or +inf makes the loss NaN, never a number; a loop refuses to step on a loss
   that is not finite.
 - **Attacks.** A loss that looks for a worse input asks the model in eval mode, as the papers do,
@@ -57,6 +57,9 @@ class TrainingNoise:
     ----------
     drawn : int
         Draws taken so far; set it to go on where a stopped training was.
+    start : int
+        Number of the first row, 0; the row's place in the whole batch where several processes
+        share it.
 
     Examples
     --------
@@ -75,6 +78,7 @@ class TrainingNoise:
         self.law = law
         self.seed = chosen_seed(seed)
         self.drawn = 0
+        self.start = 0
 
     def copies(self, x: torch.Tensor, count: int) -> torch.Tensor:
         """(count, B, ...) noisy copies of a batch of inputs; their draws are used up.
@@ -95,7 +99,7 @@ class TrainingNoise:
         stream = noise_stream(
             self.law, tuple(x.shape[1:]), seed=self.seed, role="train", device=x.device
         )
-        out: torch.Tensor = stream.copies(flat, count, self.drawn)
+        out: torch.Tensor = stream.copies(flat, count, self.drawn, self.start)
         self.drawn += count
         return out.reshape(count, *x.shape).to(x.dtype)
 
@@ -103,8 +107,9 @@ class TrainingNoise:
         """(rows,) numbers, uniform from 0 to 1, one for each input of a batch; uses up a draw."""
         # Streams of inputs that no batch has, so that they have nothing to do with the noise.
         drawn = base_draws(
-            "uniform", rows, 1, seed=self.seed, role="train", index=MAX_INDEX - self.drawn
-        )
+            "uniform", rows, 1, seed=self.seed, role="train", index=MAX_INDEX - self.drawn,
+            first=self.start,
+        )  # fmt: skip
         self.drawn += 1
         return torch.from_numpy((drawn[:, 0] + 1.0) / 2.0)
 

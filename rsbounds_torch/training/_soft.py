@@ -18,7 +18,7 @@ def log_average(logits: torch.Tensor) -> torch.Tensor:
 
 def strongest_wrong(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """(B,) the class of the largest of (B, K) scores but for the label's; of equals, the first."""
-    return scores.detach().scatter(1, labels[:, None], -math.inf).argmax(1)
+    return scores.scatter(1, labels[:, None], -math.inf).argmax(1)
 
 
 def at_class(scores: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:

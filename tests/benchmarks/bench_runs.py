@@ -20,7 +20,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 CERTIFY = """
 import sys, numpy as np, torch, rsbounds, rsbounds_torch
-from rsbounds_torch.distributed import process_group
+from rsbounds_torch._ranks import process_group
 store, inputs, n, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 torch.manual_seed(0)
 model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
@@ -254,7 +254,7 @@ import os, signal, sys, time
 # A shell that starts a program in the background has it ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np, torch, rsbounds, rsbounds_torch
-from rsbounds_torch.distributed import process_group
+from rsbounds_torch._ranks import process_group
 store, fault = sys.argv[1], sys.argv[2]
 rank = int(os.environ.get("RANK", "0"))
 x = np.random.default_rng(0).uniform(-1, 1, (200, 64)).astype(np.float32)

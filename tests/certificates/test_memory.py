@@ -31,7 +31,10 @@ def region(kind, rng, radius):
     if kind == "rotated":
         return Ellipsoid([radius], axes=axes, rotation=np.linalg.qr(rng.normal(size=(2, 2)))[0])
     if kind == "low-rank":
-        return LowRankEllipsoid([radius], diagonal=axes, factors=0.5 * rng.normal(size=(2, 1)))
+        # Axes that are longer or shorter than the diagonal's.
+        turn = np.linalg.qr(rng.normal(size=(2, 2)))[0]
+        weights = axes.min() * rng.uniform(-0.9, 2.0, 2)
+        return LowRankEllipsoid([radius], diagonal=axes, factors=turn, weights=weights)
     if kind == "cross-polytope":
         return CrossPolytope([radius], axes=axes)
     return ball(radius, kind)

@@ -18,6 +18,7 @@ SCALED = [
     DiagonalUniform([0.2, 0.8]),
     FullGaussian(MATRIX),
     LowRankGaussian([0.2, 0.2], np.sqrt([[0.6], [0.0]])),
+    LowRankGaussian([0.8, 0.8], [[0.5, 0.0], [0.0, 0.5]], weights=[-2.4, 0.0]),
     # More laws than are turned into regions at a time.
     DiagonalGaussian(np.tile([0.2, 0.8], (3, 1)), batched=True),
     FullGaussian(np.stack([MATRIX] * 3)),

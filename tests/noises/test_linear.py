@@ -1,5 +1,6 @@
 """Full and low-rank Gaussian laws: their draws bit by bit, their regions in 40 digits."""
 
+import base64
 import copy
 import json
 import math
@@ -34,11 +35,21 @@ def positive(d, *, spread=2.0, seed=0, batch=()):
 
 
 def factors(d, rank=3, *, seed=0, batch=()):
+    """With weights of either sign: no direction loses more than two thirds of the diagonal."""
     rng = np.random.default_rng(seed)
-    return {
-        "diagonal": rng.uniform(0.1, 1.0, (*batch, d)),
-        "factors": 0.3 * rng.normal(size=(*batch, d, rank)),
-    }
+    diagonal = rng.uniform(0.1, 1.0, (*batch, d))
+    columns = 0.3 * rng.normal(size=(*batch, d, rank))
+    least = (0.1 / rank) / (columns**2).sum(axis=-2)
+    weights = rng.uniform(0.1, 1.0, (*batch, rank))
+    weights[..., ::2] = (-0.66 * weights * least)[..., ::2]
+    return {"diagonal": diagonal, "factors": columns, "weights": weights}
+
+
+def dense(law):
+    """The matrices of a low-rank law."""
+    lead = law.batch_shape
+    diagonal = law.diagonal.reshape(*lead, -1)[..., None] * np.eye(law.factors.shape[-2])
+    return diagonal + law.factors * law.weights[..., None, :] @ np.swapaxes(law.factors, -1, -2)
 
 
 LAWS = {
@@ -48,7 +59,10 @@ LAWS = {
 EACH = {
     "full": FullGaussian(positive(4, batch=(3,)), shape=(2, 2)),
     "low-rank": LowRankGaussian(
-        factors(4, batch=(3,))["diagonal"].reshape(3, 2, 2), factors(4, batch=(3,))["factors"]
+        **{
+            **factors(4, batch=(3,)),
+            "diagonal": factors(4, batch=(3,))["diagonal"].reshape(3, 2, 2),
+        }
     ),
 }
 
@@ -80,7 +94,7 @@ def test_a_product_is_the_sum_in_order_whatever_the_batch(d, kind):
     inner = in_order(wide, low.factors)
     by_low = low.diagonal * wide
     for k in range(3):
-        by_low += inner[:, [k]] * low.factors[:, k]
+        by_low += (inner[:, [k]] * low.weights[k]) * low.factors[:, k]
     for law, expected in ((full, by_full), (low, by_low)):
         x = np.full(d, 0.3, dtype=kind)
         # One rounding, of the sum.
@@ -104,7 +118,8 @@ def test_a_multiple_of_the_identity_is_the_isotropic_law():
 
 def test_low_rank_is_the_full_law_of_its_matrix():
     low = LAWS["low-rank"](9)
-    full = FullGaussian(np.diag(low.diagonal) + low.factors @ low.factors.T)
+    assert (low.weights < 0).tolist() == [True, False, True]
+    full = FullGaussian(dense(low))
     np.testing.assert_allclose(noise(low, 40), noise(full, 40), rtol=0, atol=1e-14)
     points = noise(low, 40) * 0.3
     np.testing.assert_allclose(low.log_density(points), full.log_density(points), rtol=1e-9)
@@ -117,7 +132,7 @@ def test_low_rank_is_the_full_law_of_its_matrix():
 def test_draws_follow_the_law(law):
     # In the law's own coordinates they are independent standard normal numbers; 60,000 of them.
     one = LAWS[law](6)
-    matrix = one.matrix if law == "full" else np.diag(one.diagonal) + one.factors @ one.factors.T
+    matrix = one.matrix if law == "full" else dense(one)
     own = np.linalg.solve(matrix, noise(one, 10_000).T)
     assert stats.kstest(own.ravel(), stats.norm.cdf).pvalue > 1e-6
     assert abs(np.cov(own) - np.eye(6)).max() < 6 * math.sqrt(2 / 10_000)
@@ -268,6 +283,31 @@ def test_a_run_keeps_a_matrix_for_each_input(kind, tmp_path):
     assert noise_from_dict(rsbounds.Certificates.read(tmp_path / "certificates.tsv").law) == law
 
 
+def test_a_law_written_without_weights_is_read():
+    # As runs kept them before there were weights: the same law, and the same record of it.
+    given = {"diagonal": [0.5, 0.25], "factors": [[0.5], [0.125]]}
+    law = LowRankGaussian(**given)
+    assert set(law.to_dict()) == {"name", "diagonal", "factors"}
+    assert noise_from_dict(law.to_dict()) == law == LowRankGaussian(**given, weights=[1.0])
+    assert law.weights.tolist() == [1.0]
+    other = LowRankGaussian(**given, weights=[-0.5])
+    assert set(other.to_dict()) == {"name", "diagonal", "factors", "weights"}
+    assert other != law
+    assert noise_from_dict(other.to_dict()).weights.tolist() == [-0.5]
+    with pytest.raises(ValueError, match="weights hold -9, with which"):
+        noise_from_dict({**law.to_dict(), "weights": plain_array([-9.0])})
+    # One set of weights serves every input.
+    many = LowRankGaussian(np.full((2, 2), 0.5), np.full((2, 2, 1), 0.5), [-0.5])
+    assert many.weights.tolist() == [[-0.5], [-0.5]]
+    assert many[1] == LowRankGaussian([0.5, 0.5], [[0.5], [0.5]], [-0.5])
+
+
+def plain_array(values):
+    return LowRankGaussian([1.0] * len(values), np.eye(len(values))).to_dict()["diagonal"] | {
+        "float64": base64.b64encode(np.array(values).tobytes()).decode()
+    }
+
+
 def test_a_run_of_large_matrices_is_known_by_a_hash(tmp_path):
     # A database takes no value of 1e9 bytes; matrices of 784 x 784 for 300 inputs are more.
     law = FullGaussian(positive(300, spread=1.0, batch=(3,)))
@@ -304,8 +344,7 @@ def test_certified_ellipsoids_keep_out_of_the_other_class(kind):
         matrix = law.matrix
     else:
         law = LowRankGaussian(**factors(3, 2, batch=(300,)))
-        matrix = np.einsum("bir,bjr->bij", law.factors, law.factors)
-        matrix[:, range(3), range(3)] += law.diagonal
+        matrix = dense(law)
 
     def vote(batch):
         return (batch @ w > 0).astype(int)
@@ -325,7 +364,7 @@ def test_the_size_of_a_photograph_needs_no_matrix():
     shape = (3, 224, 224)
     part = np.random.default_rng(0).normal(size=(2, d, rank)) / math.sqrt(d)
     tracemalloc.start()
-    law = LowRankGaussian(np.full((2, *shape), 0.25), part)
+    law = LowRankGaussian(np.full((2, *shape), 0.25), part, np.repeat([-0.1, 1.0], 8))
     drawn = noise(law, 2, row=1, kind=np.float32)
     region = law.region([1.0, 2.0])
     proxy = region.proxy_radius()
@@ -359,6 +398,13 @@ def test_the_size_of_a_photograph_needs_no_matrix():
         (lambda: LowRankGaussian([1.0], np.ones((1, 1, 1))), "factors have shape"),
         (lambda: LowRankGaussian(0.5, [[1.0]]), "factors have shape"),
         (lambda: LowRankGaussian([1.0], [[np.inf]]), r"factors\[0, 0\] is inf"),
+        (lambda: LowRankGaussian([1.0], [[1.0]], [np.nan]), r"weights\[0\] is nan"),
+        (lambda: LowRankGaussian([1.0], [[1.0]], 1.0), "weights is 1.0; allowed: finite numbers"),
+        (lambda: LowRankGaussian([1.0], [[1.0]], [[1.0]]), "allowed: finite numbers in 1 dimen"),
+        (lambda: LowRankGaussian([1.0], [[1.0]], [1.0, 2.0]), r"weights have shape \(2,\) beside"),
+        (lambda: LowRankGaussian([[1.0]], [[[1.0]]], [[1.0], [1.0]]), r"one for each column, or"),
+        (lambda: LowRankGaussian([1.0], [[1.0]], [-1.0]), "weights hold -1, with which the matrix"),
+        (lambda: LowRankGaussian(np.ones((2, 1)), np.ones((2, 1, 1)), [[0.5], [-2.0]]), "hold -2,"),
     ],
 )
 def test_bad_parameters_are_named(build, message):

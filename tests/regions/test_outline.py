@@ -8,7 +8,8 @@ from rsbounds.regions import Ball, CrossPolytope, Ellipsoid, LowRankEllipsoid, h
 RNG = np.random.default_rng(2)
 AXES = np.array([0.5, 1.0, 2.0])
 TURN = np.linalg.qr(RNG.normal(size=(3, 3)))[0]
-FACTORS = RNG.normal(size=(3, 1))
+FACTORS = np.linalg.qr(RNG.normal(size=(3, 2)))[0]
+WEIGHTS = np.array([-0.7 * AXES.min(), 0.9])
 REGIONS = {
     "l1": Ball([0.7], norm="l1", dimension=3),
     "l2": Ball([0.7], norm="l2"),
@@ -16,7 +17,7 @@ REGIONS = {
     "axes": Ellipsoid([0.7], axes=AXES),
     "rotated": Ellipsoid([0.7], axes=AXES, rotation=TURN),
     "cross": CrossPolytope([0.7], axes=AXES),
-    "low-rank": LowRankEllipsoid([0.7], diagonal=AXES, factors=FACTORS),
+    "low-rank": LowRankEllipsoid([0.7], diagonal=AXES, factors=FACTORS, weights=WEIGHTS),
 }
 PLANES = {"coordinates": (2, 0), "turned": np.linalg.qr(RNG.normal(size=(3, 2)))[0].T}
 
@@ -90,7 +91,7 @@ def test_closed_forms():
     assert np.linalg.norm(hexagon, axis=1).max() == pytest.approx(2 * np.sqrt(2 / 3), rel=1e-3)
     # The shadow of C times a ball has the half-width |C u| in every direction u.
     region = REGIONS["low-rank"]
-    matrix = np.diag(AXES) + FACTORS @ FACTORS.T
+    matrix = np.diag(AXES) + FACTORS * WEIGHTS @ FACTORS.T
     shadow = outline(region, plane=(0, 2), view="shadow", points=3600)
     assert shadow[:, 0].max() == pytest.approx(0.7 * np.linalg.norm(matrix[0]), rel=1e-6)
     assert shadow[:, 1].max() == pytest.approx(0.7 * np.linalg.norm(matrix[2]), rel=1e-6)

@@ -15,7 +15,9 @@ REGIONS = {
     "axes": Ellipsoid([1.0], axes=[0.5, 0.75]),
     "full": Ellipsoid([1.0], axes=[2.0, 0.5], rotation=TURN),
     "l1": CrossPolytope([1.0], axes=[0.5, 0.75]),
-    "low rank": LowRankEllipsoid([1.0], diagonal=[0.5, 0.5], factors=[[1.0], [0.5]]),
+    "low rank": LowRankEllipsoid(
+        [1.0], diagonal=[0.5, 0.5], factors=[[1.0], [0.5]], weights=[-0.3]
+    ),
 }
 
 

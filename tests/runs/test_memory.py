@@ -258,7 +258,7 @@ def test_other_files_and_folders_are_refused(tmp_path, whole):
         CrossPolytope([0.3], axes=[1.0, 2.0]),
         Ellipsoid([0.3], axes=[1.0, 2.0]),
         Ellipsoid([0.3], axes=[1.0, 2.0], rotation=[[0.6, -0.8], [0.8, 0.6]]),
-        LowRankEllipsoid([0.3], diagonal=[1.0, 2.0], factors=[[0.5], [0.25]]),
+        LowRankEllipsoid([0.3], diagonal=[1.0, 2.0], factors=[[0.5], [0.25]], weights=[-1.5]),
     ],
 )
 def test_every_kind_of_region_comes_back_as_it_was(tmp_path, region):
@@ -277,3 +277,34 @@ def test_every_kind_of_region_comes_back_as_it_was(tmp_path, region):
         assert all((one[key] == two[key]).all() for key in one)
         assert back.point_of(i).tolist() == held.point_of(i).tolist()
     assert back.add([0.5, 0.5], 1, region) == held.add([0.5, 0.5], 1, region)
+
+
+def test_a_file_from_before_weights_is_read(tmp_path):
+    # What was written then: low-rank regions without weights in the row, under its checksum.
+    from rsbounds.runs import memory as module
+
+    given = {"model": "m", "noise": "any", "dimension": 2}
+    held = {"diagonal": [1.0, 2.0], "factors": [[0.5], [0.25]]}
+    region, path = LowRankEllipsoid([0.3], **held), tmp_path / "memory.sqlite"
+    with MemoryStore(path, **given) as store:
+        with store._kept():
+            store.memory.add([0.4, 0.1], 1, region)
+            store.sources.append(None)
+        old = dict(region.arrays())
+        del old["weights"]
+        region.arrays = lambda: old
+        store.memory._stored = lambda rows: region
+        values = module._encode(store.memory, 0, None)
+        head = module._chained(module._first(module.plain("config", store._wanted)), values)
+        columns = "position, source, candidate, adjusted, by, own_candidate, own_radius, kind, x"
+        marks = ", ".join(f"{name} = ?" for name in f"{columns}, arrays, checksum".split(", "))
+        store._database.execute(f"UPDATE answers SET {marks}", (*values, head))
+        module._set_seal(store._database, 1, head)
+    assert "weights" not in values[7]
+    back = load_memory(path, **given)
+    assert back.region_of(0).weights.tolist() == [[1.0]]
+    assert (
+        back.region_of(0).inscribed_radius() == LowRankEllipsoid([0.3], **held).inscribed_radius()
+    )
+    other = LowRankEllipsoid([0.3], **held, weights=[-1.5])
+    assert back.add([0.5, 0.5], 1, other).adjusted == "no"

@@ -154,7 +154,7 @@ def test_it_has_what_certify_has(folder, capsys):
 
 def test_the_model_is_moved_to_the_device(folder, capsys, monkeypatch):
     """Without a GPU here: the sampling is replaced, the order of calls is kept."""
-    from rsbounds_torch import distributed, model
+    from rsbounds_torch import _ranks, model
 
     calls = []
 
@@ -170,8 +170,8 @@ def test_the_model_is_moved_to_the_device(folder, capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "set_device", lambda d: calls.append(("set", str(d))))
-    monkeypatch.setattr(distributed.dist, "init_process_group", lambda b: calls.append(("init", b)))
-    monkeypatch.setattr(distributed.dist, "destroy_process_group", lambda: None)
+    monkeypatch.setattr(_ranks.dist, "init_process_group", lambda b: calls.append(("init", b)))
+    monkeypatch.setattr(_ranks.dist, "destroy_process_group", lambda: None)
     monkeypatch.setattr(model, "SmoothedClassifier", Classifier)
     for name, value in {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4", "LOCAL_RANK": "2"}.items():
         monkeypatch.setenv(name, value)

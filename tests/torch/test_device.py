@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the adapter needs torch")
 
-from rsbounds_torch import distributed
+from rsbounds_torch import _ranks
 from rsbounds_torch._device import own_device
 
 
@@ -17,7 +17,7 @@ def gpus(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
         monkeypatch.setattr(torch.cuda, "set_device", lambda d: calls.append(("set", str(d))))
-        dist = distributed.dist
+        dist = _ranks.dist
         monkeypatch.setattr(dist, "init_process_group", lambda b: calls.append(("init", b)))
         monkeypatch.setattr(dist, "destroy_process_group", lambda: calls.append(("end",)))
         monkeypatch.setenv("WORLD_SIZE", str(processes))
@@ -31,30 +31,30 @@ def gpus(monkeypatch):
 @pytest.mark.parametrize("rank", [0, 1, 3])
 def test_each_rank_takes_its_gpu_before_nccl_starts(gpus, rank):
     calls = gpus(4, local_rank=rank, processes=4)
-    with distributed.process_group():
+    with _ranks.process_group():
         assert calls == [("set", f"cuda:{rank}"), ("init", "nccl")]
     assert calls[2:] == [("end",)]
 
 
 def test_more_ranks_than_gpus_share_them_without_nccl(gpus):  # NCCL refuses two on one GPU
     calls = gpus(2, local_rank=3, processes=4)
-    with distributed.process_group():
+    with _ranks.process_group():
         assert calls == [("set", "cuda:1"), ("init", "gloo")]
 
 
 def test_the_cpu_is_taken_where_it_is_asked_for_or_alone(gpus):
     calls = gpus(2, local_rank=1, processes=2)
-    with distributed.process_group(own_device("cpu")):
+    with _ranks.process_group(own_device("cpu")):
         assert calls == [("init", "gloo")]
     calls.clear()
     gpus(0, local_rank=1, processes=2)
-    with distributed.process_group():
+    with _ranks.process_group():
         assert calls == [("init", "gloo")]
 
 
 def test_one_process_starts_no_group(gpus):
     calls = gpus(1)
-    with distributed.process_group() as (rank, size):
+    with _ranks.process_group() as (rank, size):
         assert (rank, size) == (0, 1)
         assert calls == [("set", "cuda:0")]
     assert calls == [("set", "cuda:0")]

@@ -297,7 +297,7 @@ def test_a_fault_of_the_caller_is_no_list_of_invalid_inputs(tmp_path):
 SCRIPT = """
 import os, signal, sys
 import numpy as np, torch, rsbounds, rsbounds_torch
-from rsbounds_torch.distributed import process_group
+from rsbounds_torch._ranks import process_group
 store, fault, inputs = sys.argv[1], sys.argv[2], int(sys.argv[3])
 rank = int(os.environ.get("RANK", "0"))
 x = np.random.default_rng(0).uniform(-1, 1, (inputs, 16)).astype(np.float32)
@@ -384,15 +384,15 @@ def test_ranks_that_are_killed_or_interrupted_resume_without_a_seed(tmp_path):
 
 def test_a_rank_that_is_left_alone_says_so(monkeypatch):
     # Torch's words, with the path of a source file, where another rank was interrupted.
-    from rsbounds_torch import distributed
+    from rsbounds_torch import _ranks
 
     def closed(*_):
         raise RuntimeError("[pair.cc:553] Connection closed by peer")
 
-    monkeypatch.setattr(distributed, "_ranks", lambda: (1, 2))
+    monkeypatch.setattr(_ranks, "ranks", lambda: (1, 2))
     for name in ("all_gather_object", "broadcast_object_list"):
-        monkeypatch.setattr(distributed.dist, name, closed)
-    for agree in (distributed._everywhere, distributed._on_first):
+        monkeypatch.setattr(_ranks.dist, name, closed)
+    for agree in (_ranks.everywhere, _ranks.on_first):
         with pytest.raises(OSError, match=r"another process of the run has ended; .* resumes"):
             agree(lambda: None)
 

@@ -213,6 +213,24 @@ def test_command_line(folder, capsys):
         assert not Path("bad.sqlite").exists()
 
 
+def test_the_settings_of_low_rank_are_words(folder, capsys):
+    words = ["--smoothing", "low-rank", *(f"--smoothing-option={k}={v}" for k, v in {
+        **QUICK, "rank": 2, "complement": "diagonal", "gradients": 10}.items())]  # fmt: skip
+    assert run(*words) == 0
+    assert "found by low-rank; each certificate is about" in capsys.readouterr().out
+    method = OPTIMIZERS["low-rank"](**QUICK, rank=2, complement="diagonal", gradients=10)
+    certify("library.sqlite", smoothing=method)
+    assert rows("run.sqlite") == rows("library.sqlite")
+    for change, said in [
+        ("complement=none", "complement is 'none'; allowed: "),
+        ("rank=0", "rank is 0; allowed: "),
+    ]:
+        wrong = ["--smoothing", "low-rank", "--smoothing-option", change]
+        assert run(*wrong, store="bad.sqlite") == 2
+        assert said in capsys.readouterr().err
+        assert not Path("bad.sqlite").exists()
+
+
 def test_a_model_without_gradients_hears_of_the_search(folder, capsys):
     gradients = ["--smoothing", "ddrs", "--smoothing-option", "draws=10"]
     assert run(*gradients, model="steps", store="bad.sqlite") == 2

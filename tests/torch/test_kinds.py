@@ -116,7 +116,7 @@ def test_rows_without_a_valid_vote_have_no_class():
 SCRIPT = """
 import sys
 from test_kinds import DATA, KINDS, certify
-from rsbounds_torch.distributed import process_group
+from rsbounds_torch._ranks import process_group
 with process_group():
     for kind in KINDS:
         certify(f"{sys.argv[1]}/{kind}.sqlite", kind)

@@ -28,7 +28,7 @@ def test_ten_lines_certify_a_model(tmp_path, monkeypatch, capsys):
     assert "gaussian(sigma=0.25), exact" in capsys.readouterr().out
 
 
-def test_the_snippets_on_per_input_noise_and_training_run():
+def test_the_snippets_on_per_input_noise_and_training_run(tmp_path, monkeypatch):
     import rsbounds
     import rsbounds_torch
 
@@ -52,3 +52,7 @@ def test_the_snippets_on_per_input_noise_and_training_run():
     assert (names["memory"].predict(names["x"]) == names["mine"].top).all()
     exec(compile(trained, "README", "exec"), names)
     assert all(p.grad is not None for p in model.parameters())
+    loop = next(block for block in blocks if "rsbounds_torch.train(" in block)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(loop, "README", "exec"), names)
+    assert names["done"].checkpoint.is_file()

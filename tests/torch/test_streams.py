@@ -42,7 +42,9 @@ class Hide(Noise):
 
 
 FULL = FullGaussian(0.5 * np.eye(6) + 0.1, shape=(2, 3))
-LOW = LowRankGaussian(np.full((2, 3), 0.4), np.linspace(-0.5, 0.5, 12).reshape(6, 2))
+LOW = LowRankGaussian(
+    np.full((2, 3), 0.4), np.linspace(-0.5, 0.5, 12).reshape(6, 2), weights=[0.7, -0.3]
+)
 LAWS = [LAW, rsbounds.Uniform(0.25), rsbounds.Lipschitz(1.0, LAW), Laplace(), Hide(), FULL, LOW]
 MAKERS = {
     "cpu": lambda law, **k: CpuStream(law, (2, 3), **k),
@@ -249,7 +251,7 @@ def test_tensors_and_arrays_get_the_same_product(law):
 def test_products_can_be_differentiated_in_the_parameters(law):
     assert law.has_rsample
     base = torch.randn(4, 5, 2, 3, dtype=torch.float64)
-    names = ["matrix"] if law is FULL else ["diagonal", "factors"]
+    names = ["matrix"] if law is FULL else ["diagonal", "factors", "weights"]
     one = [torch.tensor(getattr(law, name)) for name in names]
     each = [torch.stack([(i + 1) * v for i in range(4)]).requires_grad_() for v in one]
 
@@ -264,6 +266,12 @@ def test_products_can_be_differentiated_in_the_parameters(law):
         arrays = {name: v.numpy() for name, v in own.items()}
         by_numpy = torch.from_numpy(law.transform(base[i].numpy(), **arrays))
         torch.testing.assert_close(together[i].detach(), by_numpy)
+    # What is not given for each input is the law's own.
+    many = {names[0]: each[0].detach()} if law is FULL else {names[1]: each[1].detach()}
+    arrays = {name: v.numpy() for name, v in many.items()}
+    torch.testing.assert_close(
+        law.transform(base, **many), torch.from_numpy(law.transform(base.numpy(), **arrays))
+    )
     # One draw for each input.
     own = dict(zip(names, (v.detach() for v in each), strict=True))
     first = law.transform(base[:, 0], **own)
@@ -281,7 +289,9 @@ def test_products_can_be_differentiated_in_the_parameters(law):
 
 
 def test_a_model_of_float32_is_sampled_as_by_numpy():
-    law = LowRankGaussian(np.full((3, 6), 0.4), np.linspace(-0.5, 0.5, 36).reshape(3, 6, 2))
+    law = LowRankGaussian(
+        np.full((3, 6), 0.4), np.linspace(-0.5, 0.5, 36).reshape(3, 6, 2), weights=[0.7, -0.2]
+    )
     x = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
     weight = torch.randn(2, 6, generator=torch.Generator().manual_seed(1))
     votes = []
@@ -335,6 +345,13 @@ def test_a_device_draws_training_noise_in_one_block_for_many_inputs(law, monkeyp
     assert torch.equal(whole[1:], copies(x, 1, 6))
     small = law[:3] if law.batch_shape else law
     assert torch.equal(whole[:, :3], copies(x[:3], 2, 5, small))
+    # Ranks that share a batch draw what one would: 10 is inside a block.
+    for kind in (DeviceStream, noise_stream):
+        rest = law[10:] if law.batch_shape else law
+        together, apart = (
+            kind(one, (2, 3), seed=3, role="train", device=CPU) for one in (law, rest)
+        )
+        assert torch.equal(together.copies(x, 2, 5)[:, 10:], apart.copies(x[10:], 2, 5, 10))
     noise = (whole - x).double()
     assert len(torch.unique(noise[0])) == noise[0].numel(), "no two inputs share noise"
     # As large as the law says, by row: a sum of squares within six standard deviations.

@@ -3,11 +3,13 @@
 import dataclasses
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 import rsbounds
+import rsbounds.noises
 from rsbounds_torch import SmoothedClassifier
 from rsbounds_torch.contracts import LOSS_CHECKS
 from rsbounds_torch.training import LOSSES, TrainingLoss, TrainingNoise
@@ -94,10 +96,10 @@ def problem(kind=torch.float32, classes=3, size=6):
     return model.to(kind).eval(), x.to(kind), y
 
 
-def step(loss, model, x, y, law=None, seed=5):
+def step(loss, model, x, y, law=rsbounds.Gaussian(0.3), seed=5):  # noqa: B008
     """The value of a loss, and the gradient of every parameter."""
     model.zero_grad()
-    value = loss(model, x, y, TrainingNoise(law or rsbounds.Gaussian(0.3), seed=seed))
+    value = loss(model, x, y, TrainingNoise(law, seed=seed))
     value.backward()
     return [value.detach(), *(p.grad.clone() for p in model.parameters())]
 
@@ -105,6 +107,14 @@ def step(loss, model, x, y, law=None, seed=5):
 # A loss with settings at their end, and the parent that it then is.
 ENDS = [
     ("adre-reg", {"copies": 3, "weight": 0.0}, "gaussian", {"copies": 3}),
+    ("smoothadv", {"copies": 3, "epsilon": 0.0}, "gaussian", {"copies": 3}),
+    ("smoothadv", {"copies": 3, "epsilon": 0.0, "attack": "ddn"}, "gaussian", {"copies": 3}),
+    ("adre-adv", {"copies": 3, "weight": 0.0}, "smoothadv", {"copies": 3}),
+    ("adre-adv", {"weight": 0.0, "attack": "ddn"}, "smoothadv", {"attack": "ddn"}),
+    ("adre-adv", {"copies": 3, "epsilon": 0}, "adre-reg", {"copies": 3, "weight": 0.1}),
+    ("macer", {"copies": 1, "weight": 0.0}, "gaussian", {"copies": 1}),
+    ("consistency", {"weight": 0.0, "entropy_weight": 0.0}, "gaussian", {"copies": 2}),
+    ("smoothmix", {"copies": 3, "weight": 0.0}, "gaussian", {"copies": 3}),
 ]
 
 
@@ -137,6 +147,28 @@ BAD_SETTINGS = [
     ("adre-reg", {"weight": float("nan")}, "weight is nan"),
     ("adre-reg", {"weight": float("inf")}, "weight is inf"),
     ("adre-reg", {"single_draw": 1}, "single_draw is 1; allowed: True, False"),
+    ("smoothadv", {"copies": 0}, "copies is 0"),
+    ("smoothadv", {"epsilon": -0.5}, "epsilon is -0.5; allowed: a finite number >= 0"),
+    ("smoothadv", {"steps": 0}, "steps is 0; allowed: an integer >= 1"),
+    ("smoothadv", {"attack": "fgsm"}, "attack is 'fgsm'; allowed: pgd, ddn"),
+    ("smoothadv", {"input_bounds": (1, 0)}, r"input_bounds is \(1, 0\); allowed: \(low, high\)"),
+    ("adre-adv", {"epsilon": float("inf")}, "epsilon is inf"),
+    ("adre-adv", {"weight": -1e-9}, "weight is -1e-09"),
+    ("macer", {"copies": 0}, "copies is 0"),
+    ("macer", {"weight": -1.0}, "weight is -1.0"),
+    ("macer", {"gamma": -1.0}, "gamma is -1.0"),
+    ("macer", {"beta": 0}, "beta is 0; allowed: a finite number > 0"),
+    ("consistency", {"copies": 1}, "copies is 1; allowed: an integer >= 2"),
+    ("consistency", {"weight": -1}, "weight is -1"),
+    ("consistency", {"entropy_weight": -1}, "entropy_weight is -1"),
+    ("smoothmix", {"copies": 0}, "copies is 0"),
+    ("smoothmix", {"weight": -1}, "weight is -1"),
+    ("smoothmix", {"steps": 0}, "steps is 0"),
+    ("smoothmix", {"step_size": 0}, "step_size is 0; allowed: a finite number > 0"),
+    ("smoothmix", {"clean_step": 4}, "clean_step is 4; allowed: an integer from 0 to 3"),
+    ("smoothmix", {"input_bounds": 1}, "input_bounds is 1"),
+    ("stability", {"copies": 0}, "copies is 0"),
+    ("stability", {"weight": -1}, "weight is -1"),
 ]
 
 
@@ -144,6 +176,67 @@ BAD_SETTINGS = [
 def test_bad_settings(name, settings, said):
     with pytest.raises(ValueError, match=said):
         LOSSES[name](**settings)
+
+
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_under_autocast(name):
+    model, x, y = problem()
+    model.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        value = LOSSES[name]()(model, x, y, TrainingNoise(rsbounds.Gaussian(0.3), seed=5))
+    value.backward()
+    assert value.dtype == torch.float32
+    for part in (0, 1, 4):
+        gradient = model[part].weight.grad
+        assert bool(torch.isfinite(gradient).all())
+        assert gradient.abs().sum() > 0
+
+
+LAWS = [
+    rsbounds.Uniform(0.5),
+    rsbounds.Lipschitz(1.0, rsbounds.Gaussian(0.2)),
+    rsbounds.noises.DiagonalGaussian(np.array([0.1, 0.2, 0.3, 0.4])),
+    rsbounds.Gaussian(np.linspace(0.1, 0.6, 6)),
+]
+
+
+@pytest.mark.parametrize("law", LAWS, ids=str)
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_other_laws_work_or_are_refused_with_the_reason(name, law):
+    model, x, y = problem()
+    if name == "macer" and not isinstance(law, rsbounds.Gaussian):
+        with pytest.raises(ValueError, match=r"allowed: Gaussian\(sigma\), whose l2 radius"):
+            step(LOSSES[name](), model, x, y, law)
+        return
+    assert all(torch.isfinite(part).all() for part in step(LOSSES[name](), model, x, y, law))
+
+
+def test_macer_weighs_the_hinge_of_each_row_with_its_sigma():
+    model, x, _ = problem(torch.float64)
+    mixed = rsbounds.Gaussian(np.array([0.2, 0.2, 0.2, 0.6, 0.6, 0.6]))
+    with torch.no_grad():
+        noisy = TrainingNoise(mixed, seed=5).copies(x, 4)
+        average = torch.stack([torch.softmax(16 * model(copy), 1) for copy in noisy]).mean(0)
+    y = average.argmax(1)
+    loss, plain = LOSSES["macer"](copies=4), LOSSES["macer"](copies=4, weight=0.0)
+    equal = rsbounds.Gaussian(np.full(6, 0.2))
+    assert step(loss, model, x, y, equal)[0] == step(loss, model, x, y, rsbounds.Gaussian(0.2))[0]
+    hinge = step(loss, model, x, y, mixed)[0] - step(plain, model, x, y, mixed)[0]
+    parts = []
+    for rows in (slice(0, 3), slice(3, 6)):
+        # The noise of a row is that of its place in the batch: no row may move.
+        keep = torch.zeros(6, dtype=torch.bool)
+        keep[rows] = True
+        wrong = torch.where(keep, y, average.argmin(1))
+        parts.append(step(loss, model, x, wrong, mixed)[0] - step(plain, model, x, wrong, mixed)[0])
+    assert hinge.item() == pytest.approx(sum(parts).item())
+    assert min(parts) > 0
+
+
+def test_stability_without_its_term_sees_no_noise():
+    model, x, y = problem()
+    value = step(LOSSES["stability"](weight=0.0), model, x, y)[0]
+    assert value == torch.nn.functional.cross_entropy(model(x), y)
 
 
 def test_fractions_are_uniform_reproducible_and_no_input_s_noise():
@@ -211,3 +304,26 @@ def trained(loss, law):
 def test_training_under_noise_certifies_more():
     loss = LOSSES["gaussian"](copies=2)
     assert trained(loss, rsbounds.Gaussian(0.25)) > trained(loss, rsbounds.Gaussian(1e-3))
+
+
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_training_turns_a_linear_classifier_to_the_largest_radius_there_is(name):
+    # Of a linear classifier the certified radius is known, the distance from its border, and its
+    # largest value is the length of x. Both inputs are right from the start, by a border that
+    # passes near them: what turns it away from them is the noise.
+    x = torch.tensor([[1.0, 0.25], [-1.0, -0.25]]).repeat(4, 1)
+    y = torch.tensor([1, 0]).repeat(4)
+    weight = torch.tensor([[-0.3, -1.0], [0.3, 1.0]]).requires_grad_()
+
+    def radius():
+        normal = (weight[1] - weight[0]).detach()
+        return float((x @ normal * (2 * y - 1)).min() / normal.norm())
+
+    noise = TrainingNoise(rsbounds.Gaussian(0.5), seed=1)
+    optimizer = torch.optim.Adam([weight], lr=0.1)
+    assert radius() < 0.55 * x[0].norm()
+    for _ in range(60):
+        optimizer.zero_grad()
+        LOSSES[name]()(lambda batch: batch @ weight.T, x, y, noise).backward()
+        optimizer.step()
+    assert radius() > 0.95 * x[0].norm()
