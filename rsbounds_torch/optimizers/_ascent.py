@@ -62,24 +62,29 @@ def best_of(
     """For each input the best of the start and what was found, on draws used for nothing else.
 
     What takes the start's place is worth more, and its inscribed radius is not below that of
-    ``inner`` times 1 - slack.
+    ``inner`` times 1 - slack, by more than the standard error of the draws: the best law there
+    is has just that radius, and half of all draws would find it below.
     """
     # Equal votes give equal radii up to the rounding of their axes.
     needed = (1.0 - slack - 1e-9) * _worth(problem, inner, draws)[1]
-    best, (most, _) = problem.start, _worth(problem, problem.start, draws)
+    best, (most, _, _) = problem.start, _worth(problem, problem.start, draws)
     for law in found:
-        proxy, inscribed = _worth(problem, law, draws)
-        better = (proxy > most) & (inscribed >= needed)
+        proxy, inscribed, error = _worth(problem, law, draws)
+        better = (proxy > most) & (inscribed * (1.0 + error) >= needed)
         best, most = law.where(better, best), np.where(better, proxy, most)
     return best
 
 
 def _worth(
     problem: NoiseProblem, law: Noise, draws: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    region, valid = problem.region(law, draws, "judge")
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """(B,) proxy and inscribed radius, and the relative standard error of both."""
+    counts = problem.votes(law, draws, "judge")
+    margin, error = problem.foretold.of_votes(counts, problem.top, draws)
+    region = law.region(np.maximum(margin, 0.0))
     proxy, inscribed = region.proxy_radius(), region.inscribed_radius()
-    return np.where(valid, proxy, 0.0), np.where(valid, inscribed, 0.0)
+    valid = counts.sum(axis=1) == draws
+    return np.where(valid, proxy, 0.0), np.where(valid, inscribed, 0.0), error
 
 
 def run_stages(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rsbounds import _validate
 from rsbounds.noises import Noise
 from rsbounds_torch.optimizers._base import OPTIMIZERS, NoiseOptimizer, NoiseProblem
+from rsbounds_torch.optimizers._filling import filled
 from rsbounds_torch.optimizers._soft import SoftModel, Spread
 from rsbounds_torch.optimizers.ddrs import check_settings
 
@@ -23,6 +24,8 @@ _TINY = 1e-12
 _KEPT = 0.95
 #: Times as many draws as a step has tell what the start's answers are.
 SURVEY = 20
+#: Shares of the variance that are tried for a beginning, each with times a step's draws.
+_BUDGETS, _TRIED = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8), 5
 #: Largest weight of the margin, and how fast it follows the inscribed radius.
 _HEAVIEST, _FOLLOW = 1e3, 5.0
 #: Parts of the way from the start to the end, in the logarithms of the axes, that are judged.
@@ -91,9 +94,17 @@ class AxesAscent(NoiseOptimizer[AxesState]):
         return None if self.first is None else OPTIMIZERS[self.first]()
 
     def _survey(
-        self, problem: NoiseProblem, basis: torch.Tensor | None, axes: torch.Tensor
+        self,
+        problem: NoiseProblem,
+        basis: torch.Tensor | None,
+        axes: torch.Tensor,
+        felt: torch.Tensor | None = None,
     ) -> AxesState:
-        """The state at the start, with what its answers are."""
+        """The state at the start, with what its answers are.
+
+        With (B, r) ``felt``, how much each direction is, the axes begin where they fill what
+        room that leaves; see `rsbounds_torch.optimizers._filling`.
+        """
         log_axes = torch.log(axes)
         model = self._model(problem, basis)
         if self.steps:
@@ -104,10 +115,31 @@ class AxesAscent(NoiseOptimizer[AxesState]):
         smallest = log_axes.amin(dim=1).cpu().numpy()
         needed = smallest + np.log(np.maximum(margin, 1e-12)) + np.log1p(-self.slack)
         nothing = torch.zeros_like(log_axes)
+        begin = log_axes
+        if felt is not None and self.steps:
+            begin, shares = self._begin(problem, model, axes, felt, margin, shares)
         return AxesState(
-            basis, log_axes, log_axes, nothing, nothing, shares, needed,
+            basis, begin, log_axes, nothing, nothing, shares, needed,
             np.full(len(problem), 1.0 + self.kappa), 0,
         )  # fmt: skip
+
+    def _begin(
+        self, problem: NoiseProblem, model: SoftModel, axes: torch.Tensor, felt: torch.Tensor,
+        margin: NDArray[np.float64], shares: NDArray[np.float64],
+    ) -> tuple[torch.Tensor, NDArray[np.float64]]:  # fmt: skip
+        """Logarithms of the axes to begin with, and the answers' shares there."""
+        given, w = axes.detach().cpu().numpy(), felt.cpu().numpy()
+        best, worth, seen = given, np.zeros(len(given)), shares
+        trial = replace(model, draws=_TRIED * self.draws)
+        for budget in _BUDGETS:
+            tried = filled(given, w, budget, self._largest(problem))
+            answers, _ = trial.answers([torch.as_tensor(tried, device=axes.device)], 0)
+            kept = problem.foretold.margin(answers, problem.top)[0] / np.maximum(margin, 1e-12)
+            gain = np.log(tried / given).mean(axis=1) + np.log(np.maximum(kept, 1e-12))
+            better = (kept >= 1.0 - self.slack) & (gain > worth)
+            best, worth = np.where(better[:, None], tried, best), np.where(better, gain, worth)
+            seen = np.where(better[:, None], answers, seen)
+        return torch.log(torch.as_tensor(best, device=axes.device)), seen
 
     def step(self, problem: NoiseProblem, state: AxesState) -> AxesState:
         foretold = problem.foretold

@@ -100,7 +100,8 @@ class NoiseProblem:
         The certificate of ``n`` draws is foretold from fewer, as `Foretold.of_votes` says.
         """
         counts = self.votes(law, draws, role)
-        region = law.region(np.maximum(self.foretold.of_votes(counts, self.top, draws), 0.0))
+        margin, _ = self.foretold.of_votes(counts, self.top, draws)
+        region = law.region(np.maximum(margin, 0.0))
         return region, np.asarray(counts.sum(axis=1) == draws)
 
     def value(self, law: Noise, draws: int, role: Purpose = "optimize") -> NDArray[np.float64]:

@@ -62,17 +62,22 @@ class Foretold:
 
     def of_votes(
         self, counts: NDArray[np.int64], top: NDArray[np.int64], draws: int
-    ) -> NDArray[np.float64]:
-        """(B,) margins that (B, K) votes of few draws foretell, with half a vote more against.
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(B,) margins that (B, K) votes of few draws foretell, and their relative errors.
 
-        A draw that is no vote is one against the class ``top``.
+        There is half a vote more against the class ``top``, and a draw that is no vote is one.
+        The error is the margin's standard error as a part of it, by the delta method.
         """
         rows = np.arange(len(counts))
         others = counts.copy()
         others[rows, top] = 0
         against = np.stack([draws - counts[rows, top], others.max(axis=1)])
-        lost, taken = (self.part((k + 0.5) / (draws + 1.0))[0] for k in against)
-        return np.asarray(lost + taken)
+        shares = (against + 0.5) / (draws + 1.0)
+        parts, slopes = self.part(shares)
+        errors = np.abs(slopes) * np.sqrt(shares * (1.0 - shares) / draws)
+        margin = parts.sum(axis=0)
+        # Where one class has all votes against, both parts move together.
+        return margin, errors.sum(axis=0) / np.maximum(margin, self.small)
 
     def log_slope(self, margin: NDArray[np.float64]) -> NDArray[np.float64]:
         """(B,) derivative of the logarithm of the margin, continued by a line where it is small."""

@@ -16,6 +16,8 @@ from rsbounds_torch.optimizers._soft import GapModel, SoftModel, Spread
 
 #: The draws that tell the directions begin here, behind those of any number of steps.
 _FIRST_DRAW = 1 << 30
+#: How much directions are felt is averaged over this part of them.
+_NEIGHBOURS = 50
 
 
 @dataclass(frozen=True)
@@ -24,19 +26,21 @@ class Rotated(AxesAscent):
 
     With M = E[g g^T] = V diag(w) V^T, g the gradient of the log-probability gap between the two
     leading classes under noise, the noise is V diag(axes) z. V turns with the inputs, so that
-    the region does not depend on how the coordinates lie; the axes are found as in ANCER, with
-    as many numbers and as little variance. It aims at what RDDRS aims at (Labarbarie et al.
+    the region does not depend on how the coordinates lie. The axes begin where they fill what room
+    the sensitivities diag(w) leave (`rsbounds_torch.optimizers._filling`), and go on as in ANCER,
+    with as many numbers and as little variance. It aims at what RDDRS aims at (Labarbarie et al.
     2022) without a noisy d x d gradient. The matrix of the law is V diag(axes) V^T.
 
     Parameters
     ----------
     gradients : int
-        Gradients that tell the directions.
+        Gradients that tell the directions, one half, and how much they are felt, the other.
     draws, steps, rate, kappa, slack, first, antithetic, scores, temperature
         As in `rsbounds_torch.optimizers.ancer.Ancer`.
     """
 
-    gradients: int = 1000
+    steps: int = 30
+    gradients: int = 2000
 
     name: ClassVar[str] = "rotated"
     source: ClassVar[str] = "axes of Eiras et al. 2022 in the eigenbasis of E[g g^T]"
@@ -54,13 +58,13 @@ class Rotated(AxesAscent):
     def init(self, problem: NoiseProblem) -> AxesState:
         return self._survey(problem, *self._turned(problem))
 
-    def _turned(self, problem: NoiseProblem) -> tuple[torch.Tensor, torch.Tensor]:
-        """Bases (B, d, d), and the start's axes in them."""
+    def _turned(self, problem: NoiseProblem) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Bases (B, d, d), the start's axes in them, and how much each is felt."""
         matrices = start_matrices(problem)
-        basis = directions(self, problem, matrices, self.gradients)
+        basis, felt = directions(self, problem, matrices, self.gradients)
         # For a start that is not isotropic: what its matrix has on the diagonal in the basis.
         axes = torch.einsum("bij,bik,bkj->bj", basis, matrices, basis)
-        return basis, axes
+        return basis, axes, felt
 
     def _law(self, problem: NoiseProblem, basis: torch.Tensor | None, axes: torch.Tensor) -> Noise:
         assert basis is not None
@@ -100,20 +104,40 @@ def full_law(problem: NoiseProblem, matrix: torch.Tensor) -> Noise:
 
 def directions(
     settings: AxesAscent, problem: NoiseProblem, matrices: torch.Tensor, gradients: int
-) -> torch.Tensor:
-    """(B, d, d) eigenvectors of the mean of g g^T, the directions felt least first."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, d, d) eigenvectors of the mean of g g^T, and (B, d) mean squares along them.
+
+    The directions felt least come first. How much one is felt is said by half of the gradients
+    and its direction by the others: among the directions that few gradients find, those that
+    happened to be felt least look as if they were not felt at all.
+    """
     start = matrices.to(problem.x.dtype)
 
     def spread(base: torch.Tensor, rows: range) -> torch.Tensor:
         return base @ start[rows.start : rows.stop]
 
-    found = []
+    found, felt = [], []
     for row in range(len(problem)):
-        slopes = gap_gradients(settings, problem, spread, row, 0, gradients)
-        # A scale of its own for each input keeps the product from over- and underflow.
-        slopes = slopes / slopes.abs().amax().clamp_min(1e-300)
-        found.append(torch.linalg.eigh(slopes.mT @ slopes)[1])
-    return torch.stack(found)
+        half = (gradients + 1) // 2
+        slopes = _of_size_one(gap_gradients(settings, problem, spread, row, 0, half))
+        others = _of_size_one(gap_gradients(settings, problem, spread, row, half, half))
+        basis = torch.linalg.eigh(slopes.mT @ slopes)[1]
+        found.append(basis)
+        felt.append(_levelled((others @ basis).square().mean(dim=0)))
+    return torch.stack(found), torch.stack(felt)
+
+
+def _of_size_one(slopes: torch.Tensor) -> torch.Tensor:
+    """Gradients on a scale of their own, which keeps products from over- and underflow."""
+    return slopes / slopes.abs().amax().clamp_min(1e-300)
+
+
+def _levelled(along: torch.Tensor) -> torch.Tensor:
+    """(d,) mean squares as a rising curve, the mean over neighbours: those of a few are noise."""
+    width = max(1, len(along) // _NEIGHBOURS) | 1
+    padded = torch.nn.functional.pad(along[None, None], (width // 2, width // 2), mode="replicate")
+    smooth = torch.nn.functional.avg_pool1d(padded, width, stride=1)[0, 0]
+    return smooth.clamp_min(1e-12 * float(smooth.max()) + 1e-300)
 
 
 def gap_gradients(

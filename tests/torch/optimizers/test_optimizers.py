@@ -96,7 +96,7 @@ def expected_radius(sigma, at, n=100_000, alpha=0.001):
 def test_search_finds_the_best_sigma_of_a_slab():
     classifier = SmoothedClassifier(shell, num_classes=2, noise=rsbounds.Gaussian(0.1))
     x = torch.tensor([[0.0], [0.3], [0.8]])
-    law = optimize_noise(classifier, x, n=100_000, seed=1, draws=2000, tolerance=0.02)
+    law = optimize_noise(classifier, x, n=100_000, seed=1, draws=1000)
     grid = np.exp(np.linspace(np.log(0.02), np.log(3), 400))
     for at, sigma in zip([0.0, 0.3, 0.8], law.sigma, strict=True):
         best = max(expected_radius(s, at) for s in grid)
@@ -122,7 +122,7 @@ def test_the_class_that_grows_is_the_answer_at_the_start():
     # Under much noise the slab's outside wins, with a large radius: that is another answer.
     classifier = SmoothedClassifier(shell, num_classes=2, noise=rsbounds.Uniform(0.8))
     x = torch.tensor([[0.3]])
-    law = optimize_noise(classifier, x, n=10_000, seed=1, width=3.0)
+    law = optimize_noise(classifier, x, n=10_000, seed=1)
     assert classifier.certify(x, noise=law, n=10_000, seed=2).top.tolist() == [1]
     outside = classifier.certify(x, noise=rsbounds.Uniform(16.0), n=10_000, seed=2)
     assert outside.top.tolist() == [0]
@@ -178,7 +178,7 @@ def test_a_model_that_answers_nan_somewhere_keeps_its_start():
         ({"judge_draws": 0}, "judge_draws is 0"),
         ({"draws": 0}, "draws is 0"),
         ({"speed": 3}, "speed is not an option of search"),
-        ({"tolerance": 0.0}, "tolerance is 0.0"),
+        ({"refine": 0}, "refine is 0"),
     ],
 )
 def test_bad_input_is_named(change, message):
