@@ -29,7 +29,7 @@ from paper_checks import FOLDER, data_folder
 from rsbounds._text import complete_file
 
 N, ALPHA = 10_000, 0.001
-EPOCHS = {"mnist": 15, "digits": 60}
+EPOCHS = {"mnist": 12, "digits": 60}
 SETTINGS = {"batch_size": 100, "lr": 0.05, "warmup": 1.0, "clip": 1.0}
 RADII = {
     0.25: (0.0, 0.25, 0.5, 0.75),
@@ -64,33 +64,31 @@ class Method:
     claim: str = ""
 
 
-ADRE, MACER, DDS = "Feng et al., Table 1", "Zhai et al. 2020, Table 1", "Alfarra et al. 2022"
+ADRE, DDS = "ADRE and T-Certify", "Alfarra et al. 2022"
+_TWO, _EIGHT = {"copies": 2}, {"copies": 8}
 METHODS = {
     "gaussian": Method("gaussian"),
-    "gaussian-8": Method("gaussian", {"copies": 8}),
-    "adre-reg": Method("adre-reg", {"copies": 8}, parent="gaussian-8", claim=ADRE),
-    "smoothadv": Method("smoothadv", {"copies": 4}),
-    "adre-adv": Method(
-        "adre-adv", {"copies": 4}, parent="smoothadv", claim="Feng et al., Figure 1"
-    ),
-    "macer": Method("macer", parent="gaussian", claim=MACER),
+    "gaussian-4": Method("gaussian", {"copies": 4}),
+    "adre-reg": Method("adre-reg", {"copies": 4}, parent="gaussian-4", claim=f"{ADRE}, Table 1"),
+    "smoothadv": Method("smoothadv", _TWO),
+    "adre-adv": Method("adre-adv", _TWO, parent="smoothadv", claim=f"{ADRE}, Figure 1"),
+    "macer": Method("macer", _EIGHT, parent="gaussian", claim="Zhai et al. 2020, Table 1"),
     "consistency": Method("consistency", parent="gaussian", claim="Jeong and Shin 2020, Table 1"),
     "smoothmix": Method("smoothmix", parent="gaussian", claim="Jeong et al. 2021, Table 1"),
     "stability": Method("stability", parent="gaussian", claim="Li et al. 2019"),
     "gaussian-ds": Method("gaussian", found="ddrs", parent="gaussian", claim=f"{DDS}, Table 1"),
     "gaussian-ds2": Method(
-        "gaussian", smoothing="ddrs", found="ddrs", parent="gaussian-ds", claim=f"{DDS}, Table 1"
+        "gaussian", {}, "ddrs", "ddrs", parent="gaussian-ds", claim=f"{DDS}, Table 1"
     ),
     "smoothadv-ds": Method(
-        "smoothadv", {"copies": 4}, found="ddrs", parent="smoothadv", claim=f"{DDS}, Table 2"
+        "smoothadv", _TWO, found="ddrs", parent="smoothadv", claim=f"{DDS}, Table 2"
     ),
     "smoothadv-ds2": Method(
-        "smoothadv", {"copies": 4}, smoothing="ddrs", found="ddrs", parent="smoothadv-ds",
-        claim=f"{DDS}, Table 2",
+        "smoothadv", _TWO, "ddrs", "ddrs", parent="smoothadv-ds", claim=f"{DDS}, Table 2"
     ),
-    "macer-ds": Method("macer", found="ddrs", parent="macer", claim=f"{DDS}, Table 3"),
+    "macer-ds": Method("macer", _EIGHT, found="ddrs", parent="macer", claim=f"{DDS}, Table 3"),
     "macer-ds2": Method(
-        "macer", smoothing="ddrs", found="ddrs", parent="macer-ds", claim=f"{DDS}, Table 3"
+        "macer", _EIGHT, "ddrs", "ddrs", parent="macer-ds", claim=f"{DDS}, Table 3"
     ),
 }  # fmt: skip
 
