@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -98,7 +99,10 @@ class Loop:
         if self._size > 1:
             on = [tools.device] if tools.device.type == "cuda" else None
             # Buffers go round after each epoch: a loss may call the model many times in a step.
-            self._net = DistributedDataParallel(tools.model, on, broadcast_buffers=False)
+            known = inspect.signature(DistributedDataParallel.__init__).parameters
+            # The second is its name in older versions of PyTorch, which the newer ones warn of.
+            name = next(n for n in ("forward_sync_buffers", "broadcast_buffers") if n in known)
+            self._net = DistributedDataParallel(tools.model, on, **{name: False})
         # Some buffers are meant to have infinities, such as masks.
         self._finite = finite_tensors(tools.model)
         #: The losses of an epoch, summed where they are, and the last one, not looked at yet.
