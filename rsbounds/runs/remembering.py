@@ -104,7 +104,7 @@ def remember(
     points = {i: _point(inputs, rows[i], store) for i in ready if rows[i].digest}
     if not points:
         raise ValueError(f"store {str(store.path)!r} holds no input that could be read")
-    with MemoryStore(path, **_known(store, points), base=base, config={
+    with MemoryStore(path, **_known(store, rows, points), base=base, config={
         "alpha": level, "family": family, "method": store.config["method"],
         "options": store.config["options"], "seed": store.config["seed"],
         "order": hashlib.sha256(plain("indices", order).encode()).hexdigest(),
@@ -113,13 +113,17 @@ def remember(
         return _taken(held, own, ready, rows, points)
 
 
-def _known(store: RunStore, points: dict[int, NDArray[Any]]) -> dict[str, Any]:
+def _known(
+    store: RunStore, rows: dict[int, RunRow], points: dict[int, NDArray[Any]]
+) -> dict[str, Any]:
     """The fingerprint of the run's memory."""
     config = store.config
+    first, point = next(iter(points.items()))
     return {
         "model": str(config.get("model_id") or config["model"]),
-        "noise": config["noise"]["name"],
-        "dimension": int(next(iter(points.values())).size),
+        # Laws that were found for each input may be of another kind than the run's own.
+        "noise": rows[first].law["name"],
+        "dimension": int(point.size),
     }
 
 

@@ -102,7 +102,7 @@ class Consistency(TrainingLoss):
     name: ClassVar[str] = "consistency"
     source: ClassVar[str] = "Jeong and Shin 2020, section 3"
     cost: ClassVar[str] = "copies forward-backward passes, as gaussian"
-    choose: ClassVar[str] = "large radii with two copies and no attack"
+    choose: ClassVar[str] = "aims at large radii with two copies and without an attack"
 
     def __post_init__(self) -> None:
         _validate.integer("copies", self.copies, low=2)

@@ -140,7 +140,7 @@ class SmoothMix(TrainingLoss):
     name: ClassVar[str] = "smoothmix"
     source: ClassVar[str] = "Jeong et al. 2021, section 3"
     cost: ClassVar[str] = "(steps + 2) times copies forward-backward passes"
-    choose: ClassVar[str] = "large radii without an attack radius to choose"
+    choose: ClassVar[str] = "aims at large radii by an attack whose radius needs no choice"
 
     def __post_init__(self) -> None:
         _validate.integer("copies", self.copies, low=1)

@@ -10,8 +10,10 @@ torch = pytest.importorskip("torch")
 from scipy.stats import norm
 
 import rsbounds
-from rsbounds.noises import DiagonalGaussian, FullGaussian, LowRankGaussian
+import rsbounds_torch
+from rsbounds.noises import DiagonalGaussian, FullGaussian, LowRankGaussian, noise_from_dict
 from rsbounds.regions.low_rank import log_determinant
+from rsbounds.runs import load_memory, remember
 from rsbounds_torch import SmoothedClassifier, optimize_noise
 from rsbounds_torch.optimizers import OPTIMIZERS, _soft, low_rank
 from rsbounds_torch.optimizers._ascent import ascend, noise_problem
@@ -355,3 +357,69 @@ def test_the_size_of_a_photograph_needs_no_matrix(complement):
     assert law.event_shape == shape
     found = classifier.certify(x, noise=law, n=8, n0=2, seed=2, alpha=0.1)
     assert found.proxy_radius[0] > 0
+
+
+def half_space(d):
+    along = torch.linspace(-1.0, 1.0, d)
+    along = along / along.norm()
+
+    def model(batch):
+        inside = 20.0 * (batch @ along.to(batch.dtype))
+        return torch.stack([-inside, inside], 1)
+
+    return model, along
+
+
+def test_a_run_of_it_has_a_memory(tmp_path):
+    # The memory was said to be of the law that the search began with, and refused these.
+    model, along = half_space(4)
+    classifier = SmoothedClassifier(
+        model, num_classes=2, noise=rsbounds.Gaussian(0.3), batch_size=100
+    )
+    x = np.stack([(s * along).numpy() for s in (0.8, -0.5, 0.3)])
+    smoothing = LowRank(first=None, rank=1, gradients=10, steps=10, draws=10, slack=0.3)
+    own = rsbounds_torch.certify_dataset(
+        classifier, list(zip(x, [1, 0, 1], strict=True)), store=tmp_path / "run.sqlite", n=300,
+        n0=20, seed=3, progress=False, smoothing=smoothing,
+    )  # fmt: skip
+    with rsbounds.RunStore(tmp_path / "run.sqlite") as store:
+        laws = [noise_from_dict(row.law) for row in store.rows()]
+        kept = remember(store, x, tmp_path / "memory.sqlite")
+    assert all(law.weights[0] < 0 for law in laws)
+    assert (kept.radius <= own.radius).all()
+    assert (kept.radius > 0).all()
+    memory = load_memory(
+        tmp_path / "memory.sqlite", noise="low-rank-gaussian", dimension=4, **_model_of(tmp_path)
+    )
+    assert memory.predict(x + 1e-3).tolist() == [1, 0, 1]
+    for i, law in enumerate(laws):
+        region = memory.region_of(i)
+        assert (region.weights == law.weights).all()
+        same = law.region([2.0 * kept.radius[i]]).inscribed_radius()
+        assert region.inscribed_radius() == pytest.approx(same, rel=1e-12)
+
+
+def _model_of(folder):
+    with rsbounds.RunStore(folder / "run.sqlite") as store:
+        return {"model": str(store.config.get("model_id") or store.config["model"])}
+
+
+def test_a_law_of_its_own_kind_is_scaled_and_improved_at_a_size_without_semi_axes():
+    # The search before it asked for all semi-axes, of which there are none beyond 4,096.
+    d = 5000
+    model, along = half_space(d)
+    classifier = SmoothedClassifier(
+        model, num_classes=2, noise=rsbounds.Gaussian(0.3), batch_size=100, input_bounds=(-1.0, 1.0)
+    )
+    rng = np.random.default_rng(0)
+    start = LowRankGaussian(
+        rng.uniform(0.2, 0.3, d), rng.normal(size=(d, 2)) / np.sqrt(d), [-0.1, 0.2]
+    )
+    x = torch.stack([0.8 * along, -0.6 * along])
+    found = optimize_noise(
+        classifier, x, method="low-rank", noise0=start, n=1000, seed=1, rank=2, gradients=10,
+        steps=3, draws=10, judge_draws=50, slack=0.3,
+    )  # fmt: skip
+    before = classifier.certify(x, noise=start, n=1000, seed=2)
+    after = classifier.certify(x, noise=found, n=1000, seed=2)
+    assert (after.proxy_radius > before.proxy_radius).all()

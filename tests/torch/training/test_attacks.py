@@ -242,6 +242,24 @@ def test_passes_are_counted_and_the_model_is_left_alone(name, settings, asked, p
     assert all((model[layer].weight.grad != 7.0).any() for layer in (0, 1, 4))
 
 
+@each_attacked
+def test_sure_inputs_are_attacked_in_half_precision(name, settings, asked, passes):
+    # The gradient of a probability of 1 - 1e-9 is zero in float16: the attack did not move.
+    weight = torch.tensor([[-10.0, 10.0], [3.0, -3.0]])
+    x, y = torch.tensor([[1.0, 0.0], [-1.0, 0.1]]), torch.tensor([1, 0])
+    seen = []
+
+    def model(batch):
+        seen.append(batch.detach())
+        return (batch @ weight).half()
+
+    law = rsbounds.Gaussian(1e-3)
+    LOSSES[name](copies=2, **settings)(model, x, y, noise(law))
+    moved = (seen[1] - seen[0])[:2]
+    assert (moved.norm(dim=1) > 0.1).all()
+    assert (moved @ (weight[:, 1] - weight[:, 0]) * (2 * y - 1) < 0).all()
+
+
 def slow_attacked(model, x, y, copies, epsilon, steps, weight):
     """Algorithm 1 of adre-t-certify, with normalised steps, one input after the other."""
     deltas = noise().copies(torch.zeros_like(x), copies)
