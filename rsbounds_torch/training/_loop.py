@@ -101,8 +101,9 @@ class Loop:
             # Buffers go round after each epoch: a loss may call the model many times in a step.
             known = inspect.signature(DistributedDataParallel.__init__).parameters
             # The second is its name in older versions of PyTorch, which the newer ones warn of.
-            name = next(n for n in ("forward_sync_buffers", "broadcast_buffers") if n in known)
-            self._net = DistributedDataParallel(tools.model, on, **{name: False})
+            names = ("forward_sync_buffers", "broadcast_buffers")
+            off: Any = {next(name for name in names if name in known): False}
+            self._net = DistributedDataParallel(tools.model, on, **off)
         # Some buffers are meant to have infinities, such as masks.
         self._finite = finite_tensors(tools.model)
         #: The losses of an epoch, summed where they are, and the last one, not looked at yet.
