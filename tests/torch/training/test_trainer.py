@@ -102,9 +102,10 @@ def test_a_training_that_is_stopped_goes_on_bit_for_bit(tmp_path, name):
 
 def test_the_table_has_each_epoch_once(tmp_path):
     train(net(), tmp_path, validation=HELD, stop=lambda n: n == 1, seed=None)
-    # As after a crash between the table and the checkpoint.
-    (tmp_path / "log.csv").write_text("epoch,loss\n1,0.5\n2,0.5\n")
     done = train(net(), tmp_path, validation=HELD, seed=None)
+    # As after a crash between the checkpoint and the table.
+    (tmp_path / "log.csv").write_text("epoch,loss\n1,0.5\n2,0.5\n")
+    train(net(), tmp_path, validation=HELD, seed=None)
     rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [float(row["loss"]) for row in rows] == [row["loss"] for row in done.history]
@@ -336,7 +337,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_goes_on(tmp_path):
     model[1].train()
     # The first item, then all 60 are looked at before; 60 are an epoch.
     Stops.left = 1 + 60 + 60 + 20
-    with pytest.raises(KeyboardInterrupt, match=r"stopped in epoch 2; epoch 1 is kept in"):
+    with pytest.raises(KeyboardInterrupt, match=r"stopped after epoch 1; epoch 1 is kept in"):
         train(model, tmp_path, Stops())
     assert [m.training for m in model] == [False, True, False, False, False]
     Stops.left = 10**9
@@ -350,9 +351,9 @@ def test_a_second_training_in_the_folder_is_refused(tmp_path):
     def again(n):
         with pytest.raises(ValueError, match="is being written to by another process"):
             train(net(), tmp_path)
-        return False
+        return True
 
-    train(net(), tmp_path, stop=again, epochs=1)
+    assert train(net(), tmp_path, stop=again).epochs == 1
 
 
 # -- what does not belong together ---------------------------------------------------------
