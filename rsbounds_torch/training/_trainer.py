@@ -311,27 +311,36 @@ def _configuration(tools: Tools) -> Values:
     """What a training depends on besides the model, as plain values."""
     finder = tools.finder
     return {
-        "noise": tools.noise.to_dict(),
-        "loss": {"name": tools.loss.name, **_plain("loss", tools.loss)},
+        "noise": _plain("noise", tools.noise.to_dict()),
+        "loss": {"name": tools.loss.name, **_plain("loss", _fields(tools.loss))},
         "seed": tools.seed,
         "data": {"inputs": tools.examples.size, "digest": tools.digests[0]},
         "validation": tools.digests[1],
         "smoothing": None if finder is None else (
-            {"method": finder.method.name, **_plain("smoothing", finder.method)}
+            {"method": finder.method.name, **_plain("smoothing", _fields(finder.method))}
         ),
         "input_bounds": None if tools.bounds is None else list(tools.bounds),
-        **tools.settings.plain(),
+        **_plain("settings", _fields(tools.settings)),
     }  # fmt: skip
 
 
-def _plain(name: str, value: Any) -> Values:
-    """The settings of a dataclass, which a checkpoint keeps."""
-    settings = dataclasses.asdict(value)
+def _fields(value: Any) -> Values:
+    return dataclasses.asdict(value)
+
+
+def _plain(name: str, settings: Values) -> Values:
+    """Settings as a checkpoint keeps them: numbers of numpy would not be read without pickle."""
+
+    def number(value: Any) -> Any:
+        if isinstance(value, np.generic):
+            return value.item()
+        raise TypeError
+
     try:
-        plain: Values = json.loads(json.dumps(settings, allow_nan=False))
+        plain: Values = json.loads(json.dumps(settings, default=number))
     except (TypeError, ValueError):
         raise ValueError(
-            f"{name} is {value!r}; allowed: one whose settings are plain values"
+            f"{name} has the settings {settings!r}; allowed: plain values, which a checkpoint keeps"
         ) from None
     return plain
 

@@ -517,6 +517,36 @@ def test_the_board_gets_each_epoch_after_the_checkpoint(tmp_path, monkeypatch):
     assert written == [("tensorboard", 3), ("lr", 3), ("loss", 3), ("seconds", 3)]
 
 
+def test_numbers_of_numpy_are_settings_too(tmp_path):
+    """A checkpoint with one of them could not be read again without pickle."""
+    numbers = {
+        "noise": rsbounds.Gaussian(np.float64(0.5)), "epochs": np.int64(2), "lr": np.float32(0.1),
+        "batch_size": np.int32(16), "clip": np.float64(1), "loss_options": {"copies": np.int8(2)},
+        "seed": np.int64(5), "smoothing": "ddrs", "smoothing_options": {"rate": np.float64(0.1)},
+        "input_bounds": (np.float32(-9), np.float32(9)),
+    }  # fmt: skip
+    one = net()
+    train(one, tmp_path, **numbers)
+    again = net()
+    assert train(again, tmp_path, **numbers).epochs == 2
+    assert same(one, again)
+
+
+def test_a_loss_whose_settings_cannot_be_kept_is_refused(tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Held(TrainingLoss):
+        weight: torch.Tensor
+
+        name = "held"
+
+        def __call__(self, model, x, y, noise):
+            return LOSSES["gaussian"]()(model, x, y, noise)
+
+    with pytest.raises(ValueError, match=r"loss has the settings .*; allowed: plain values"):
+        train(net(), tmp_path / "run", loss=Held(torch.ones(3)))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_pixels_with_their_range_train_as_their_numbers_do():
     one, other = net(), net()
     law = rsbounds.Gaussian(60.0)
