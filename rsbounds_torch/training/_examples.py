@@ -162,7 +162,7 @@ def examples_of(
             f"{name} has inputs of shape {tuple(inputs.shape)} and labels of shape "
             f"{tuple(labels.shape)}; allowed: (N, ...) and (N,)"
         )
-    return Columns(name, inputs, labels.to(torch.int64), device)
+    return Columns(name, inputs, labels.to(inputs.device, torch.int64), device)
 
 
 def _is_pair(data: Any) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from rsbounds import _validate
 from rsbounds.noises import Noise
@@ -32,7 +33,7 @@ from rsbounds_torch.training._checkpoint import (
 )
 from rsbounds_torch.training._examples import examples_of
 from rsbounds_torch.training._logs import Board, board_writer, write_table
-from rsbounds_torch.training._loop import Loop, Tools, answer_width, check_loss
+from rsbounds_torch.training._loop import Diverged, Loop, Tools, answer_width, check_loss
 from rsbounds_torch.training._per_input import input_noise
 from rsbounds_torch.training._settings import TrainSettings, chosen_settings
 
@@ -117,8 +118,8 @@ def train(
     loss_options : mapping, optional
         Settings of the loss, such as ``{"copies": 2}``.
     validation : like ``data``, optional
-        Held-out inputs, on which noisy accuracy, certified accuracy and ACR are estimated from
-        few draws after each epoch. They are no certificates.
+        Held-out inputs, on which noisy accuracy, certified accuracy and ACR under ``noise`` are
+        estimated from few draws after each epoch. They are no certificates.
     folder : str or path, optional
         Where ``checkpoint.pt`` and ``log.csv`` are kept, made if it is not there. Without it
         nothing is written. Under torchrun every rank must see it.
@@ -195,7 +196,7 @@ def train(
         held = everywhere(lambda: _held(path, wanted))
         if held is not None:
             loop.load(held)
-        _run(loop, path, wanted, tensorboard, stop)
+        _run(loop, path, wanted, held is None, tensorboard, stop)
     return Training(
         model, loop.epoch, tools.seed, loop.history, loop.law(), path
     )  # fmt: skip
@@ -205,6 +206,7 @@ def _run(
     loop: Loop,
     path: Path | None,
     wanted: Values,
+    fresh: bool,
     tensorboard: bool,
     stop: Callable[[int], bool] | None,
 ) -> None:
@@ -221,7 +223,7 @@ def _run(
         board = Board(path.with_name(BOARD), loop.epoch)
     try:
         with loop:
-            if path is not None and not path.exists():
+            if fresh:
                 on_first(save)
             while loop.epoch < loop.settings.epochs:
                 loop.run_epoch()
@@ -235,10 +237,9 @@ def _run(
             f"epoch {loop.epoch} is kept in {str(path)!r}, and the same call goes on from there"
         )  # fmt: skip
         raise KeyboardInterrupt(f"stopped in epoch {loop.epoch + 1}; {kept}") from None
-    except ValueError as error:
-        if path is None or "not finite" not in str(error):
-            raise
-        raise ValueError(f"{error}; epoch {loop.epoch} is kept in {str(path)!r}") from None
+    except Diverged as error:
+        kept = "" if path is None else f"; epoch {loop.epoch} is kept in {str(path)!r}"
+        raise ValueError(f"{error}{kept}") from None
     finally:
         if board is not None:
             board.close()
@@ -251,6 +252,8 @@ def _tools(
     """Everything that was given, checked and read."""
     if not isinstance(model, torch.nn.Module):
         raise ValueError(f"model has type {type(model).__name__}; allowed: a torch.nn.Module")
+    if isinstance(model, DistributedDataParallel):
+        raise ValueError("model is a DistributedDataParallel; allowed: its module (model.module)")
     if not isinstance(noise, Noise) or noise.batch_shape:
         raise ValueError(
             f"noise is {noise!r}; allowed: one noise law, such as Gaussian(sigma=0.25)"

@@ -134,7 +134,9 @@ class AdreReg(TrainingLoss):
     name: ClassVar[str] = "adre-reg"
     source: ClassVar[str] = "Feng et al. 2020 (adre-t-certify), (5) to (8), Algorithm 1, Table 1"
     cost: ClassVar[str] = "copies forward-backward passes, as gaussian"
-    choose: ClassVar[str] = "aims at larger radii than gaussian, at the same cost, without an attack"
+    choose: ClassVar[str] = (
+        "aims at larger radii than gaussian, at the same cost, without an attack"
+    )
 
     def __post_init__(self) -> None:
         _validate.integer("copies", self.copies, low=1)
