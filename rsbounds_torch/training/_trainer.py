@@ -140,7 +140,7 @@ def train(
     progress : bool, optional
         Show a progress line; None shows it where stderr is a terminal (on rank 0).
     stop : callable, optional
-        Called with the number of epochs done after each; True ends the training there.
+        Called with the number of epochs done before each further one; True ends the training there.
     **settings
         Fields of `rsbounds_torch.training.TrainSettings`: ``epochs``, ``batch_size``, ``lr``,
         ``momentum``, ``weight_decay``, ``schedule``, ``warmup``, ``clip``, ``autocast``, ...
@@ -211,35 +211,40 @@ def _run(
     stop: Callable[[int], bool] | None,
 ) -> None:
     """Every epoch that is left, each with its checkpoint."""
+    kept = loop.epoch
 
-    def save() -> None:
+    def save(anew: bool) -> None:
         if path is None:
             return
-        write_checkpoint(path, {**wanted, **loop.state()})
+        if anew:
+            write_checkpoint(path, {**wanted, **loop.state()})
         write_table(path.with_name(TABLE), loop.history)
+
+    def ended() -> bool:
+        if stop is None or loop.epoch == 0:
+            return False
+        return on_first(lambda: bool(stop(loop.epoch)))
 
     board: Board | None = None
     if tensorboard and path is not None and ranks()[0] == 0:
         board = Board(path.with_name(BOARD), loop.epoch)
     try:
         with loop:
-            if fresh:
-                on_first(save)
-            while loop.epoch < loop.settings.epochs:
+            on_first(lambda: save(fresh))
+            while loop.epoch < loop.settings.epochs and not ended():
                 loop.run_epoch()
-                on_first(save)
+                on_first(lambda: save(True))
+                kept = loop.epoch
                 if board is not None:
                     board.add(loop.history[-1])
-                if stop is not None and on_first(lambda: bool(stop(loop.epoch))):
-                    break
     except KeyboardInterrupt:
-        kept = "nothing was to be kept" if path is None else (
-            f"epoch {loop.epoch} is kept in {str(path)!r}, and the same call goes on from there"
+        how = "nothing was to be kept" if path is None else (
+            f"epoch {kept} is kept in {str(path)!r}, and the same call goes on from there"
         )  # fmt: skip
-        raise KeyboardInterrupt(f"stopped in epoch {loop.epoch + 1}; {kept}") from None
+        raise KeyboardInterrupt(f"stopped after epoch {kept}; {how}") from None
     except Diverged as error:
-        kept = "" if path is None else f"; epoch {loop.epoch} is kept in {str(path)!r}"
-        raise ValueError(f"{error}{kept}") from None
+        where = "" if path is None else f"; epoch {kept} is kept in {str(path)!r}"
+        raise ValueError(f"{error}{where}") from None
     finally:
         if board is not None:
             board.close()

@@ -102,9 +102,10 @@ def test_a_training_that_is_stopped_goes_on_bit_for_bit(tmp_path, name):
 
 def test_the_table_has_each_epoch_once(tmp_path):
     train(net(), tmp_path, validation=HELD, stop=lambda n: n == 1, seed=None)
-    # As after a crash between the table and the checkpoint.
-    (tmp_path / "log.csv").write_text("epoch,loss\n1,0.5\n2,0.5\n")
     done = train(net(), tmp_path, validation=HELD, seed=None)
+    # As after a crash between the checkpoint and the table.
+    (tmp_path / "log.csv").write_text("epoch,loss\n1,0.5\n2,0.5\n")
+    train(net(), tmp_path, validation=HELD, seed=None)
     rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [float(row["loss"]) for row in rows] == [row["loss"] for row in done.history]
@@ -119,15 +120,12 @@ def test_estimates_are_about_the_held_out_inputs():
     from rsbounds_torch.training._estimates import estimates
     from rsbounds_torch.training._examples import examples_of
 
-    model = torch.nn.Linear(2, 2, bias=False)
-    with torch.no_grad():
-        model.weight.copy_(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]))
     x = torch.tensor([[0.4, 0.0], [-0.4, 1.0], [0.01, 0.0], [0.4, 2.0]])
     held = examples_of(
         "validation", (x, torch.tensor([1, 0, 1, 0])), seed=0, kind=torch.float32,
         device=torch.device("cpu"), bounds=None,
     )  # fmt: skip
-    sampled = NoisyModel(model, num_classes=2, noise=rsbounds.Gaussian(0.2), batch_size=64)
+    sampled = NoisyModel(half_space(), num_classes=2, noise=rsbounds.Gaussian(0.2), batch_size=64)
     found = estimates(sampled, held, 4000, 0.001, 1)
     ndtr = torch.special.ndtr(torch.tensor([2.0, 2.0, 0.05, -2.0])).mean()
     assert found["noisy_accuracy"] == pytest.approx(float(ndtr), abs=0.02)
@@ -137,6 +135,42 @@ def test_estimates_are_about_the_held_out_inputs():
     assert 0.25 < found["radius"] < 0.3
     assert found["certified_accuracy"] == 0.5
     assert 0.36 / 2 < found["acr"] < 0.4 / 2
+
+
+def half_space():
+    """A classifier by the sign of the first coordinate."""
+    model = torch.nn.Linear(2, 2, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[-9.0, 0.0], [9.0, 0.0]]))
+    return model
+
+
+def test_the_noise_of_an_input_goes_on_from_that_of_the_epoch_before():
+    from rsbounds_torch._sampler import NoisyModel
+    from rsbounds_torch.training._per_input import WIDEST, input_noise
+
+    x = torch.tensor([[3.0, 0.0], [-0.1, 1.0], [9.0, 2.0], [0.4, 0.0]])
+    sampled = NoisyModel(half_space(), num_classes=2, noise=LAW, batch_size=64)
+
+    def grown(order, epochs, smoothing="ddrs", **settings):
+        noise = input_noise(smoothing, settings, LAW, (2,), len(x), seed=1)
+        for epoch in range(epochs):
+            for rows in order:
+                law = noise.update(sampled, x[rows], np.array(rows), epoch)
+                assert law == rsbounds.Gaussian(0.5 * noise.factor[rows])
+        return noise.factor
+
+    once, often = grown([[0, 1, 2, 3]], 1), grown([[0, 1, 2, 3]], 12)
+    # One step changes a sigma by 10 % at most; more noise where the border is far away.
+    assert np.all(np.abs(np.log(once)) <= 0.1 + 1e-9)
+    assert often[0] > 1.8
+    assert often[2] > 1.8
+    assert often[1] < 1.0
+    assert np.all(often >= 1 / WIDEST)
+    assert grown([[2]], 60, draws=2)[2] == WIDEST
+    # What an input gets does not depend on the batch it is in.
+    np.testing.assert_allclose(grown([[3, 1], [0], [2]], 12), often, rtol=1e-5)
+    assert grown([[0, 1, 2, 3]], 1, smoothing="search")[0] > 1.0
 
 
 RANKS = """
@@ -303,7 +337,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_goes_on(tmp_path):
     model[1].train()
     # The first item, then all 60 are looked at before; 60 are an epoch.
     Stops.left = 1 + 60 + 60 + 20
-    with pytest.raises(KeyboardInterrupt, match=r"stopped in epoch 2; epoch 1 is kept in"):
+    with pytest.raises(KeyboardInterrupt, match=r"stopped after epoch 1; epoch 1 is kept in"):
         train(model, tmp_path, Stops())
     assert [m.training for m in model] == [False, True, False, False, False]
     Stops.left = 10**9
@@ -317,9 +351,9 @@ def test_a_second_training_in_the_folder_is_refused(tmp_path):
     def again(n):
         with pytest.raises(ValueError, match="is being written to by another process"):
             train(net(), tmp_path)
-        return False
+        return True
 
-    train(net(), tmp_path, stop=again, epochs=1)
+    assert train(net(), tmp_path, stop=again).epochs == 1
 
 
 # -- what does not belong together ---------------------------------------------------------
