@@ -78,8 +78,9 @@ def test_from_a_file_to_certificates_and_after_a_stop(capsys):
     assert len(Path("parts/log.csv").read_text().splitlines()) == 4
     code = main([
         "certify", "--model", "own_train_module:model", "--weights", "parts/checkpoint.pt",
-        "--data", "data.npz", "--num-classes", "2", "--sigma", "0.5", "--n", "1000", "--first",
-        "64", "--store", "run.sqlite", "--seed", "1", "--device", "cpu", "--json",
+        "--data", "data.npz", "--num-classes", "2", "--sigma", "0.5", "--n", "1000", "--method",
+        "runner-up", "--first", "64", "--store", "run.sqlite", "--seed", "1", "--device", "cpu",
+        "--json", "--batch-size", "500",
     ])  # fmt: skip
     out, err = capsys.readouterr()
     assert code == 0, err
