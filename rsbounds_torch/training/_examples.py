@@ -166,14 +166,13 @@ def examples_of(
 
 
 def _is_pair(data: Any) -> bool:
-    """Whether this is all inputs and all labels, not a list of two items."""
+    """Whether this is all inputs and all labels: two items would each have a label of its own."""
     arrays = (torch.Tensor, np.ndarray)
     return (
-        isinstance(data, tuple)
+        isinstance(data, (tuple, list))
         and len(data) == 2
         and isinstance(data[0], arrays)
         and isinstance(data[1], (*arrays, list))
-        and data[0].ndim > 1
     )
 
 

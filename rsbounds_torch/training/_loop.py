@@ -278,7 +278,14 @@ def check_loss(
     It is asked about a few inputs; nothing is kept of it.
     """
     with own_random(batch[0].device), evaluating([model]):
+        with torch.no_grad():
+            rows = model(TrainingNoise(noise, seed=0).copies(batch[0], 2).flatten(0, 1))
         value = loss(model, *batch, TrainingNoise(noise, seed=0))
+    if bool((rows >= 0).all() & ((rows.double().sum(dim=1) - 1).abs() < 1e-3).all()):
+        raise ValueError(
+            "model returned rows that sum to 1, which are probabilities; allowed: logits (no "
+            "softmax at the end)"
+        )
     if not isinstance(value, torch.Tensor) or value.shape != () or not value.requires_grad:
         got = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"{value!r}"
         raise ValueError(
