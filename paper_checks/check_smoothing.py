@@ -131,19 +131,16 @@ def plane() -> Iterator[Check]:
 def lenet(images: Any, labels: Any, epochs: int = 12) -> Any:
     """LeNet, trained under noise."""
     import torch
-    from torch import nn
+
+    from rsbounds_torch import models
 
     torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-        nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
-    )  # fmt: skip
+    model = models.lenet()
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     for _ in range(epochs):
         for batch in torch.randperm(len(images)).split(100):
             noisy = images[batch] + SIGMA * torch.randn_like(images[batch])
-            loss = nn.functional.cross_entropy(model(noisy), labels[batch])
+            loss = torch.nn.functional.cross_entropy(model(noisy), labels[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

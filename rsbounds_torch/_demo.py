@@ -22,36 +22,14 @@ from rsbounds.report import plot_regions
 from rsbounds.report.runs import report_files, report_runs
 from rsbounds_torch.distributed import certify_dataset
 from rsbounds_torch.model import SmoothedClassifier
+from rsbounds_torch.models import small_cnn
 from rsbounds_torch.optimizers import OPTIMIZERS, optimize_noise
+from rsbounds_torch.training import train
 
 SIGMAS = (0.25, 0.5)
 EPOCHS = 60
 #: Digits for which a law is found, and what finds it.
 FOUND, SMOOTHING = 10, "ddrs"
-
-
-def digits_cnn() -> nn.Sequential:
-    """A CNN for (1, 8, 8) digits in [0, 1]."""
-    return nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(),
-        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32 * 16, 64), nn.ReLU(), nn.Linear(64, 10),
-    )  # fmt: skip
-
-
-def _train(
-    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, sigma: float, seed: int
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-    for _ in range(EPOCHS):
-        order = torch.randperm(len(images), generator=generator)
-        for start in range(0, len(order), 100):
-            batch = order[start : start + 100]
-            noisy = images[batch] + sigma * torch.randn(images[batch].shape, generator=generator)
-            loss = nn.functional.cross_entropy(model(noisy), labels[batch])
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
 
 
 def three_classes(angle: float = 0.0) -> tuple[SmoothedClassifier, torch.Tensor]:
@@ -129,24 +107,19 @@ def run_demo(
     images = torch.from_numpy((digits.data / 16).astype(np.float32)).reshape(-1, 1, 8, 8)
     labels = torch.from_numpy(digits.target.astype(np.int64))
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(images)))
-    train, test = order[:1000], order[1000 : 1000 + inputs]
+    learned, test = order[:1000], order[1000 : 1000 + inputs]
     data = [(images[i], int(labels[i])) for i in test]
     start = time.monotonic()
     for sigma, store in zip(SIGMAS, stores, strict=True):
         torch.manual_seed(seed)
-        model = digits_cnn()
-        weights = folder / f"cnn_sigma{sigma:g}.pt"
-        if weights.exists():
-            # A run resumes only with the model that it was begun with.
-            print(f"sigma {sigma}: using the weights in {weights}", flush=True)
-            model.load_state_dict(torch.load(weights, weights_only=True))
-        else:
-            print(f"sigma {sigma}: training a CNN on 1000 digits with noise", flush=True)
-            _train(model, images[train], labels[train], sigma, seed)
-            with _text.complete_file(weights, "wb") as stream:
-                torch.save(model.state_dict(), stream)  # type: ignore[arg-type]
+        model = small_cnn()
+        # A training and a run that are there are taken up, or gone on with.
+        print(f"sigma {sigma}: a CNN learns 1000 digits with noise", flush=True)
+        train(
+            model, (images[learned], labels[learned]), noise=rsbounds.Gaussian(sigma),
+            folder=folder / f"cnn_sigma{sigma:g}", epochs=EPOCHS, batch_size=100, seed=seed,
+        )  # fmt: skip
         classifier = SmoothedClassifier(model, num_classes=10, noise=rsbounds.Gaussian(sigma))
-        # The same call resumes a run that was stopped.
         print(f"sigma {sigma}: certifying {inputs} digits, n = {n}, into {store}", flush=True)
         certify_dataset(classifier, data, store=store, n=n, alpha=alpha, seed=seed)
     some = min(FOUND, inputs)

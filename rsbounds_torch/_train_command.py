@@ -20,6 +20,8 @@ from rsbounds.commands._output import method_options
 if TYPE_CHECKING:
     from rsbounds_torch.training import Training
 
+#: Bytes of data files that are read once and kept.
+_IN_MEMORY = 2**31
 #: Fields of `TrainSettings` by what they take, with their help.
 _INTEGERS = {
     "epochs": "passes through the data (default 10)",
@@ -100,8 +102,9 @@ def _data(given: argparse.Namespace) -> tuple[Any, Any]:
         raise ValueError(f"--inputs is {given.inputs}; allowed: 1 to {left}")
     if not 0 <= given.held_out < size:
         raise ValueError(f"--held-out is {given.held_out}; allowed: 0 to {size - 1}")
-    # A file is in memory already, and nothing in it changes from epoch to epoch.
-    some = _columns if Path(given.data).is_file() else InputSet
+    # Nothing in files changes from epoch to epoch, so that they need not be read in each.
+    files = Path(given.data).exists() and size * held[given.first][0].nbytes <= _IN_MEMORY
+    some = _columns if files else InputSet
     cut = size - given.held_out
 
     def part(first: int, count: int) -> Any:
@@ -116,6 +119,9 @@ def _columns(size: int, get: Any) -> tuple[Any, Any]:
     import numpy as np
 
     inputs, labels = zip(*(get(i) for i in range(size)), strict=True)
+    shapes = sorted({np.shape(x) for x in inputs})
+    if len(shapes) > 1:
+        raise ValueError(f"data has inputs of shape {shapes[0]} and {shapes[1]}; allowed: one")
     if None in labels:
         raise ValueError(
             f"data has no label for input {labels.index(None)}; allowed: a label for every input"

@@ -72,14 +72,14 @@ def test_training_tables_of_cells_that_are_kept(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(training, "EPOCHS", {"mnist": 2, "digits": 2})
     monkeypatch.setattr(training, "N", 200)
     words = [
-        "--sets", "digits", "--methods", "gaussian-8,adre-reg", "--sigma", "0.25",
+        "--sets", "digits", "--methods", "gaussian-4,adre-reg", "--sigma", "0.25",
         "--seeds", "0", "--images", "6", "--runs", str(tmp_path / "runs"), "--output",
         str(tmp_path),
     ]  # fmt: skip
     assert training.main(words) == 0
     table = (tmp_path / "training.md").read_text()
-    assert "| adre-reg over gaussian-8 |" in table
-    assert table.count("| gaussian-8 | 1 |") == 1
+    assert "| adre-reg over gaussian-4 |" in table
+    assert table.count("| gaussian-4 | 1 |") == 1
     # What is there is not made again; what was made otherwise is refused.
     monkeypatch.setattr(training, "run_cell", None)
     assert training.main(words) == 0

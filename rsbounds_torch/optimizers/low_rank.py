@@ -1,4 +1,4 @@
-"""A few directions with axes of their own, and one for all others: a matrix for large inputs."""
+"""A few directions with axes of their own beside those of the coordinates, for large inputs."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ _NARROWEST = 1e-6
 
 @dataclass(frozen=True)
 class LowRank(AxesAscent):
-    """Finds axes as `rotated` does, for the leading directions and for all others together.
+    """Finds axes for the leading directions, as `rotated` does, and beside them as `ancer` does.
 
     With V the leading ``rank`` eigenvectors of M = E[g g^T], g as in
     `rsbounds_torch.optimizers.rotated`, each column of V has an axis s_j of its own, usually a
-    small one, and what is orthogonal to them has one axis t, C = t 1 + V diag(s - t) V^T, or an
-    axis for each coordinate, C = P diag(t) P + V diag(s) V^T with P = 1 - V V^T. Drawing, volume
-    and smallest axis cost O(d r) or O(d r^2); no d x d matrix is formed. M is never formed
-    either: its eigenvectors come from the gradients' products with one another, exactly where
-    they are held at once (d x gradients up to 2^24), else block by block, of which the leading
-    2 x rank directions are kept. The axes are found as in ANCER.
+    small one. What is orthogonal to them has an axis for each coordinate,
+    C = P diag(t) P + V diag(s) V^T with P = 1 - V V^T, or one axis, C = t 1 + V diag(s - t) V^T;
+    with one axis the region turns with the inputs. Drawing, volume and smallest axis cost O(d r)
+    or O(d r^2); no d x d matrix is formed. M is never formed either: its eigenvectors come from
+    the gradients' products with one another, exactly where they are held at once (d x gradients
+    up to 2^24), else block by block, of which the leading 2 x rank directions are kept. The axes
+    are found as in ANCER.
 
     Parameters
     ----------
     rank : int
         Directions with an axis of their own; all, from d on.
-    complement : {"shared", "diagonal"}
-        One axis for all other directions, or one for each coordinate.
+    complement : {"diagonal", "shared"}
+        An axis for each coordinate beside those directions, or one for all (half the numbers).
     gradients : int
         Gradients that tell the directions.
     draws, steps, rate, kappa, slack, first, antithetic, scores, temperature
@@ -49,19 +50,21 @@ class LowRank(AxesAscent):
     """
 
     rank: int = 16
-    complement: str = "shared"
+    complement: str = "diagonal"
     gradients: int = 1000
 
     name: ClassVar[str] = "low-rank"
     source: ClassVar[str] = "axes of Eiras et al. 2022 along leading eigenvectors of E[g g^T]"
     cost: ClassVar[str] = "as ancer, and gradients more passes; O(d rank) numbers per input"
-    choose: ClassVar[str] = "a matrix for inputs of any size, where few directions matter"
+    choose: ClassVar[str] = (
+        "the largest volume for inputs of any size: coordinates, and directions felt most"
+    )
     needs_gradients: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _validate.integer("rank", self.rank, low=1)
-        _validate.choice("complement", self.complement, ("shared", "diagonal"))
+        _validate.choice("complement", self.complement, ("diagonal", "shared"))
         _validate.integer("gradients", self.gradients, low=1)
 
     # -- laws ------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ class TrainingNoise:
         ValueError
             Inputs that are not floating-point numbers, or a law for another number of inputs.
         """
-        _validate.integer("count", count, low=1)
+        count = _validate.integer("count", count, low=1)
         if not x.is_floating_point() or x.ndim < 2:
             raise ValueError(
                 f"x has shape {tuple(x.shape)}, type {x.dtype}; allowed: (B, ...) of floats"

@@ -20,6 +20,10 @@ from rsbounds import _text
 #: Says that a dictionary is a checkpoint, and of which form.
 KIND, FORMAT = "rsbounds_torch training", 1
 _SHOWN = 3
+_KEYS = (
+    "architecture", "configuration", "model", "optimizer", "scaler", "epoch", "drawn", "factor",
+    "history",
+)  # fmt: skip
 
 Values = dict[str, Any]
 
@@ -65,6 +69,9 @@ def read_checkpoint(path: Path) -> Values:
             f"checkpoint {str(path)!r} has format {held.get('format')!r}; allowed: {FORMAT}, that "
             "of this version"
         )
+    missing = [key for key in _KEYS if key not in held]
+    if missing:
+        raise ValueError(f"checkpoint {str(path)!r} lacks {', '.join(missing)}; it is not whole")
     return dict(held)
 
 

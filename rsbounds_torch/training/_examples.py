@@ -162,18 +162,17 @@ def examples_of(
             f"{name} has inputs of shape {tuple(inputs.shape)} and labels of shape "
             f"{tuple(labels.shape)}; allowed: (N, ...) and (N,)"
         )
-    return Columns(name, inputs, labels.to(torch.int64), device)
+    return Columns(name, inputs, labels.to(inputs.device, torch.int64), device)
 
 
 def _is_pair(data: Any) -> bool:
-    """Whether this is all inputs and all labels, not a list of two items."""
+    """Whether this is all inputs and all labels: two items would each have a label of its own."""
     arrays = (torch.Tensor, np.ndarray)
     return (
-        isinstance(data, tuple)
+        isinstance(data, (tuple, list))
         and len(data) == 2
         and isinstance(data[0], arrays)
         and isinstance(data[1], (*arrays, list))
-        and data[0].ndim > 1
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -59,6 +60,10 @@ class Tools:
     digests: list[str | None]
 
 
+class Diverged(ValueError):
+    """A loss or weights that are not finite."""
+
+
 class Loop:
     """A training between two epochs; run it within its own ``with``.
 
@@ -93,8 +98,14 @@ class Loop:
         self._net: nn.Module = tools.model
         if self._size > 1:
             on = [tools.device] if tools.device.type == "cuda" else None
-            # Buffers are averaged after each epoch: a loss may call the model many times.
-            self._net = DistributedDataParallel(tools.model, on, broadcast_buffers=False)
+            # Buffers go round after each epoch: a loss may call the model many times in a step.
+            known = inspect.signature(DistributedDataParallel.__init__).parameters
+            # The second is its name in older versions of PyTorch, which the newer ones warn of.
+            names = ("forward_sync_buffers", "broadcast_buffers")
+            off: Any = {next(name for name in names if name in known): False}
+            self._net = DistributedDataParallel(tools.model, on, **off)
+        # Some buffers are meant to have infinities, such as masks.
+        self._finite = finite_tensors(tools.model)
         #: The losses of an epoch, summed where they are, and the last one, not looked at yet.
         self._sum = torch.zeros((), device=tools.device)
         self._last: tuple[int, torch.Tensor] | None = None
@@ -197,7 +208,7 @@ class Loop:
             loss = tools.loss(self._net, x, y, self._noise)
         # DDP averages over ranks, each of which averaged over its own rows.
         part = loss if self._size == 1 else loss * (len(rows) * self._size / len(batch))
-        self._scaler.scale(part).backward()  # type: ignore[no-untyped-call]
+        self._backward(self._scaler.scale(part))
         if self.settings.clip is not None:
             self._scaler.unscale_(self._optimizer)
             nn.utils.clip_grad_norm_(self._parameters, self.settings.clip)
@@ -212,6 +223,14 @@ class Loop:
         self._look((step, whole))
         return rows
 
+    def _backward(self, loss: torch.Tensor) -> None:
+        if self._size == 1:
+            loss.backward()  # type: ignore[no-untyped-call]
+            return
+        # Here the ranks meet, or one of them is left alone.
+        with together():
+            loss.backward()  # type: ignore[no-untyped-call]
+
     def _fixed_epochs(self) -> int:
         given = self.settings.smoothing_after
         return self.settings.epochs // 4 if given is None else given
@@ -220,8 +239,8 @@ class Loop:
         """Refuse a loss that is not finite: the one before, so that a device need not wait."""
         last, self._last = self._last, new
         if last is not None and not bool(torch.isfinite(last[1])):
-            raise ValueError(
-                f"loss is {float(last[1])} at step {last[0]} (epoch {self.epoch + 1}), not finite; "
+            raise Diverged(
+                f"loss is {float(last[1])} at step {last[0]} (epoch {self.epoch + 1}); "
                 "allowed: a training that does not diverge (a smaller lr, warmup or clip)"
             )
 
@@ -230,18 +249,25 @@ class Loop:
         finder = self._tools.finder
         if self._size > 1:
             with together():
+                # As DDP does before each pass: those of the first rank.
                 for buffer in self._tools.model.buffers():
-                    if buffer.is_floating_point():
-                        dist.all_reduce(buffer)
-                        buffer /= self._size
+                    dist.broadcast(buffer, 0)
         if finder is not None and self.epoch >= self._fixed_epochs():
             finder.share(rows)
-        for name, value in self._tools.model.state_dict().items():
-            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                raise ValueError(
-                    f"model has {name} not finite after epoch {self.epoch + 1}; allowed: a "
-                    "training that does not diverge (a smaller lr, warmup or clip)"
-                )
+        for name in sorted(self._finite - finite_tensors(self._tools.model)):
+            raise Diverged(
+                f"model has {name} not finite after epoch {self.epoch + 1}; allowed: a "
+                "training that does not diverge (a smaller lr, warmup or clip)"
+            )
+
+
+def finite_tensors(model: nn.Module) -> set[str]:
+    """Names of the parameters and buffers without NaN and infinities."""
+    return {
+        name
+        for name, value in model.state_dict().items()
+        if isinstance(value, torch.Tensor) and bool(torch.isfinite(value).all())
+    }
 
 
 def check_loss(
@@ -252,7 +278,14 @@ def check_loss(
     It is asked about a few inputs; nothing is kept of it.
     """
     with own_random(batch[0].device), evaluating([model]):
+        with torch.no_grad():
+            rows = model(TrainingNoise(noise, seed=0).copies(batch[0], 2).flatten(0, 1))
         value = loss(model, *batch, TrainingNoise(noise, seed=0))
+    if bool((rows >= 0).all() & ((rows.double().sum(dim=1) - 1).abs() < 1e-3).all()):
+        raise ValueError(
+            "model returned rows that sum to 1, which are probabilities; allowed: logits (no "
+            "softmax at the end)"
+        )
     if not isinstance(value, torch.Tensor) or value.shape != () or not value.requires_grad:
         got = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"{value!r}"
         raise ValueError(

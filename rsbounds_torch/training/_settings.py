@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from rsbounds import _validate
 
 Autocast = Literal["bfloat16", "float16"]
@@ -97,6 +99,11 @@ class TrainSettings:
         if self.autocast is not None:
             _validate.choice("autocast", self.autocast, ("bfloat16", "float16"))
         _validate.alpha(self.estimate_alpha, "estimate_alpha")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            # The optimizer keeps them, and a checkpoint with numpy's numbers needs pickle.
+            if isinstance(value, np.generic):
+                object.__setattr__(self, field.name, value.item())
 
     def rate(self, step: int, per_epoch: int) -> float:
         """Step size of a step, the first of which is 0, with so many steps in an epoch."""
@@ -110,10 +117,6 @@ class TrainSettings:
             return self.lr
         share = (step - warm) / (self.epochs * per_epoch - warm)
         return 0.5 * self.lr * (1.0 + math.cos(math.pi * share))
-
-    def plain(self) -> dict[str, Any]:
-        """The settings as plain values."""
-        return dataclasses.asdict(self)
 
 
 def chosen_settings(given: dict[str, Any]) -> TrainSettings:

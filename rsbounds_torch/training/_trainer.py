@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from rsbounds import _validate
 from rsbounds.noises import Noise
@@ -32,7 +33,7 @@ from rsbounds_torch.training._checkpoint import (
 )
 from rsbounds_torch.training._examples import examples_of
 from rsbounds_torch.training._logs import Board, board_writer, write_table
-from rsbounds_torch.training._loop import Loop, Tools, answer_width, check_loss
+from rsbounds_torch.training._loop import Diverged, Loop, Tools, answer_width, check_loss
 from rsbounds_torch.training._per_input import input_noise
 from rsbounds_torch.training._settings import TrainSettings, chosen_settings
 
@@ -117,8 +118,8 @@ def train(
     loss_options : mapping, optional
         Settings of the loss, such as ``{"copies": 2}``.
     validation : like ``data``, optional
-        Held-out inputs, on which noisy accuracy, certified accuracy and ACR are estimated from
-        few draws after each epoch. They are no certificates.
+        Held-out inputs, on which noisy accuracy, certified accuracy and ACR under ``noise`` are
+        estimated from few draws after each epoch. They are no certificates.
     folder : str or path, optional
         Where ``checkpoint.pt`` and ``log.csv`` are kept, made if it is not there. Without it
         nothing is written. Under torchrun every rank must see it.
@@ -139,7 +140,7 @@ def train(
     progress : bool, optional
         Show a progress line; None shows it where stderr is a terminal (on rank 0).
     stop : callable, optional
-        Called with the number of epochs done after each; True ends the training there.
+        Called with the number of epochs done before each further one; True ends the training there.
     **settings
         Fields of `rsbounds_torch.training.TrainSettings`: ``epochs``, ``batch_size``, ``lr``,
         ``momentum``, ``weight_decay``, ``schedule``, ``warmup``, ``clip``, ``autocast``, ...
@@ -195,7 +196,7 @@ def train(
         held = everywhere(lambda: _held(path, wanted))
         if held is not None:
             loop.load(held)
-        _run(loop, path, wanted, tensorboard, stop)
+        _run(loop, path, wanted, held is None, tensorboard, stop)
     return Training(
         model, loop.epoch, tools.seed, loop.history, loop.law(), path
     )  # fmt: skip
@@ -205,40 +206,45 @@ def _run(
     loop: Loop,
     path: Path | None,
     wanted: Values,
+    fresh: bool,
     tensorboard: bool,
     stop: Callable[[int], bool] | None,
 ) -> None:
     """Every epoch that is left, each with its checkpoint."""
+    kept = loop.epoch
 
-    def save() -> None:
+    def save(anew: bool) -> None:
         if path is None:
             return
-        write_checkpoint(path, {**wanted, **loop.state()})
+        if anew:
+            write_checkpoint(path, {**wanted, **loop.state()})
         write_table(path.with_name(TABLE), loop.history)
+
+    def ended() -> bool:
+        if stop is None or loop.epoch == 0:
+            return False
+        return on_first(lambda: bool(stop(loop.epoch)))
 
     board: Board | None = None
     if tensorboard and path is not None and ranks()[0] == 0:
         board = Board(path.with_name(BOARD), loop.epoch)
     try:
         with loop:
-            if path is not None and not path.exists():
-                on_first(save)
-            while loop.epoch < loop.settings.epochs:
+            on_first(lambda: save(fresh))
+            while loop.epoch < loop.settings.epochs and not ended():
                 loop.run_epoch()
-                on_first(save)
+                on_first(lambda: save(True))
+                kept = loop.epoch
                 if board is not None:
                     board.add(loop.history[-1])
-                if stop is not None and on_first(lambda: bool(stop(loop.epoch))):
-                    break
     except KeyboardInterrupt:
-        kept = "nothing was to be kept" if path is None else (
-            f"epoch {loop.epoch} is kept in {str(path)!r}, and the same call goes on from there"
+        how = "nothing was to be kept" if path is None else (
+            f"epoch {kept} is kept in {str(path)!r}, and the same call goes on from there"
         )  # fmt: skip
-        raise KeyboardInterrupt(f"stopped in epoch {loop.epoch + 1}; {kept}") from None
-    except ValueError as error:
-        if path is None or "not finite" not in str(error):
-            raise
-        raise ValueError(f"{error}; epoch {loop.epoch} is kept in {str(path)!r}") from None
+        raise KeyboardInterrupt(f"stopped after epoch {kept}; {how}") from None
+    except Diverged as error:
+        where = "" if path is None else f"; epoch {kept} is kept in {str(path)!r}"
+        raise ValueError(f"{error}{where}") from None
     finally:
         if board is not None:
             board.close()
@@ -251,6 +257,8 @@ def _tools(
     """Everything that was given, checked and read."""
     if not isinstance(model, torch.nn.Module):
         raise ValueError(f"model has type {type(model).__name__}; allowed: a torch.nn.Module")
+    if isinstance(model, DistributedDataParallel):
+        raise ValueError("model is a DistributedDataParallel; allowed: its module (model.module)")
     if not isinstance(noise, Noise) or noise.batch_shape:
         raise ValueError(
             f"noise is {noise!r}; allowed: one noise law, such as Gaussian(sigma=0.25)"
@@ -303,27 +311,36 @@ def _configuration(tools: Tools) -> Values:
     """What a training depends on besides the model, as plain values."""
     finder = tools.finder
     return {
-        "noise": tools.noise.to_dict(),
-        "loss": {"name": tools.loss.name, **_plain("loss", tools.loss)},
+        "noise": _plain("noise", tools.noise.to_dict()),
+        "loss": {"name": tools.loss.name, **_plain("loss", _fields(tools.loss))},
         "seed": tools.seed,
         "data": {"inputs": tools.examples.size, "digest": tools.digests[0]},
         "validation": tools.digests[1],
         "smoothing": None if finder is None else (
-            {"method": finder.method.name, **_plain("smoothing", finder.method)}
+            {"method": finder.method.name, **_plain("smoothing", _fields(finder.method))}
         ),
         "input_bounds": None if tools.bounds is None else list(tools.bounds),
-        **tools.settings.plain(),
+        **_plain("settings", _fields(tools.settings)),
     }  # fmt: skip
 
 
-def _plain(name: str, value: Any) -> Values:
-    """The settings of a dataclass, which a checkpoint keeps."""
-    settings = dataclasses.asdict(value)
+def _fields(value: Any) -> Values:
+    return dataclasses.asdict(value)
+
+
+def _plain(name: str, settings: Values) -> Values:
+    """Settings as a checkpoint keeps them: numbers of numpy would not be read without pickle."""
+
+    def number(value: Any) -> Any:
+        if isinstance(value, np.generic):
+            return value.item()
+        raise TypeError
+
     try:
-        plain: Values = json.loads(json.dumps(settings, allow_nan=False))
+        plain: Values = json.loads(json.dumps(settings, default=number))
     except (TypeError, ValueError):
         raise ValueError(
-            f"{name} is {value!r}; allowed: one whose settings are plain values"
+            f"{name} has the settings {settings!r}; allowed: plain values, which a checkpoint keeps"
         ) from None
     return plain
 

@@ -129,7 +129,7 @@ def steps():
     for words, name, options in (
         ("ancer", "ancer", {}),
         ("low-rank", "low-rank", {"gradients": 100}),
-        ("low-rank, diagonal", "low-rank", {"gradients": 100, "complement": "diagonal"}),
+        ("low-rank, shared", "low-rank", {"gradients": 100, "complement": "shared"}),
     ):
         method = OPTIMIZERS[name](first=None, **options)
         own = dataclasses.replace(problem, start=method.start(problem.start, (3, 32, 32)))

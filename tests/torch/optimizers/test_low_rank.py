@@ -255,7 +255,7 @@ def test_with_all_directions_it_is_rotated():
 
 
 def test_what_it_starts_from():
-    method = LowRank(first=None, rank=2)
+    method = LowRank(first=None, rank=2, complement="shared")
     law = method.start(rsbounds.Gaussian([0.2, 0.4]), (2, 3))
     assert law.event_shape == (2, 3)
     assert law.factors.shape == (2, 6, 2)
@@ -352,7 +352,7 @@ def test_the_size_of_a_photograph_needs_no_matrix(complement):
     )
     x = 0.5 + 0.1 * along[None]
     method = LowRank(
-        first=None, rank=4, complement=complement, gradients=8, steps=2, draws=2, slack=0.5
+        first=None, rank=2, complement=complement, gradients=8, steps=1, draws=2, slack=0.5
     )
     law = optimize_noise(classifier, x, method=method, n=1000, seed=1, judge_draws=4)
     assert law.event_shape == shape
@@ -407,7 +407,7 @@ def _model_of(folder):
 
 def test_a_law_of_its_own_kind_is_scaled_and_improved_at_a_size_without_semi_axes():
     # The search before it asked for all semi-axes, of which there are none beyond 4,096.
-    d = 5000
+    d = 4100
     model, along = half_space(d)
     classifier = SmoothedClassifier(
         model, num_classes=2, noise=rsbounds.Gaussian(0.3), batch_size=100, input_bounds=(-1.0, 1.0)
