@@ -26,6 +26,8 @@ _KEPT = 0.95
 SURVEY = 20
 #: Shares of the variance that are tried for a beginning, each with times a step's draws.
 _BUDGETS, _TRIED = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8), 5
+#: No axis begins further from the largest of the start than this.
+_FURTHEST = 20.0
 #: Largest weight of the margin, and how fast it follows the inscribed radius.
 _HEAVIEST, _FOLLOW = 1e3, 5.0
 #: Parts of the way from the start to the end, in the logarithms of the axes, that are judged.
@@ -102,8 +104,8 @@ class AxesAscent(NoiseOptimizer[AxesState]):
     ) -> AxesState:
         """The state at the start, with what its answers are.
 
-        With (B, r) ``felt``, how much each direction is, the axes begin where they fill what
-        room that leaves; see `rsbounds_torch.optimizers._filling`.
+        With (B, r) ``felt``, how much what each axis stretches is felt, the axes begin where they
+        fill what room that leaves; see `rsbounds_torch.optimizers._filling`.
         """
         log_axes = torch.log(axes)
         model = self._model(problem, basis)
@@ -117,25 +119,28 @@ class AxesAscent(NoiseOptimizer[AxesState]):
         nothing = torch.zeros_like(log_axes)
         begin = log_axes
         if felt is not None and self.steps:
-            begin, shares = self._begin(problem, model, axes, felt, margin, shares)
+            begin, shares = self._begin(problem, basis, axes, felt, margin, shares)
         return AxesState(
             basis, begin, log_axes, nothing, nothing, shares, needed,
             np.full(len(problem), 1.0 + self.kappa), 0,
         )  # fmt: skip
 
     def _begin(
-        self, problem: NoiseProblem, model: SoftModel, axes: torch.Tensor, felt: torch.Tensor,
-        margin: NDArray[np.float64], shares: NDArray[np.float64],
+        self, problem: NoiseProblem, basis: torch.Tensor | None, axes: torch.Tensor,
+        felt: torch.Tensor, margin: NDArray[np.float64], shares: NDArray[np.float64],
     ) -> tuple[torch.Tensor, NDArray[np.float64]]:  # fmt: skip
         """Logarithms of the axes to begin with, and the answers' shares there."""
         given, w = axes.detach().cpu().numpy(), felt.cpu().numpy()
         best, worth, seen = given, np.zeros(len(given)), shares
-        trial = replace(model, draws=_TRIED * self.draws)
+        volume = self._volume_slope(basis, axes)
+        part = np.broadcast_to(np.asarray(volume), given.shape)
+        highest = np.minimum(self._largest(problem), _FURTHEST * given.max(axis=1))
+        trial = replace(self._model(problem, basis), draws=_TRIED * self.draws)
         for budget in _BUDGETS:
-            tried = filled(given, w, budget, self._largest(problem))
+            tried = filled(given, w, part, budget, highest)
             answers, _ = trial.answers([torch.as_tensor(tried, device=axes.device)], 0)
             kept = problem.foretold.margin(answers, problem.top)[0] / np.maximum(margin, 1e-12)
-            gain = np.log(tried / given).mean(axis=1) + np.log(np.maximum(kept, 1e-12))
+            gain = (part * np.log(tried / given)).sum(axis=1) + np.log(np.maximum(kept, 1e-12))
             better = (kept >= 1.0 - self.slack) & (gain > worth)
             best, worth = np.where(better[:, None], tried, best), np.where(better, gain, worth)
             seen = np.where(better[:, None], answers, seen)

@@ -13,7 +13,7 @@ from rsbounds.noises import DiagonalGaussian, Gaussian, LowRankGaussian, Noise
 from rsbounds_torch.optimizers._axes import AxesAscent, AxesState
 from rsbounds_torch.optimizers._base import NoiseProblem
 from rsbounds_torch.optimizers._soft import SoftModel, Spread
-from rsbounds_torch.optimizers.rotated import gap_gradients
+from rsbounds_torch.optimizers.rotated import gap_gradients, least_felt
 
 #: Numbers in the gradients that are held at a time.
 _HELD_NUMBERS = 1 << 24
@@ -44,7 +44,7 @@ class LowRank(AxesAscent):
     complement : {"diagonal", "shared"}
         An axis for each coordinate beside those directions, or one for all (half the numbers).
     gradients : int
-        Gradients that tell the directions.
+        Gradients that tell the directions, one half, and how much they are felt, the other.
     draws, steps, rate, kappa, slack, first, antithetic, scores, temperature
         As in `rsbounds_torch.optimizers.ancer.Ancer`.
     """
@@ -121,7 +121,7 @@ class LowRank(AxesAscent):
 
     def init(self, problem: NoiseProblem) -> AxesState:
         diagonal, factors, weights = _start_parts(problem)
-        basis = self._leading(problem)
+        basis, felt = self._leading(problem)
         d, rank = basis.shape[1:]
         # What the start's matrix has on the diagonal in the basis, and on average beside it. What
         # all coordinates share is left as it is, so that an isotropic start is met exactly.
@@ -136,10 +136,14 @@ class LowRank(AxesAscent):
             rest = (each.sum(dim=1) - own.sum(dim=1))[:, None] / (d - rank)
         else:
             rest = each
-        return self._survey(problem, basis, low + torch.cat([own, rest], dim=1))
+        return self._survey(problem, basis, low + torch.cat([own, rest], dim=1), felt)
 
-    def _leading(self, problem: NoiseProblem) -> torch.Tensor:
-        """(B, d, r) orthonormal leading eigenvectors of the mean of g g^T."""
+    def _leading(self, problem: NoiseProblem) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, d, r) leading eigenvectors of the mean of g g^T, and how much axes are felt.
+
+        As in `rsbounds_torch.optimizers.rotated.directions`, half of the gradients tell the one
+        and half the other.
+        """
         diagonal, factors, weights = (v.to(problem.x.dtype) for v in _start_parts(problem))
 
         def spread(base: torch.Tensor, rows: range) -> torch.Tensor:
@@ -147,16 +151,21 @@ class LowRank(AxesAscent):
             U = factors[part]
             return base * diagonal[part, None] + ((base @ U) * weights[part, None]) @ U.mT
 
-        return torch.stack([self._of_one(problem, spread, row) for row in range(len(problem))])
+        found = [self._of_one(problem, spread, row) for row in range(len(problem))]
+        bases, felt = zip(*found, strict=True)
+        return torch.stack(bases), torch.stack(felt)
 
-    def _of_one(self, problem: NoiseProblem, spread: Spread, row: int) -> torch.Tensor:
+    def _of_one(
+        self, problem: NoiseProblem, spread: Spread, row: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         d = problem.x[0].numel()
         rank = min(self.rank, d)
         block = max(_KEPT * rank, _HELD_NUMBERS // d) // 2 * 2
         kept = problem.x.new_zeros((0, d), dtype=torch.float64)
         unit: torch.Tensor | None = None
-        for first in range(0, self.gradients, block):
-            count = min(block, self.gradients - first)
+        half = (self.gradients + 1) // 2
+        for first in range(0, half, block):
+            count = min(block, half - first)
             slopes = gap_gradients(self, problem, spread, row, first, count)
             # One scale for the input keeps products from over- and underflow.
             unit = slopes.abs().amax().clamp_min(1e-300) if unit is None else unit
@@ -164,11 +173,32 @@ class LowRank(AxesAscent):
         kept = kept[:rank]
         length = torch.linalg.vector_norm(kept, dim=1)
         # Fewer directions than asked for are felt: the others are as good as any.
-        felt = kept[length > 1e-12 * length.amax()]
+        strong = kept[length > 1e-12 * length.amax()]
         any_base = SoftModel(problem, spread, rank, antithetic=False).base(range(row, row + 1), 0)
-        found = torch.cat([felt, any_base[0].double()])[:rank]
+        found = torch.cat([strong, any_base[0].double()])[:rank]
         basis: torch.Tensor = torch.linalg.qr(found.mT)[0]
-        return basis
+        assert unit is not None
+        felt = torch.zeros(rank + self._others(d, rank), dtype=torch.float64, device=basis.device)
+        for first in range(half, 2 * half, block):
+            count = min(block, 2 * half - first)
+            felt += self._felt(
+                gap_gradients(self, problem, spread, row, first, count) / unit, basis
+            )
+        return basis, least_felt(felt / half)
+
+    def _others(self, d: int, rank: int) -> int:
+        """How many axes there are beside those of the leading directions."""
+        if rank == d:
+            return 0
+        return 1 if self.complement == "shared" else d
+
+    def _felt(self, slopes: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+        """Sums of squares of gradients along what each axis stretches."""
+        inner = slopes @ basis
+        across = (slopes - inner @ basis.mT).square().sum(dim=0)
+        others = self._others(*basis.shape)
+        rest = across.sum()[None] if others == 1 else across[:others]
+        return torch.cat([inner.square().sum(dim=0), rest])
 
     # -- the ascent ------------------------------------------------------------------------
 

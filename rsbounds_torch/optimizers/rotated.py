@@ -40,6 +40,7 @@ class Rotated(AxesAscent):
     """
 
     steps: int = 30
+    slack: float = 0.01
     gradients: int = 2000
 
     name: ClassVar[str] = "rotated"
@@ -137,7 +138,12 @@ def _levelled(along: torch.Tensor) -> torch.Tensor:
     width = max(1, len(along) // _NEIGHBOURS) | 1
     padded = torch.nn.functional.pad(along[None, None], (width // 2, width // 2), mode="replicate")
     smooth = torch.nn.functional.avg_pool1d(padded, width, stride=1)[0, 0]
-    return smooth.clamp_min(1e-12 * float(smooth.max()) + 1e-300)
+    return least_felt(smooth)
+
+
+def least_felt(along: torch.Tensor) -> torch.Tensor:
+    """Mean squares, none of them zero."""
+    return along.clamp_min(1e-12 * float(along.max()) + 1e-300)
 
 
 def gap_gradients(

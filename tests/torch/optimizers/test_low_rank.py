@@ -113,8 +113,8 @@ def test_the_directions_are_the_leading_ones_of_rotated():
     d, rank = 8, 3
     x = 0.1 * torch.randn(2, d, generator=torch.Generator().manual_seed(2)).double()
     law = rsbounds.Gaussian([0.1, 0.2])
-    low, full = LowRank(first=None, rank=rank, gradients=60), Rotated(first=None, gradients=60)
-    by_low = low._leading(problem_of(quadratic(d), x, law, low))
+    low, full = LowRank(first=None, rank=rank, gradients=120), Rotated(first=None, gradients=60)
+    by_low, _ = low._leading(problem_of(quadratic(d), x, law, low))
     problem = problem_of(quadratic(d), x, law, full)
     by_full = directions(full, problem, start_matrices(problem), 120)[0][:, :, -rank:].flip(2)
     # The same up to signs.
@@ -136,14 +136,16 @@ def test_blocks_of_gradients_find_what_all_at_once_find(antithetic, monkeypatch)
 
     method = LowRank(first=None, rank=3, gradients=50, antithetic=antithetic)
     problem = problem_of(model, 0.1 * torch.ones(1, d).double(), rsbounds.Gaussian([0.3]), method)
-    whole = method._leading(problem)
+    whole, felt = method._leading(problem)
     monkeypatch.setattr(low_rank, "_HELD_NUMBERS", 14 * d)
     if not antithetic:
         # Pairs are made within a block: with them the draws are others.
-        parts = method._leading(problem)
+        parts, also = method._leading(problem)
+        # In units of their own.
+        torch.testing.assert_close(also / also.sum(), felt / felt.sum(), rtol=1e-6, atol=1e-9)
         torch.testing.assert_close((whole.mT @ parts).abs(), torch.eye(3).double()[None])
     span = turn @ torch.linalg.pinv(turn)
-    for basis in (whole, method._leading(problem)):
+    for basis in (whole, method._leading(problem)[0]):
         torch.testing.assert_close(span @ basis, basis)
 
 
@@ -195,7 +197,8 @@ def test_it_grows_what_a_linear_classifier_does_not_feel(complement):
         assert abs(vectors[:, 0] @ weight.numpy()) > 1 - 1e-9
         # The radius is the same at every axis along the weights that is small enough.
         assert 0.1 * sigma < values[0] < 1.1 * sigma
-        np.testing.assert_allclose(values[1:], cap, rtol=1e-6)
+        assert (values[1:] > 0.75 * cap).all()
+        assert (values[1:] <= cap * (1 + 1e-6)).all()
     # True distance to the boundary, and the largest semi-axis that was allowed.
     assert (region.inscribed_radius() >= 0.88 * before.radius).all()
     assert (region.inscribed_radius() <= [1.0, 0.7]).all()
@@ -241,7 +244,7 @@ def test_it_turns_with_the_inputs(rank, complement):
 
 def test_with_all_directions_it_is_rotated():
     d = 4
-    settings = {"first": None, "gradients": 60, "steps": 12, "draws": 30}
+    settings = {"first": None, "gradients": 60, "steps": 12, "draws": 30, "slack": 0.02}
     x = 0.05 * torch.randn(2, d, generator=torch.Generator().manual_seed(3)).double()
     plain = torch.eye(d).double().expand(2, d, d)
     low = ascended(LowRank(rank=d, **settings), quadratic(d), x, lambda first: plain)
@@ -287,7 +290,8 @@ def test_a_start_that_is_not_isotropic_is_met_on_the_diagonal_of_the_basis(rank,
     )
     problem = dataclasses.replace(problem, start=method.start(law, (2, 3)))
     state = method.init(problem)
-    found, given = dense(method.law(problem, state)), dense(law)
+    start = dataclasses.replace(state, log_axes=state.log_start)
+    found, given = dense(method.law(problem, start)), dense(law)
     V = state.basis.numpy()
     along = np.einsum("bji,bjk,bki->bi", V, found, V)
     np.testing.assert_allclose(along, np.einsum("bji,bjk,bki->bi", V, given, V), rtol=1e-9)
@@ -313,7 +317,7 @@ def test_directions_that_are_not_felt_are_still_a_basis():
         method = LowRank(first=None, rank=4, gradients=20)
         x = torch.ones(1, 7).double()
         problem = problem_of(model, x, rsbounds.Gaussian([0.3]), method)
-        basis = method._leading(problem)[0]
+        basis = method._leading(problem)[0][0]
         torch.testing.assert_close(basis.T @ basis, torch.eye(4).double())
         assert felt == 0 or basis[0, 0].abs() > 1 - 1e-12
 
