@@ -277,10 +277,17 @@ def check_loss(
 
     It is asked about a few inputs; nothing is kept of it.
     """
-    with own_random(batch[0].device), evaluating([model]):
-        with torch.no_grad():
-            rows = model(TrainingNoise(noise, seed=0).copies(batch[0], 2).flatten(0, 1))
-        value = loss(model, *batch, TrainingNoise(noise, seed=0))
+    try:
+        with own_random(batch[0].device), evaluating([model]):
+            with torch.no_grad():
+                rows = model(TrainingNoise(noise, seed=0).copies(batch[0], 2).flatten(0, 1))
+            value = loss(model, *batch, TrainingNoise(noise, seed=0))
+    except FAILURES as error:
+        what = (str(error).strip().splitlines() or [repr(error)])[0]
+        raise ValueError(
+            f"model or loss {loss.name!r} failed on a few noisy inputs: {what}; allowed: a model "
+            "that takes any batch size, and a loss for it"
+        ) from None
     if bool((rows >= 0).all() & ((rows.double().sum(dim=1) - 1).abs() < 1e-3).all()):
         raise ValueError(
             "model returned rows that sum to 1, which are probabilities; allowed: logits (no "

@@ -99,7 +99,7 @@ def train(
     are drawn and cut by the seed and ``batch_size``, so another batch size is another training;
     with another number of ranks the noise is the same, and the weights are the same up to
     rounding unless the model or the loss looks at other rows of a batch (batch normalisation, or
-    inputs that are mixed: a rank has its rows only).
+    inputs that are mixed: a rank has its rows only) or the model draws random numbers (dropout).
 
     Parameters
     ----------

@@ -464,6 +464,7 @@ BAD = [
     ({"data": 3}, r"data is of type int"),
     ({"validation": (X[:, :3], Y)}, r"validation has inputs of shape \(3,\); allowed: \(4,\)"),
     ({"validation": (X, Y + 1)}, r"the label of validation\[2\] is 3"),
+    ({"model": net(torch.nn.Unflatten(0, (1, 1)), torch.nn.Flatten(0, 1))}, r"failed on"),
     ({"model": net(torch.nn.Softmax(1))}, r"rows that sum to 1, .*; allowed: logits"),
     ({"model": lambda x: x}, r"model has type function; allowed: a torch.nn.Module"),
     ({"model": torch.nn.Linear(4, 1)}, r"model returned \(1, 1\) for one input; allowed"),
