@@ -28,13 +28,14 @@ def filled(
         Axes > 0, and sums > 0 of mean squares of the gap's derivative along the directions that
         each axis stretches.
     part : (B, r) float64
-        The exponents > 0 of the axes in the volume.
+        The exponents >= 0 of the axes in the volume.
     budget : float
         Share of the variance that is added.
     highest : (B,) float64
         No axis grows beyond this.
     """
-    given, rate = axes**2, part / felt
+    # A coordinate that lies among the leading directions has no part of the volume.
+    given, rate = axes**2, np.maximum(part, 1e-12) / felt
     top = np.maximum(highest[:, None] ** 2, given)
     wanted = (1.0 + budget) * (given * felt).sum(axis=1)
     low = np.log((given / rate).min(axis=1))

@@ -46,6 +46,13 @@ def test_an_axis_beyond_the_highest_stays_where_it_was():
     np.testing.assert_allclose(found, [[5.0, 2.0]])
 
 
+def test_an_axis_without_a_part_of_the_volume_has_nothing_of_the_budget():
+    found = filled(
+        np.full((1, 3), 0.2), np.ones((1, 3)), np.array([[0.0, 0.5, 0.5]]), 1.0, np.ones(1)
+    )
+    np.testing.assert_allclose(found, 0.2 * np.sqrt([[1.0, 2.5, 2.5]]), rtol=1e-9)
+
+
 def votes_at(shares, draws, plural=False, top=40):
     """Votes against a class at nodes of a lattice, as many as the shares say on average."""
     nodes = np.array(sorted(shares))
