@@ -8,7 +8,9 @@ LeNets trained with Gaussian noise on the published test images 0-7999 (or read 
 n = 10,000, alpha = 0.001, complement bound; wrong or abstained counts as 0. Reports the means
 of the inscribed and of the proxy radius, forward and backward evaluations per image, CPU
 seconds per image of the search, and on how many images the inscribed radius is at least the
-isotropic one's (search's), exactly and within 2 %.
+isotropic one's (the first method's), exactly, within 2 %, and up to the error of the votes: 2.33
+standard errors of the difference of both certificates, which one image in a hundred exceeds where
+the radii are equal.
 
 ``--step`` needs no files: CPU time of one step of `low-rank` (rank 16) over one of `ancer`, on
 a small network for inputs of 3 x 32 x 32, alternating in one process (median of 30).
@@ -30,6 +32,7 @@ except ImportError:
 
 from bench_mnist import folder, train
 from bench_torch import lenet
+from scipy.stats import norm
 
 import rsbounds
 import rsbounds_torch
@@ -68,17 +71,21 @@ def networks(sigmas, weights, images, labels):
 
 
 def evaluated(classifier, x, y, law):
-    """(images,) inscribed and proxy radius, 0 where wrong or abstained."""
+    """(images,) inscribed and proxy radius, 0 where wrong, and their relative error."""
     found = classifier.certify(
         x, noise=law, n0=100, n=N, alpha=0.001, method="complement", seed=7, progress=False
     )
     right = found.certified & (found.top == y)
     region = law.region(found.margin_lower)
-    return [np.where(right, r, 0.0) for r in (region.inscribed_radius(), region.proxy_radius())]
+    radii = [np.where(right, r, 0.0) for r in (region.inscribed_radius(), region.proxy_radius())]
+    # The margin is twice the quantile of 1 - q, where q is the largest share of failures.
+    quantile = np.maximum(0.5 * found.margin_lower, 1e-9)
+    q = norm.sf(quantile)
+    return [*radii, np.sqrt(q * (1.0 - q) / N) / norm.pdf(quantile) / quantile]
 
 
 def measured(network, sigma, x, y, method, options):
-    inscribed, proxy, failures = [], [], 0
+    inscribed, proxy, errors, failures = [], [], [], 0
     counted = Counted(network)
     classifier = rsbounds_torch.SmoothedClassifier(
         counted, num_classes=10, noise=rsbounds.Gaussian(sigma), input_bounds=(0.0, 1.0),
@@ -101,6 +108,7 @@ def measured(network, sigma, x, y, method, options):
         failures += int((~np.isfinite(radii)).any(axis=0).sum())
         inscribed.extend(radii[0])
         proxy.extend(radii[1])
+        errors.extend(radii[2])
     inscribed, proxy, images = np.array(inscribed), np.array(proxy), len(x)
     words = f"{method or 'fixed'} {options or ''}".strip()
     print(
@@ -108,7 +116,7 @@ def measured(network, sigma, x, y, method, options):
         f"{forward / images:.0f} forward and {both / images:.0f} forward and backward, "
         f"{took / images:.2f} s per image, {failures} failures", flush=True,
     )  # fmt: skip
-    return inscribed, proxy
+    return inscribed, proxy, np.array(errors)
 
 
 def steps():
@@ -174,16 +182,20 @@ def main():
     for sigma, network in networks(given.sigma, given.weights, images, labels):
         print(f"sigma {sigma}, {len(x)} images")
         measured(network, sigma, x, y, None, {})
-        isotropic = None
+        isotropic = error = None
         for method in given.method:
-            inscribed, _ = measured(network, sigma, x, y, method, {})
+            inscribed, _, own = measured(network, sigma, x, y, method, {})
             if isotropic is None:
-                isotropic = inscribed
+                isotropic, error = inscribed, own
                 continue
-            kept = [float((inscribed >= share * isotropic).mean()) for share in (1.0, 0.98)]
+            kept = [
+                float((inscribed >= share * isotropic).mean())
+                for share in (1.0, 0.98, 1.0 - 2.33 * np.hypot(error, own))
+            ]
             print(
                 f"             inscribed >= {given.method[0]}'s on {kept[0]:.0%}, within 2 % on "
-                f"{kept[1]:.0%} of the images", flush=True,
+                f"{kept[1]:.0%}, up to the error of the votes on {kept[2]:.0%} of the images",
+                flush=True,
             )  # fmt: skip
 
 
