@@ -81,8 +81,9 @@ class Rddrs(NoiseOptimizer[RddrsState]):
         Part of the isotropic region's radius that may be given up.
     metric : {"affine-invariant", "log-euclidean"}
         Geometry of the step.
-    first : {"rotated", "search", "ddrs"} or None
-        What finds the start; None takes it as it is.
+    first : {"low-rank", "rotated", "search", "ddrs"} or None
+        What finds the start; None takes it as it is. After "low-rank", whose complement has the
+        coordinates' axes, the region is largest; after the others it turns with the inputs.
     antithetic, scores, temperature
         As in `rsbounds_torch.optimizers.ancer.Ancer`.
     """
@@ -96,14 +97,16 @@ class Rddrs(NoiseOptimizer[RddrsState]):
     kappa: float = 2.0
     slack: float = 0.02
     metric: str = "affine-invariant"
-    first: str | None = "rotated"
+    first: str | None = "low-rank"
     antithetic: bool = True
     scores: str | None = "softmax"
     temperature: float = 1.0
 
     name: ClassVar[str] = "rddrs"
     source: ClassVar[str] = "Labarbarie et al. 2022, eq. 5 and 6"
-    cost: ClassVar[str] = "rotated, then steps x draws passes and 2 x steps eigenproblems of size d"
+    cost: ClassVar[str] = (
+        "low-rank, then steps x draws passes and 2 x steps eigenproblems of size d"
+    )
     choose: ClassVar[str] = "a full matrix where the directions themselves are to be improved"
     needs_gradients: ClassVar[bool] = True
 
@@ -114,7 +117,7 @@ class Rddrs(NoiseOptimizer[RddrsState]):
         _validate.number("slack", self.slack, "0 <= slack < 1", lambda v: 0 <= v < 1)
         _validate.choice("metric", self.metric, _spd.METRICS)
         if self.first is not None:
-            _validate.choice("first", self.first, ("rotated", "search", "ddrs"))
+            _validate.choice("first", self.first, ("low-rank", "rotated", "search", "ddrs"))
 
     def before(self) -> NoiseOptimizer[object] | None:
         return None if self.first is None else OPTIMIZERS[self.first]()

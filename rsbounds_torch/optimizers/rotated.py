@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from rsbounds import _validate
-from rsbounds.noises import FullGaussian, Gaussian, Noise
+from rsbounds.noises import FullGaussian, Gaussian, LowRankGaussian, Noise
 from rsbounds_torch.optimizers._axes import AxesAscent, AxesState
 from rsbounds_torch.optimizers._base import NoiseProblem
 from rsbounds_torch.optimizers._soft import GapModel, SoftModel, Spread
@@ -89,7 +89,14 @@ def full_start(name: str, law: Noise, shape: tuple[int, ...]) -> Noise:
     if isinstance(law, Gaussian):
         sigma = np.asarray(law.sigma, dtype=np.float64)
         return FullGaussian(sigma[:, None, None] * np.eye(int(np.prod(shape))), shape)
-    raise ValueError(f"noise0 is {law}; allowed with {name}: gaussian, full-gaussian")
+    if isinstance(law, LowRankGaussian):
+        flat = law.diagonal.reshape(len(law), -1)
+        matrix = (law.factors * law.weights[:, None]) @ law.factors.swapaxes(1, 2)
+        matrix = 0.5 * (matrix + matrix.swapaxes(1, 2))
+        return FullGaussian(matrix + flat[:, None] * np.eye(flat.shape[1]), shape)
+    raise ValueError(
+        f"noise0 is {law}; allowed with {name}: gaussian, full-gaussian, low-rank-gaussian"
+    )
 
 
 def start_matrices(problem: NoiseProblem) -> torch.Tensor:

@@ -7,7 +7,7 @@ import scipy.linalg
 torch = pytest.importorskip("torch")
 
 import rsbounds
-from rsbounds.noises import DiagonalGaussian, FullGaussian
+from rsbounds.noises import DiagonalGaussian, FullGaussian, LowRankGaussian
 from rsbounds_torch import SmoothedClassifier, optimize_noise
 from rsbounds_torch.optimizers import OPTIMIZERS, _spd
 from rsbounds_torch.optimizers._ascent import ascend, noise_problem
@@ -137,11 +137,14 @@ def test_regions_turn_with_the_inputs_and_are_larger_with_more_freedom():
 
 
 @pytest.mark.parametrize("name", ["rotated", "rddrs"])
-def test_a_full_matrix_starts_from_gaussian_laws_alone(name):
+def test_a_full_matrix_starts_from_gaussian_laws_with_a_ball_or_a_matrix(name):
     method = OPTIMIZERS[name](first=None)
     law = method.start(rsbounds.Gaussian([0.2, 0.4]), (2,))
     assert law == FullGaussian(np.array([0.2, 0.4])[:, None, None] * np.eye(2), (2,))
     assert method.start(law, (2,)) is law
+    low = LowRankGaussian([[0.2, 0.3]], [[[1.0], [0.5]]], [[-0.05]])
+    dense = np.diag([0.2, 0.3]) - 0.05 * np.outer([1.0, 0.5], [1.0, 0.5])
+    np.testing.assert_allclose(method.start(low, (2,)).matrix, dense[None], rtol=1e-14)
     for other in (rsbounds.Uniform([0.3]), DiagonalGaussian(np.ones((1, 2)), batched=True)):
         with pytest.raises(ValueError, match=f"allowed with {name}: gaussian, full-gaussian"):
             method.start(other, (2,))
