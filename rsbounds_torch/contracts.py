@@ -35,7 +35,7 @@ def _classifier(batch_size: int = 64) -> SmoothedClassifier:
 
 
 def _found(optimizer: NoiseOptimizer[Any], **changes: Any) -> Noise:
-    given: dict[str, Any] = {"seed": 1, "n": 1000, "judge_draws": 100, "progress": False}
+    given: dict[str, Any] = {"seed": 1, "n": 1000, "judge_draws": 400, "progress": False}
     classifier = changes.pop("classifier", None) or _classifier()
     return optimize_noise(
         classifier, changes.pop("inputs", _X), method=optimizer, **{**given, **changes}
@@ -77,8 +77,9 @@ def same_seed_same_law(optimizer: NoiseOptimizer[Any]) -> None:
 def inputs_do_not_matter_to_each_other(optimizer: NoiseOptimizer[Any]) -> None:
     """An input gets the law alone that it gets in a batch."""
     law = _found(optimizer)
-    alone = _found(optimizer, inputs=_X[1:2], index=1)
-    assert _same(optimizer, alone[:1], law[1:2]), f"{alone[0]} alone, {law[1]} in a batch"
+    # The last one: there is a better law for it than the start's.
+    alone = _found(optimizer, inputs=_X[2:], index=2)
+    assert _same(optimizer, alone, law[2:]), f"{alone[0]} alone, {law[2]} in a batch"
 
 
 def _same(optimizer: NoiseOptimizer[Any], one: Noise, other: Noise) -> bool:
@@ -105,7 +106,7 @@ def never_worse_than_its_start(optimizer: NoiseOptimizer[Any]) -> None:
     """On the draws that judge, no input's law is worth less than the one it started from."""
     law = _found(optimizer)
     problem = _problem()
-    worth, was = (problem.value(one, 100, "judge") for one in (law, problem.start))
+    worth, was = (problem.value(one, 400, "judge") for one in (law, problem.start))
     assert (worth >= was).all(), f"{worth} against {was}"
 
 

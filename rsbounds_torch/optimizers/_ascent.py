@@ -25,6 +25,9 @@ from rsbounds_torch.optimizers._base import (
     Stop,
 )
 
+#: Standard errors that are taken off what a law is worth before it is compared.
+_SURE = 2.0
+
 
 def ascend(
     optimizer: NoiseOptimizer[State],
@@ -61,17 +64,20 @@ def best_of(
 ) -> Noise:
     """For each input the best of the start and what was found, on draws used for nothing else.
 
-    What takes the start's place is worth more, and its inscribed radius is not below that of
-    ``inner`` times 1 - slack, by more than the standard error of the draws: the best law there
-    is has just that radius, and half of all draws would find it below.
+    What takes the start's place is worth more, also by what is sure of either, and its inscribed
+    radius is not below that of ``inner`` times 1 - slack, by more than the standard error of the
+    draws: the best law there is has just that radius, and half of all draws would find it below.
     """
     # Equal votes give equal radii up to the rounding of their axes.
     needed = (1.0 - slack - 1e-9) * _worth(problem, inner, draws)[1]
-    best, (most, _, _) = problem.start, _worth(problem, problem.start, draws)
+    best, (most, _, error) = problem.start, _worth(problem, problem.start, draws)
+    surest = most * (1.0 - _SURE * error)
     for law in found:
         proxy, inscribed, error = _worth(problem, law, draws)
-        better = (proxy > most) & (inscribed * (1.0 + error) >= needed)
-        best, most = law.where(better, best), np.where(better, proxy, most)
+        sure = proxy * (1.0 - _SURE * error)
+        better = (proxy > most) & (sure > surest) & (inscribed * (1.0 + error) >= needed)
+        best = law.where(better, best)
+        most, surest = np.where(better, proxy, most), np.where(better, sure, surest)
     return best
 
 

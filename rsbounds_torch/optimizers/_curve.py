@@ -22,6 +22,9 @@ _BEND = 4.0
 #: What keeps the curve from floating where there are no votes at all.
 _RIDGE = 1e-4
 _NEWTON_STEPS = 15
+#: Standard deviations below the mean that are expected: where scales are worth about the same, as
+#: those of a half-space, the one is taken of which most is known.
+_CAUTION = 1.0
 #: Parts of a step of the lattice in which the final scale is told.
 _PARTS = 8
 #: Nodes and weights that integrate against a normal density.
@@ -135,7 +138,7 @@ def best_log(votes: Votes, foretold: Foretold) -> NDArray[np.float64]:
 def _expected(
     votes: Votes, foretold: Foretold
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:  # fmt: skip
-    """(B, W) nodes around the best one of each input, and the radius expected at each."""
+    """(B, W) nodes around the best one of each input, and the radius to be expected at each."""
     rows, nodes = votes.draws.shape
     best = votes.worth(foretold).argmax(axis=1)
     width = min(2 * _REACH + 1, nodes)
@@ -149,11 +152,12 @@ def _expected(
     v, _ = _fitted(draws - second, second)
     taken = foretold.part(ndtr(-v))[0]
     scales = np.exp(STEP * (window - votes.zero))
-    values = np.zeros((rows, width))
+    mean, square = np.zeros((2, rows, width))
     for point, share in zip(_POINTS, _SHARES, strict=True):
         lost = foretold.part(ndtr(-(u + point * spread)))[0]
-        values += share * np.maximum(lost + taken, 0.0) * scales
-    return window, values
+        value = np.maximum(lost + taken, 0.0) * scales
+        mean, square = mean + share * value, square + share * value**2
+    return window, mean - _CAUTION * np.sqrt(np.maximum(square - mean**2, 0.0))
 
 
 def _fitted(

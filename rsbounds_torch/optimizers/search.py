@@ -22,6 +22,9 @@ _BESIDE = (0, 1, -1, 2)
 #: Where the scale above is worth less than this part of the best, the best is not further up.
 _ENOUGH = 0.6
 
+#: Parts of the way from the start to the end that are judged.
+_WAY = (1.0, 0.5)
+
 
 @dataclass(frozen=True, eq=False)
 class SearchState:
@@ -106,6 +109,11 @@ class Search(NoiseOptimizer[SearchState]):
 
     def law(self, problem: NoiseProblem, state: SearchState) -> Noise:
         return problem.start.scaled(np.exp(best_log(state.votes, problem.foretold)))
+
+    def candidates(self, problem: NoiseProblem, state: SearchState) -> list[Noise]:
+        # Half of the way, in the logarithm, where the end promised more than it keeps.
+        log = best_log(state.votes, problem.foretold)
+        return [problem.start.scaled(np.exp(part * log)) for part in _WAY]
 
     def _next(
         self, problem: NoiseProblem, state: SearchState, rows: NDArray[np.int64], votes: Votes

@@ -65,7 +65,10 @@ def test_every_optimizer_keeps_the_contract(optimizer, check):
 @pytest.mark.parametrize(
     ("law", "check"),
     [
-        (lambda self, p, s: p.start.scaled(1 + np.arange(3)[: len(p)]), "inputs do not matter"),
+        (
+            lambda self, p, s: p.start.scaled(1 + np.arange(3)[: len(p)]),
+            "inputs do not matter",
+        ),
         (lambda self, p, s: p.start[0], "one law per input"),
         (
             lambda self, p, s: p.start.scaled(np.random.default_rng().random(len(p)) + 1),
