@@ -107,7 +107,7 @@ def plain(name: str, value: Any) -> str:
     # An encoder takes longer over nothing than over the rest of a row.
     if value is None:
         return "null"
-    if value == {} and isinstance(value, dict):
+    if isinstance(value, dict) and not value:
         return "{}"
     try:
         return _PLAIN(value)

@@ -133,7 +133,7 @@ class AxesAscent(NoiseOptimizer[AxesState]):
         given, w = axes.detach().cpu().numpy(), felt.cpu().numpy()
         best, worth, seen = given, np.zeros(len(given)), shares
         volume = self._volume_slope(basis, axes)
-        part = np.broadcast_to(np.asarray(volume), given.shape)
+        part = np.broadcast_to(torch.as_tensor(volume).cpu().numpy(), given.shape)
         highest = np.minimum(self._largest(problem), _FURTHEST * given.max(axis=1))
         trial = replace(self._model(problem, basis), draws=_TRIED * self.draws)
         for budget in _BUDGETS:

@@ -135,9 +135,7 @@ def best_log(votes: Votes, foretold: Foretold) -> NDArray[np.float64]:
     return np.asarray(np.where(allowed.any(axis=1), found, low[:, 0]))
 
 
-def _expected(
-    votes: Votes, foretold: Foretold
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:  # fmt: skip
+def _expected(votes: Votes, foretold: Foretold) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(B, W) nodes around the best one of each input, and the radius to be expected at each."""
     rows, nodes = votes.draws.shape
     best = votes.worth(foretold).argmax(axis=1)
@@ -149,7 +147,11 @@ def _expected(
         for held in (votes.draws, votes.against, votes.second)
     )
     u, spread = _fitted(draws - against, against)
-    v, _ = _fitted(draws - second, second)
+    # Held against all others, both are the same votes.
+    v = u.copy()
+    if votes.plural.any():
+        some = votes.plural
+        v[some] = _fitted((draws - second)[some], second[some])[0]
     taken = foretold.part(ndtr(-v))[0]
     scales = np.exp(STEP * (window - votes.zero))
     mean, square = np.zeros((2, rows, width))

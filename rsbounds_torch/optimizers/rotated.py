@@ -45,8 +45,10 @@ class Rotated(AxesAscent):
 
     name: ClassVar[str] = "rotated"
     source: ClassVar[str] = "axes of Eiras et al. 2022 in the eigenbasis of E[g g^T]"
-    cost: ClassVar[str] = "as ancer, and gradients more passes, one eigenproblem of size d"
-    choose: ClassVar[str] = "the largest volume for the price, up to a few thousand coordinates"
+    cost: ClassVar[str] = (
+        "as ancer in fewer steps, gradients more passes, one eigenproblem of size d"
+    )
+    choose: ClassVar[str] = "regions that turn with the inputs, up to a few thousand coordinates"
     needs_gradients: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

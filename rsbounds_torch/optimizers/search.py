@@ -21,7 +21,6 @@ _STRIDES = (4, 4, 4, 6, 6, 8, 8, 12)
 _BESIDE = (0, 1, -1, 2)
 #: Where the scale above is worth less than this part of the best, the best is not further up.
 _ENOUGH = 0.6
-
 #: Parts of the way from the start to the end that are judged.
 _WAY = (1.0, 0.5)
 
@@ -66,7 +65,7 @@ class Search(NoiseOptimizer[SearchState]):
     refine : int
         Scales that are tried once both ends are known.
     steps : int
-        Scales that are tried in any case, the start's not counted.
+        No more scales than this are tried, the start's not counted.
     """
 
     draws: int = 150

@@ -21,8 +21,10 @@ _N, _ALPHA = 100_000, 0.001
 #: A factor on the law that was given, or one over it, above which no input's goes.
 WIDEST = 4.0
 #: Settings for training, where the optimizer has them: the paper takes one step on one to eight
-#: draws before each step of the training, and the next epoch goes on from there.
-_DEFAULTS = {"steps": 1, "draws": 4}
+#: draws before each step of the training, and the next epoch goes on from there. A search that
+#: tries one scale would only ever try a larger one.
+_STEP = {"steps": 1, "draws": 4}
+_USUAL = {"search": {"steps": 4, "draws": 16, "refine": 1}}
 #: Draws that tell the class whose region is to grow, where the optimizer does not say.
 _DRAWS = 4
 
@@ -86,7 +88,8 @@ def input_noise(
         if smoothing not in OPTIMIZERS:
             raise ValueError(f"smoothing is {smoothing!r}; allowed: {', '.join(OPTIMIZERS)}")
         fields = getattr(OPTIMIZERS[smoothing], "__dataclass_fields__", {})
-        usual = {key: value for key, value in _DEFAULTS.items() if key in fields}
+        wanted = _USUAL.get(smoothing, _STEP)
+        usual = {key: value for key, value in wanted.items() if key in fields}
         method = chosen_optimizer(smoothing, {**usual, **(options or {})})
     each = law.scaled(np.ones(1))
     if method.before() is not None or method.start(each, shape) != each:

@@ -87,8 +87,7 @@ class TrainSettings:
         _validate.positive("lr", self.lr)
         below_one = "a number from 0 to below 1"
         _validate.number("momentum", self.momentum, below_one, lambda v: 0 <= v < 1)
-        finite = "a finite number >= 0"
-        _validate.number("weight_decay", self.weight_decay, finite, lambda v: 0 <= v < math.inf)
+        _validate.non_negative("weight_decay", self.weight_decay)
         _validate.choice("schedule", self.schedule, ("cosine", "step", "constant"))
         part = "a number with 0 < value <= 1"
         _validate.number("step_factor", self.step_factor, part, lambda v: 0 < v <= 1)

@@ -128,9 +128,9 @@ def train(
         is one, else a fresh one.
     smoothing : str or NoiseOptimizer, optional
         "ddrs" or "search": each input has a noise of its own, found from that of the epoch before
-        by an ascent of the certified radius (Alfarra et al. 2022, Algorithm 2). By default an
-        optimizer takes one step on four draws. No input's noise is beyond 4 times the law or
-        below a quarter of it.
+        by an ascent of the certified radius (Alfarra et al. 2022, Algorithm 2). By default it
+        takes one step on four draws ("search": up to four scales, sixteen draws each). No
+        input's noise is beyond 4 times the law or below a quarter of it.
     smoothing_options : mapping, optional
         Settings of the optimizer, such as ``{"steps": 2}``.
     input_bounds : (float, float), optional
