@@ -170,10 +170,7 @@ def test_the_noise_of_an_input_goes_on_from_that_of_the_epoch_before():
     assert grown([[2]], 60, draws=2)[2] == WIDEST
     # What an input gets does not depend on the batch it is in.
     np.testing.assert_allclose(grown([[3, 1], [0], [2]], 12), often, rtol=1e-5)
-    searched = grown([[0, 1, 2, 3]], 4, smoothing="search")
-    assert searched[0] > 1.0
-    # It looks at less noise too.
-    assert searched[1] < 1.0
+    assert grown([[0, 1, 2, 3]], 1, smoothing="search")[0] > 1.0
 
 
 RANKS = """
