@@ -149,7 +149,7 @@ class NoiseOptimizer(abc.ABC, Generic[State]):
     An optimizer looks for a law with one set of parameters per input that makes each input's
     certified region large. What changes as it runs is a state, made by `init` and replaced by
     `step`; the loop around them is `optimize_noise` and nobody else's. It draws with the role
-    "optimize" alone (`NoiseProblem.votes` and its like do), so that the draws that certify, and
+    "optimize" alone (`NoiseProblem.votes` and `NoiseProblem.worth` do), so that the draws that certify, and
     those that judge the result, were never seen: the law is fixed before they are, and costs no
     alpha. The judge takes the start's law wherever the one found is worth less.
 
@@ -178,11 +178,11 @@ class NoiseOptimizer(abc.ABC, Generic[State]):
     ...     name, source, needs_gradients = "doubling", "nobody: an example", False
     ...     cost, choose = "up to steps x draws forward passes", "never: search is better"
     ...     def init(self, problem):
-    ...         worth = problem.value(problem.start, self.draws)
+    ...         worth = problem.worth(problem.start, self.draws).proxy
     ...         return worth, np.ones(len(problem)), np.zeros(len(problem), dtype=bool)
     ...     def step(self, problem, state):
     ...         worth, factor, done = state
-    ...         found = problem.value(problem.start.scaled(2 * factor), self.draws)
+    ...         found = problem.worth(problem.start.scaled(2 * factor), self.draws).proxy
     ...         done = done | (found <= worth)
     ...         return np.where(done, worth, found), np.where(done, factor, 2 * factor), done
     ...     def done(self, state):
