@@ -149,9 +149,9 @@ class NoiseOptimizer(abc.ABC, Generic[State]):
     An optimizer looks for a law with one set of parameters per input that makes each input's
     certified region large. What changes as it runs is a state, made by `init` and replaced by
     `step`; the loop around them is `optimize_noise` and nobody else's. It draws with the role
-    "optimize" alone (`NoiseProblem.votes` and `NoiseProblem.worth` do), so that the draws that certify, and
-    those that judge the result, were never seen: the law is fixed before they are, and costs no
-    alpha. The judge takes the start's law wherever the one found is worth less.
+    "optimize" alone (`NoiseProblem.votes` and `NoiseProblem.worth` do), so that the draws that
+    certify, and those that judge the result, were never seen: the law is fixed before they are,
+    and costs no alpha. The judge takes the start's law wherever the one found is worth less.
 
     What you write: a frozen dataclass below this class, whose fields are its settings, ``steps``
     among them; the texts ``name``, ``source``, ``cost`` and ``choose``; ``needs_gradients``; and
