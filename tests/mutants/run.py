@@ -47,7 +47,7 @@ def planted(folder: Path, mutant: Mutant) -> None:
     path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
 
 
-def tested(folder: Path, words: list[str], limit: float = LIMIT) -> tuple[int, str]:
+def noticed(folder: Path, words: list[str], limit: float = LIMIT) -> tuple[int, str]:
     """Exit code of pytest (124 after the limit), and the first test that failed."""
     data = os.environ.get("RSBOUNDS_DATA", str(ROOT.parent / "shared" / "data"))
     environment = {
@@ -94,11 +94,11 @@ def table(found: dict[str, tuple[str, int]], unspoilt: int) -> str:
     lines = [
         "# Known mistakes, and the tests that catch them",
         "",
-        "Made by `make mutants`. Each mistake is planted alone in a copy of the repository, and the",
-        "first test that fails is named (seconds: of copying, compiling and testing, on two busy "
-        "cores).",
-        f"{len(rows)} mistakes: {caught} caught, {len(rows) - caught} not; "
-        f"{sum(row[2] for row in rows)} s. Without a mistake these tests take {unspoilt} s, and pass.",
+        "Made by `make mutants`. Each mistake is planted alone in a copy of the repository, and",
+        "the first test that fails is named (seconds: copying, compiling and testing).",
+        f"{len(rows)} mistakes: {caught} caught, {len(rows) - caught} not;",
+        f"{sum(row[2] for row in rows)} s. Without a mistake these tests take {unspoilt} s, and",
+        "pass.",
         "",
         "| mistake | planted in | caught by | s |",
         "|---|---|---|---|",
@@ -137,7 +137,7 @@ def main() -> int:
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             words = sorted({word for one in chosen for word in one.tests.split()})
-            code, failed = tested(copied(Path(folder)), words, 3 * LIMIT)
+            code, failed = noticed(copied(Path(folder)), words, 3 * LIMIT)
         unspoilt = round(time.perf_counter() - start)
         print(f"unspoilt: {'passed' if code == 0 else failed or code} ({unspoilt} s)", flush=True)
         if code != 0:
@@ -146,7 +146,7 @@ def main() -> int:
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             planted(copied(Path(folder)), one)
-            said = verdict(one, *tested(Path(folder), one.tests.split()))
+            said = verdict(one, *noticed(Path(folder), one.tests.split()))
         found[one.name] = said, round(time.perf_counter() - start)
         print(f"{one.name}: {said} ({found[one.name][1]} s)", flush=True)
         if given.output is not None:
