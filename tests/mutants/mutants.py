@@ -38,7 +38,10 @@ class Mutant:
 MARGIN, MEAN = "rsbounds/bounds/margin", "rsbounds/bounds/mean"
 PROPORTION = "tests/bounds/proportion"
 COVERED = "tests/coverage/test_margin_coverage.py::test_error_is_at_most_alpha"
-PREDICTED = "tests/coverage/test_margin_coverage.py::test_predict_errs_at_most_alpha"
+PREDICTED = (
+    "tests/coverage/test_margin_coverage.py::test_predict_errs_at_most_alpha "
+    "tests/certificates/test_certificates.py::test_predict_by_scipy"
+)
 METHODS = "tests/contracts/test_margin_methods.py"
 EXACT = "tests/bounds/margin/test_exact"
 MEANS = "tests/bounds/mean"
@@ -103,7 +106,7 @@ MUTANTS = [
         "strict tail in the test of PREDICT",
         "rsbounds/certificates/_predict_kernel.py",
         "upper_tail(float(first[i]), float(first[i] + second[i]), 0.5, 0.5)",
-        "upper_tail(float(first[i]) + 1.0, float(first[i] + second[i]) + 1.0, 0.5, 0.5)",
+        "upper_tail(first[i] + min(1.0, second[i]), float(first[i] + second[i]), 0.5, 0.5)",
         PREDICTED,
     ),
     # -- margins -------------------------------------------------------------------------
@@ -175,21 +178,29 @@ MUTANTS = [
         f"{MARGIN}/_search.py",
         "math.log(alpha - beta) - 1e-12, z, slack)",
         "math.log(alpha) - 1e-12, z, slack)",
-        f"{METHODS} {EXACT}.py::test_hard_rows {EXACT}_independent.py",
+        f"{EXACT}.py::test_hard_rows",
     ),
     Mutant(
-        "the exact bound forgets the edge of the curve where q2 or q1 is 0",
+        "the exact bound leaves out the ends of the curve, where a share is 0",
         f"{MARGIN}/_proof.py",
         "        if start_edge if edge == 0 else end_edge:",
-        "        if False if edge == 0 else end_edge:",
-        f"{EXACT}_extremes.py {EXACT}.py",
+        "        if False:",
+        f"{EXACT}_extremes.py::test_no_bound_exceeds_that_of_two_classes "
+        f"{EXACT}_extremes.py::test_errors_by_enumeration_at_every_alpha",
+    ),
+    Mutant(
+        "the exact bound begins its curve inside of the window",
+        "rsbounds/solvers/_sup.py",
+        "        start = problem.a1 - level\n",
+        "        start = problem.a1 - level + 0.05\n",
+        f"{EXACT}.py::test_the_p_value_dominates_a_dense_scan_at_the_bound",
     ),
     Mutant(
         "the exact bound takes a heuristic level for a proved one",
         f"{MARGIN}/_search.py",
         "        if proof.done:\n            _keep(found, proof.level,",
         "        if True:\n            _keep(found, level + 0.3 / rate,",
-        f"{EXACT}.py {EXACT}_independent.py",
+        f"{EXACT}.py::test_coverage_by_complete_enumeration {EXACT}_independent.py",
     ),
     Mutant(
         "the margin rounded up",
