@@ -74,6 +74,27 @@ def bisect(rejected):
     return low
 
 
+# No enumeration could tell ln(1/alpha) from the ln(2/alpha) that is proven: both are wide.
+@pytest.mark.parametrize("alpha", [0.3, 0.001, 1e-100])
+def test_the_plain_bounds_are_their_theorems(alpha):
+    for row in ROWS:
+        n, x = len(row), [Fraction(value) for value in row.tolist()]
+        mean = sum(x) / n
+        variance = sum((value - mean) ** 2 for value in x) / (n - 1)
+        with mpmath.workdps(40):
+            centre, spread = (mpmath.mpf(v.numerator) / v.denominator for v in (mean, variance))
+            log_two, log_one = mpmath.log(2 / mpmath.mpf(alpha)), -mpmath.log(mpmath.mpf(alpha))
+            width = mpmath.sqrt(2 * spread * log_two / n) + 7 * log_two / (3 * (n - 1))
+            for method, wide in (
+                ("empirical-bernstein", width),
+                ("hoeffding", mpmath.sqrt(log_one / (2 * n))),
+            ):
+                exact = max(centre - wide, mpmath.mpf(0))
+                found = mean_bound(row, alpha=alpha, method=method).lower[0]
+                assert found <= exact
+                assert exact - found <= 1e-12
+
+
 @pytest.mark.parametrize("alpha", [0.1, 0.001])
 @pytest.mark.parametrize("x", ROWS, ids=range(len(ROWS)))
 def test_prpl_eb(x, alpha):
