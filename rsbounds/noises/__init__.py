@@ -7,6 +7,7 @@ here (or an entry point of the group ``rsbounds.noises``).
 from __future__ import annotations
 
 from rsbounds.noises._base import NOISES, Noise, noise_from_dict
+from rsbounds.noises._lattice import distances
 from rsbounds.noises._parameters import like, namespace
 from rsbounds.noises.diagonal import DiagonalGaussian, DiagonalUniform
 from rsbounds.noises.full import FullGaussian
@@ -33,6 +34,7 @@ __all__ = [
     "LowRankGaussian",
     "Noise",
     "Uniform",
+    "distances",
     "like",
     "lipschitz_radius",
     "namespace",

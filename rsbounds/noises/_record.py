@@ -120,6 +120,18 @@ class Record(abc.ABC):
             raise TypeError(f"{type(self).__name__} has attributes but is no dataclass")
         return {}
 
+    def _given(self) -> dict[str, Any]:
+        """The fields, without those that are None where nothing is given.
+
+        A law that gains such a field keeps its text and its plain values, which stores compare.
+        """
+        values = self._values()
+        if dataclasses.is_dataclass(self):
+            for field in dataclasses.fields(self):
+                if field.default is None and values[field.name] is None:
+                    del values[field.name]
+        return values
+
     @abc.abstractmethod
     def _plain_values(self) -> dict[str, Any]:
         """The fields as plain values that JSON can carry, without loss."""
@@ -136,5 +148,9 @@ class Record(abc.ABC):
         return hash(self._identity())
 
     def __str__(self) -> str:
-        given = (f"{key}={words(value)}" for key, value in self._values().items())
+        given = (f"{key}={words(value)}" for key, value in self._given().items())
         return f"{self.name}({', '.join(given)})"
+
+    def __repr__(self) -> str:
+        given = (f"{key}={value!r}" for key, value in self._given().items())
+        return f"{type(self).__name__}({', '.join(given)})"

@@ -15,6 +15,7 @@ from rsbounds._types import NO_CLASS, Certificates, Selection
 from rsbounds.bounds.margin._copies import refuse_copies
 from rsbounds.bounds.mean._one_sided import log_capital
 from rsbounds.bounds.mean.beta_binomial import checked_prior
+from rsbounds.certificates.exact import level_left
 from rsbounds.claims import checked_claim
 from rsbounds.noises import Noise
 from rsbounds.sequential._record import certificates
@@ -54,6 +55,13 @@ class Decide:
     limit : int, optional
         Draws after which a row without an answer becomes ``undecided``; 1e12 at most, which is
         also the default.
+
+    Attributes
+    ----------
+    offset : (B,) float64 or None
+        Where the noise is drawn on a lattice, how far the inputs are from it, once they are
+        known: r is then the radius about the lattice points, and certificates say what is left
+        of it about the inputs.
 
     Raises
     ------
@@ -95,6 +103,9 @@ class Decide:
     ) -> None:
         self.noise = checked_law(noise)
         self.alpha = _validate.alpha(alpha)
+        # An update may hold more draws than were wanted.
+        self._level = level_left(noise, self.alpha, _validate.MAX_N)
+        self.offset: NDArray[np.float64] | None = None
         self.prior = checked_prior(prior)
         self.limit = (
             _validate.MAX_N
@@ -199,7 +210,7 @@ class Decide:
             return
         s = self._successes[rows]
         f = self._n[rows] - s
-        level = -math.log(self.alpha)
+        level = -math.log(self._level)
         yes, no = self._yes[:, rows], self._no[:, rows]
         says_yes = log_capital(s, f, yes[0], yes[1], self.prior) >= level
         says_no = log_capital(f, s, no[1], no[0], self.prior[::-1]) >= level
@@ -239,6 +250,8 @@ class Decide:
             solved=np.ones(len(self), dtype=bool),
             options={"prior": list(self.prior), "limit": self.limit},
             votes=np.column_stack([self._successes, self._n]),
+            most=_validate.MAX_N,
+            offset=self.offset,
         )
 
 
