@@ -141,7 +141,7 @@ class SmoothedClassifier(NoisyModel):
         >>> answers.top[0], answers.abstained
         (np.int64(1), array([False,  True]))
         """
-        level = level_left(self.noise, _validate.alpha(alpha), n)
+        level = level_left(self.noise.spacing, _validate.alpha(alpha), n)
         counts = self.sample_counts(inputs, n=n, seed=seed, index=index, progress=progress)
         bad = counts.invalid > 0
         candidate, abstained = np.full(len(bad), rsbounds.NO_CLASS), bad.copy()

@@ -187,7 +187,7 @@ def certify(
     table, offset = _validate.count_table(counts), offset_in(noise, counts)
     total = _validate.alpha(alpha)
     draws = 0 if noise.spacing is None else int(_validate.count_rows(table)[1].max())
-    level = level_left(noise, total, draws)
+    level = level_left(noise.spacing, total, draws)
     bound = margin_lower_bound(
         table, top, alpha=level, scale=noise.scale, method=method, progress=progress, **options
     )

@@ -26,12 +26,12 @@ from rsbounds.streams import DISTANCE, NUMBERS
 Offset = Mapping[str, NDArray[np.float64]]
 
 
-def alpha_of_noise(noise: Noise, n: int) -> float:
+def alpha_of_noise(lattice: float | None, n: int) -> float:
     """Probability, rounded up, that n draws are no draws of the exact law; 0 for floats."""
-    return 0.0 if noise.spacing is None else float(n) * (NUMBERS * DISTANCE * (1.0 + 1e-15))
+    return 0.0 if lattice is None else float(n) * (NUMBERS * DISTANCE * (1.0 + 1e-15))
 
 
-def level_left(noise: Noise, alpha: float, n: int) -> float:
+def level_left(lattice: float | None, alpha: float, n: int) -> float:
     """What is left of alpha for a bound from up to n draws, rounded down.
 
     Raises
@@ -39,9 +39,9 @@ def level_left(noise: Noise, alpha: float, n: int) -> float:
     ValueError
         Nothing is left.
     """
-    if noise.spacing is None:
+    if lattice is None:
         return alpha
-    spent = alpha_of_noise(noise, n)
+    spent = alpha_of_noise(lattice, n)
     left = float(np.nextafter(np.nextafter(alpha - spent, -1.0), -1.0))
     if not left > 0.5 * alpha:
         raise ValueError(
@@ -122,7 +122,7 @@ def details_of(
         return {}
     return {
         "lattice": noise.spacing,
-        "alpha_of_noise": alpha_of_noise(noise, int(np.max(n, initial=0))),
+        "alpha_of_noise": alpha_of_noise(noise.spacing, int(np.max(n, initial=0))),
         "offset": None if offset is None else float(np.max(np.asarray(offset), initial=0.0)),
     }
 

@@ -75,7 +75,7 @@ def score_rows(
             continue
         top = int(sample.select.mean(axis=0).argmax())
         bound = soft_margin_bound(
-            sample.estimate, top, alpha=level_left(noise, alpha, len(sample.estimate)),
+            sample.estimate, top, alpha=level_left(noise.spacing, alpha, len(sample.estimate)),
             scale=noise.scale, pair=pair, share=share, method=method,
         )  # fmt: skip
         margin = float(bound.lower[0])

@@ -248,7 +248,7 @@ def certify_soft(
     bound = soft_margin_bound(
         table,
         top,
-        alpha=level_left(noise, total, table.shape[1]),
+        alpha=level_left(noise.spacing, total, table.shape[1]),
         scale=noise.scale,
         pair=pair,
         share=share,

@@ -56,7 +56,7 @@ def certify_votes(
     """
     good = np.asarray(invalid) == 0
     n = estimate.sum(axis=1)
-    level = level_left(noise, alpha, int(n.max(initial=0)))
+    level = level_left(noise.spacing, alpha, int(n.max(initial=0)))
     lower = np.full(len(good), -1.0 if noise.scale == "linear" else -np.inf)
     solved = np.ones(len(good), dtype=bool)
     # A law without a margin scale takes its radius from these two; a bad row keeps [0, 1].

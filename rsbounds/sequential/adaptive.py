@@ -103,7 +103,7 @@ class Adaptive:
         if shares is not None and abs(weights.sum() - 1.0) > 1e-9:
             raise ValueError(f"shares is {shares!r}, adding to {weights.sum()}; allowed: sum 1")
         self.shares = weights / weights.sum() * (1.0 - 1e-15)
-        self._level = level_left(noise, self.alpha, self.looks[-1])
+        self._level = level_left(noise.spacing, self.alpha, self.looks[-1])
         self.offset: NDArray[np.float64] | None = None
         if self._level * self.shares.min() < 1e-300:
             raise ValueError(

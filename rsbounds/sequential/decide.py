@@ -104,7 +104,7 @@ class Decide:
         self.noise = checked_law(noise)
         self.alpha = _validate.alpha(alpha)
         # An update may hold more draws than were wanted.
-        self._level = level_left(noise, self.alpha, _validate.MAX_N)
+        self._level = level_left(noise.spacing, self.alpha, _validate.MAX_N)
         self.offset: NDArray[np.float64] | None = None
         self.prior = checked_prior(prior)
         self.limit = (
