@@ -7,12 +7,13 @@ to the lattice first, by the theorem over the reals, and no rounding is left out
 floating point for any model. It costs n 2^32 1.3e-38 of alpha, and the distance from an input to
 its lattice point (none that shows for 8-bit pictures) of the radius.
 
-The contract is in `rsbounds.noises._base`. To add a law: a file with a `Noise`, and one line
+`Noise` has the contract, with an example. To add a law: a file with a `Noise`, and one line
 here (or an entry point of the group ``rsbounds.noises``).
 """
 
 from __future__ import annotations
 
+from rsbounds._types import Scale
 from rsbounds.noises._base import NOISES, Noise, noise_from_dict
 from rsbounds.noises._lattice import distances
 from rsbounds.noises._parameters import like, namespace
@@ -40,6 +41,7 @@ __all__ = [
     "Lipschitz",
     "LowRankGaussian",
     "Noise",
+    "Scale",
     "Uniform",
     "distances",
     "like",
