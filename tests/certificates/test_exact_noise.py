@@ -159,10 +159,24 @@ def test_stopping_rules_too(make):
     away = distances(X, 1 / 255, "l2")
     assert about.certified.any()
     assert (found.radius == nearer(about.radius, away)).all()
-    most = 10**12 if make == "decide" else 1000
-    assert found.details == {
-        "lattice": 1 / 255, "alpha_of_noise": alpha_of_noise(LAW.spacing, most), "offset": away.max(),
-    }  # fmt: skip
+    spent = alpha_of_noise(LAW.spacing, 10**12 if make == "decide" else 1000)
+    assert found.details == {"lattice": 1 / 255, "alpha_of_noise": spent, "offset": away.max()}
+
+
+def test_the_margin_test_and_predict_too():
+    # Counts for which the whole alpha would be just enough, and what is left of it is not.
+    test = rsbounds.MarginTest(0.3, 0, noise=LAW)
+    test.update([970, 30])
+    at = float(np.exp(-test.log_capital[0]))
+    plain = rsbounds.MarginTest(0.3, 0, noise=FLOATS)
+    plain.update([970, 30])
+    taken = alpha_of_noise(LAW.spacing, 10**12)
+    assert plain.proven(alpha=at * (1 + 1e-12))[0]
+    assert not test.proven(alpha=at + taken / 2)[0]
+    assert test.proven(alpha=at * (1 + 1e-12) + 2 * taken)[0]
+    with pytest.raises(ValueError, match="of which exact noise takes"):
+        rsbounds.predict(Counts(np.array([[9, 1]]), "estimate", 0, lattice=0.1), alpha=1e-28)
+    assert rsbounds.predict([[9, 1]], alpha=1e-28).abstained.all()
 
 
 KINDS = {
