@@ -16,7 +16,6 @@ from rsbounds.noises._curve import inverse, radius_of_pair
 from rsbounds.noises._parameters import decoded, encoded, like
 from rsbounds.noises._record import Record
 from rsbounds.regions import Ball, Region
-from rsbounds.streams import Table
 
 NOISES: Registry[type[Noise]] = Registry(
     "noise", "rsbounds.noises", "rsbounds.testing.contracts:noise_cases"
@@ -177,23 +176,6 @@ class Noise(Record):
     def support(self, shape: tuple[int, ...]) -> int | None:
         """How many draws are all that there are; None where they are random."""
         return None
-
-    @property
-    def spacing(self) -> float | None:
-        """Spacing of the lattice that the noise is drawn on, exactly; None where it is floats."""
-        return None
-
-    def table(self) -> Table | None:
-        """The table of the integers times `spacing` that are drawn; None where it is floats.
-
-        Streams then draw those and leave ``base``, `multiplier` and `perturb`, which say what the
-        law is in real numbers.
-        """
-        return None
-
-    def in_floats(self: Self) -> Self:
-        """The law in real numbers, drawn as floats: for training, which needs no exact law."""
-        return self
 
     def multiplier(self, **parameters: Any) -> Any:
         """What times a base draw is the noise; None where the noise is something else."""

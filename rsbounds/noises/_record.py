@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rsbounds.noises._parameters import words
+from rsbounds.streams import Table
 
 Self = TypeVar("Self", bound="Record")
 
@@ -30,6 +31,23 @@ class Record(abc.ABC):
     def event_shape(self) -> tuple[int, ...] | None:
         """Shape of the inputs that the parameters are for; None where any will do."""
         return None
+
+    @property
+    def spacing(self) -> float | None:
+        """Spacing of the lattice that the noise is drawn on, exactly; None where it is floats."""
+        return None
+
+    def table(self) -> Table | None:
+        """The table of the integers times `spacing` that are drawn; None where it is floats.
+
+        Streams then draw those and leave ``base``, `multiplier` and `perturb`, which say what the
+        law is in real numbers.
+        """
+        return None
+
+    def in_floats(self: Self) -> Self:
+        """The law in real numbers, drawn as floats: for training, which needs no exact law."""
+        return self
 
     def __len__(self) -> int:
         if not self.batch_shape:

@@ -166,10 +166,10 @@ def test_stopping_rules_too(make):
 def test_the_margin_test_and_predict_too():
     # Counts for which the whole alpha would be just enough, and what is left of it is not.
     test = rsbounds.MarginTest(0.3, 0, noise=LAW)
-    test.update([970, 30])
+    test.update([830, 170])
     at = float(np.exp(-test.log_capital[0]))
     plain = rsbounds.MarginTest(0.3, 0, noise=FLOATS)
-    plain.update([970, 30])
+    plain.update([830, 170])
     taken = alpha_of_noise(LAW.spacing, 10**12)
     assert plain.proven(alpha=at * (1 + 1e-12))[0]
     assert not test.proven(alpha=at + taken / 2)[0]
