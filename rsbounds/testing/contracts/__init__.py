@@ -6,7 +6,7 @@ functions that take a member and raise AssertionError where it breaks the contra
 The library's own members go through the same checks in its tests.
 
 What the checks cannot see is whether a bound is valid: that takes its proof, and enumeration
-(`rsbounds.testing.margin_errors`, `rsbounds.testing.exact_error`).
+(`rsbounds.testing.margin_coverage`, `rsbounds.testing.exact_coverage`).
 """
 
 from __future__ import annotations
