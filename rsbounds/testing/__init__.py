@@ -5,7 +5,7 @@
 trials until a claim is settled, and fail a true one with a probability that you state. The
 hypothesis strategies are in `rsbounds.testing.strategies` (extra ``testing``), contracts for
 members of the registries in `rsbounds.testing.contracts`. Under pytest the fixture
-``rsbounds_assertions`` shares one false-alarm budget among the assertions of a session.
+``rsbounds_assertions`` is an `Assertions` for the session, with one false-alarm budget.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from rsbounds.testing._coverage import Coverage
 from rsbounds.testing._trials import Finding, Refuted
 from rsbounds.testing.any_time import anytime_coverage, stopping_distribution
+from rsbounds.testing.budget import Assertions
 from rsbounds.testing.coverage import exact_coverage, margin_coverage, outcomes, simplex_grid
 from rsbounds.testing.linear import LinearClassifier
 from rsbounds.testing.statistical import (
@@ -25,6 +26,7 @@ from rsbounds.testing.statistical import (
 )
 
 __all__ = [
+    "Assertions",
     "Coverage",
     "Finding",
     "LinearClassifier",

@@ -30,8 +30,8 @@ class Coverage:
     truth : (P,) float64
         What the bound is about, at each point.
     offending : (O,) or (O, K) int64
-        Counts or rows of counts whose bound is wrong at the worst point, the likeliest first; for a sequence
-        (O, 2), times and counts of successes at which the truth is left first.
+        Counts, or rows of counts, whose bound is wrong at the worst point, the likeliest first;
+        for a sequence (O, 2), times and counts of successes at which the truth is left first.
     lower, upper : (O,) float64
         Their bounds; -inf and inf on a side that was not asked for.
     probability : (O,) float64
@@ -92,12 +92,12 @@ class Coverage:
             f"the worst p = {_shown(self.worst_p)}"
         ]
         if self.probability.size:
-            lines.append(f"  the truth there is {true:.10g}; wrong on {len(self.probability)}:")
+            lines.append(f"  the truth there is {true:.13g}; wrong on {len(self.probability)}:")
         for row, low, high, chance in zip(
             self.offending[:_SHOWN].reshape(-1, len(self.columns)).tolist(),
             self.lower.tolist(), self.upper.tolist(), self.probability.tolist(), strict=False,
         ):  # fmt: skip
-            ends = [f"lower {low:.10g}"] * (low > -np.inf) + [f"upper {high:.10g}"] * (
+            ends = [f"lower {low:.13g}"] * (low > -np.inf) + [f"upper {high:.13g}"] * (
                 high < np.inf
             )
             what = ", ".join(f"{name} {v}" for name, v in zip(self.columns, row, strict=True))
@@ -138,7 +138,7 @@ Coverage.__module__ = "rsbounds.testing"
 
 
 def _shown(p: Any) -> str:
-    return f"{p:.10g}" if np.ndim(p) == 0 else "[" + ", ".join(f"{v:.6g}" for v in p) + "]"
+    return f"{p:.13g}" if np.ndim(p) == 0 else "[" + ", ".join(f"{v:.6g}" for v in p) + "]"
 
 
 def outside(

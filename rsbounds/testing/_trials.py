@@ -121,7 +121,7 @@ class Drawn:
         try:
             values = read(given)
         except ValueError as error:
-            raise self.fault(f"failed: {error}") from error
+            raise self.fault(f"failed: {error}") from None
         shape = np.shape(given) if not isinstance(given, tuple) else values.shape
         if self._shape is None:
             self._shape = shape
@@ -180,7 +180,8 @@ def batches(
 
 def booleans(given: Any) -> NDArray[Any]:
     """(m,) booleans."""
-    values = _validate.array("it", given)
+    # None, which a function without a return gives, is no array of one object.
+    values = np.empty(0) if given is None else _validate.array("it", given)
     if values.dtype.kind != "b" or values.ndim > 1 or values.size == 0:
         raise ValueError(
             f"it gave {_short(given)}; allowed: True or False, or an array (m,) of them for m "
@@ -191,7 +192,7 @@ def booleans(given: Any) -> NDArray[Any]:
 
 def numbers(given: Any) -> NDArray[Any]:
     """(m,) or (m, d) finite numbers, draws first."""
-    values = _validate.real_array("it", given)
+    values = np.empty(0) if given is None else _validate.real_array("it", given)
     if values.ndim > 2 or values.size == 0 or not np.isfinite(values).all():
         raise ValueError(
             f"it gave {_short(given)}; allowed: a finite number, an array (m,) of m draws, or "

@@ -52,7 +52,7 @@ def test_the_enumeration_would_notice():
 
     points = np.column_stack([np.linspace(0.01, 0.99, 99), np.linspace(0.99, 0.01, 99)])
     found = margin_coverage(Greedy(), n=23, classes=2, alpha=0.05, scale="linear", points=points)
-    with pytest.raises(AssertionError, match="claimed at most 0.05"):
+    with pytest.raises(AssertionError, match="claimed at most"):
         found.assert_at_most(0.05)
 
 

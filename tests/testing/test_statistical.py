@@ -120,7 +120,7 @@ def test_extreme_probabilities_are_settled():
     sure = assert_probability_at_least(lambda rng: rng.random(1000) < 2, 1 - 1e-5, seed=0)
     assert sure.verdict == "accepted"
     assert sure.estimate == sure.upper == 1.0
-    with pytest.raises(Refuted, match=r"refuted by 2 of 2 trials|refuted by [1-9] of"):
+    with pytest.raises(Refuted, match="refuted by 12 of 12 trials"):
         assert_probability_at_most(lambda rng: rng.random() < 2, 1e-12, max_trials=10**6, seed=0)
 
 
@@ -202,14 +202,14 @@ def test_bad_numbers_are_named():
         return rng.random() < 0.5
 
     for p in (0.0, 1.0, -0.1, 1.5, math.nan, None, "0.5"):
-        with pytest.raises(ValueError, match="p is .*allowed: a number with 0 < value < 1"):
+        with pytest.raises(ValueError, match=r"p is .*allowed: a number with 0 < value < 1"):
             assert_probability_at_most(event, p)
     with pytest.raises(ValueError, match="false_alarm is 0"):
         assert_probability_at_least(event, 0.5, false_alarm=0)
     with pytest.raises(ValueError, match="seed is -1"):
         assert_probability_at_least(event, 0.5, seed=-1)
     # An assertion that cannot fail is none.
-    with pytest.raises(ValueError, match="max_trials is 5 .*allowed: at least") as failure:
+    with pytest.raises(ValueError, match=r"max_trials is 5 .*allowed: at least") as failure:
         assert_probability_at_most(event, 0.5, max_trials=5)
     least = int(str(failure.value).split("at least ")[1].split(",")[0])
     with pytest.raises(Refuted, match=f"refuted by {least} of {least} trials"):
@@ -278,7 +278,7 @@ def test_mean_false_alarms_exactly(m):
 
     law = stopping_distribution(m, 600, stop)
     assert 0.005 < law[1].sum() <= 0.05
-    x = (np.random.default_rng(5).random(600) < m - 0.08) * 1.0
+    x = (np.random.default_rng(5).random(600) < 0.3 * m) * 1.0
     s = np.cumsum(x).astype(int)
     crossed = next(t for t in range(1, 601) if stop(t, np.array([s[t - 1]]))[0])
     assert mean_reaches(1.0 - x[:crossed], 1.0 - m, 0.05)
