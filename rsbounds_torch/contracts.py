@@ -106,7 +106,7 @@ def never_worse_than_its_start(optimizer: NoiseOptimizer[Any]) -> None:
     """On the draws that judge, no input's law is worth less than the one it started from."""
     law = _found(optimizer)
     problem = _problem()
-    worth, was = (problem.value(one, 400, "judge") for one in (law, problem.start))
+    worth, was = (problem.worth(one, 400, "judge").proxy for one in (law, problem.start))
     assert (worth >= was).all(), f"{worth} against {was}"
 
 

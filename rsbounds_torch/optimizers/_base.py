@@ -19,22 +19,43 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rsbounds import _validate
 from rsbounds._registry import Registry
 from rsbounds.noises import Noise
-from rsbounds.regions import Ball, Region
-from rsbounds.streams import Purpose
+from rsbounds.regions import Ball
 from rsbounds_torch._sampler import NoisyModel
 from rsbounds_torch.optimizers._foretold import Foretold, foretold
 
 OPTIMIZERS: Registry[type[NoiseOptimizer[Any]]] = Registry("method", "rsbounds.optimizers")
 
 State = TypeVar("State")
+
+#: The streams that may be looked at before a law is fixed; certificates have others.
+Sight = Literal["optimize", "judge"]
+
+
+class Worth(NamedTuple):
+    """What a law would certify for each of B inputs.
+
+    Attributes
+    ----------
+    proxy : (B,) float64
+        Radius of the ball with the region's volume.
+    inscribed : (B,) float64
+        Radius of the largest ball inside.
+    error : (B,) float64
+        Relative standard error of both.
+    """
+
+    proxy: NDArray[np.float64]
+    inscribed: NDArray[np.float64]
+    error: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,39 +99,35 @@ class NoiseProblem:
     def __len__(self) -> int:
         return len(self.x)
 
-    def votes(self, law: Noise, draws: int, role: Purpose = "optimize") -> NDArray[np.int64]:
-        """(B, K) votes under the law; the same draws whatever the law is."""
-        return self.model.under(law).votes_on(
-            self.x, draws, seed=self.seed, role=role, streams=self.streams
-        )
+    def votes(
+        self,
+        law: Noise,
+        draws: int,
+        role: Sight = "optimize",
+        first: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int64]:
+        """(B, K) votes under the law; the same draws whatever the law is.
 
-    def votes_from(self, law: Noise, first: NDArray[np.int64], draws: int) -> NDArray[np.int64]:
-        """(B, K) votes under the law on ``draws`` draws from number ``first`` of each input on."""
-        spans = [(int(at), int(at) + draws) for at in first]
+        ``first`` is the number of the first draw of each input, 0 by default.
+        """
+        _validate.choice("role", role, get_args(Sight))
+        begin = np.zeros(len(self), np.int64) if first is None else first
+        spans = [(int(at), int(at) + draws) for at in begin]
         votes, _ = self.model.under(law).span_votes(
-            self.x, spans, seed=self.seed, role="optimize", streams=self.streams
+            self.x, spans, seed=self.seed, role=role, streams=self.streams
         )
         return votes
 
-    def region(
-        self, law: Noise, draws: int, role: Purpose = "optimize"
-    ) -> tuple[Region, NDArray[np.bool_]]:
-        """The region that the law would certify, and (B,) whether every draw was a vote.
+    def worth(self, law: Noise, draws: int, role: Sight = "optimize") -> Worth:
+        """What the law would certify, foretold from fewer draws as `Foretold.of_votes` says.
 
-        The certificate of ``n`` draws is foretold from fewer, as `Foretold.of_votes` says.
+        An input with a draw that is NaN is worth nothing.
         """
         counts = self.votes(law, draws, role)
-        margin, _ = self.foretold.of_votes(counts, self.top, draws)
-        region = law.region(np.maximum(margin, 0.0))
-        return region, np.asarray(counts.sum(axis=1) == draws)
-
-    def value(self, law: Noise, draws: int, role: Purpose = "optimize") -> NDArray[np.float64]:
-        """(B,) radius of the ball with the volume of the region that the law would certify.
-
-        A draw with NaN makes an input worth nothing.
-        """
-        region, valid = self.region(law, draws, role)
-        return np.where(valid, region.proxy_radius(), 0.0)
+        margin, error = self.foretold.of_votes(counts, self.top, draws)
+        valid = counts.sum(axis=1) == draws
+        region = law.region(np.where(valid, np.maximum(margin, 0.0), 0.0))
+        return Worth(region.proxy_radius(), region.inscribed_radius(), error)
 
     @property
     def foretold(self) -> Foretold:
