@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,23 @@ GOOD = """
         rsbounds_assertions.same_distribution(
             lambda rng: rng.random(50), lambda rng: rng.random(50), max_trials=500)
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded():
+    """Load what the sessions need: pytester forgets modules, and numba cannot come twice."""
+    import scipy.stats  # noqa: F401
+
+    from rsbounds.testing import Assertions, exact_coverage
+
+    assertions = Assertions(seed=0)
+    assertions.probability_at_most(lambda rng: rng.random(50) < 0.01, 0.05)
+    assertions.mean_at_least(lambda rng: rng.random(50), 0.1)
+    assertions.covers(lambda k: 0.0 * k, lambda rng: rng.random(9), 0.5, 0.05)
+    assertions.same_distribution(
+        lambda rng: rng.random(50), lambda rng: rng.random(50), max_trials=500
+    )
+    exact_coverage(lambda k: 0.0 * k, 20)
 
 
 def plugin_of(config):
@@ -183,3 +201,23 @@ def test_workers_of_xdist_share_the_budget(pytester, request):
     assert made == 5
     assert spent == pytest.approx(0.25e-6 * sum(100 / ((k + 99) * (k + 100)) for k in range(1, 6)))
     assert summed == [10.0, 2 * trials, 2 * spent]
+
+
+def test_the_snippet_of_the_readme_finds_its_mistake(pytester, request):
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+    blocks = [b.split("```")[0] for b in readme.split("```python\n")[1:]]
+    code = next(block for block in blocks if "rsbounds_assertions" in block)
+    pytester.makepyfile(test_bound=code)
+    given = (*plugin_of(request.config), "-p", "no:cacheprovider", "--rsbounds-seed=0")
+    result = pytester.runpytest(*given)
+    result.assert_outcomes(failed=2)
+    said = re.sub(r"\s+", " ", readme)
+    first = "the bound errs with probability 1 at p = 0, claimed at most 0.05"
+    assert first in said
+    result.stdout.fnmatch_lines([f"E *{first}*", "E *count 0: lower 0.00256137877653 *"])
+    assert "count 0: lower 0.00256137877653" in said
+    wrong = "np.where(k == n, 1.0, beta.ppf(alpha, k + 1, n - k))"
+    right = "np.where(k == 0, 0.0, beta.ppf(alpha, k, n - k + 1))"
+    assert right in said
+    pytester.makepyfile(test_bound=code.replace(wrong, right))
+    pytester.runpytest_inprocess(*given).assert_outcomes(passed=2)

@@ -30,8 +30,9 @@ class Coverage:
     truth : (P,) float64
         What the bound is about, at each point.
     offending : (O,) or (O, K) int64
-        Counts, or rows of counts, whose bound is wrong at the worst point, the likeliest first;
-        for a sequence (O, 2), times and counts of successes at which the truth is left first.
+        Possible counts, or rows of counts, whose bound is wrong at the worst point, the
+        likeliest first; for a sequence (O, 2), times and counts of successes at which the
+        truth is left first.
     lower, upper : (O,) float64
         Their bounds; -inf and inf on a side that was not asked for.
     probability : (O,) float64
@@ -61,8 +62,8 @@ class Coverage:
         upper: NDArray[np.float64],
         probability: NDArray[np.float64],
     ) -> Coverage:
-        """With the outcomes in order; without ``columns`` these are classes."""
-        order = np.argsort(-probability, kind="stable")
+        """With the possible outcomes in order; without ``columns`` these are classes."""
+        order = np.argsort(-probability, kind="stable")[: int((probability > 0.0).sum())]
         names = columns or tuple(f"class {i}" for i in range(offending.shape[1]))
         return cls(
             points, errors, truth, offending[order], lower[order], upper[order],

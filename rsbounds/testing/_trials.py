@@ -141,6 +141,11 @@ class Drawn:
             )
 
 
+def next_look(trials: int) -> int:
+    """When to look again after a look at so many trials: about a 32nd part of them later."""
+    return trials + max(1, trials // 32)
+
+
 def batches(
     drawn: Drawn, read: Callable[[Any], NDArray[Any]], max_trials: int, least: Callable[[int], bool]
 ) -> Iterator[list[NDArray[Any]]]:
@@ -170,7 +175,7 @@ def batches(
     due = 1
     while True:
         if drawn.trials >= due or drawn.trials + each > most:
-            due = drawn.trials + max(1, drawn.trials // 32)
+            due = next_look(drawn.trials)
             yield waiting
             waiting = []
         if drawn.trials + each > most:

@@ -405,7 +405,7 @@ def assert_same_distribution(
     false_alarm at most (Ville). Thresholds are quantiles of what was drawn before. Nothing ever
     proves two distributions equal, so that a true claim always takes ``max_trials`` draws of
     each and ends as "not refuted". Numbers whose distribution functions are 0.1 apart are told
-    apart after about 4,000 pairs; of vectors, coordinates and random directions are compared.
+    apart after about 2,500 pairs; of vectors, coordinates and random directions are compared.
 
     Parameters
     ----------

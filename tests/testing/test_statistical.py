@@ -20,7 +20,7 @@ from rsbounds.testing import (
     stopping_distribution,
 )
 from rsbounds.testing._bets import Odds, Twins, mean_reaches
-from rsbounds.testing._trials import MISSED_ALARM
+from rsbounds.testing._trials import MISSED_ALARM, next_look
 
 
 def test_assert_error_rate_fails_at_its_stated_rate():
@@ -39,7 +39,7 @@ def looks(most):
     found, t = [], 1
     while t <= most:
         found.append(t)
-        t += max(1, t // 32)
+        t = next_look(t)
     return {*found, most}
 
 
