@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from paper_checks import Check
-from rsbounds.testing import exact_error, outcomes
+from rsbounds.testing import exact_coverage
 
 
 def run() -> Iterator[Check]:
@@ -38,12 +38,13 @@ def run() -> Iterator[Check]:
     # optimal-certified-radius (7), (8): the bound from the tail without the observed value,
     # on one proportion: L = sup{p : P(X > x) <= alpha}.
     n, alpha = 20, 0.05
-    table = outcomes(n, 2)
-    strict = np.array([1.0 if x == n else stats.beta.ppf(alpha, x + 1, n - x) for x in table[:, 0]])
-    weak = np.array([0.0 if x == 0 else stats.beta.ppf(alpha, x, n - x + 1) for x in table[:, 0]])
-    grid = np.linspace(0.01, 0.99, 99)
+    strict = [1.0 if x == n else stats.beta.ppf(alpha, x + 1, n - x) for x in range(n + 1)]
+    weak = [0.0 if x == 0 else stats.beta.ppf(alpha, x, n - x + 1) for x in range(n + 1)]
     errors = [
-        max(exact_error(bound, table, [p, 1 - p], p) for p in grid) for bound in (strict, weak)
+        exact_coverage(
+            lambda k, b=bound: np.array(b)[k], n, np.linspace(0.01, 0.99, 99)
+        ).worst_error
+        for bound in (strict, weak)
     ]
     yield Check(
         "optimal-certified-radius, eq. 7-8", "1 - P(estimate <= observed) gives a valid bound",
