@@ -98,12 +98,12 @@ def nearer(radius: NDArray[np.float64], offset: ArrayLike | None) -> NDArray[np.
     return np.where(away > 0, np.maximum(less, 0.0), radius)
 
 
-def farther(radius: ArrayLike, offset: ArrayLike | None) -> NDArray[np.float64]:
+def farther(radius: ArrayLike, offset: ArrayLike | None) -> ArrayLike:
     """Radii about lattice points that leave those about the inputs; rounded up."""
-    given = np.asarray(radius, dtype=np.float64)
     if offset is None:
-        return given
-    return np.asarray((given + np.asarray(offset)) * (1.0 + 1e-15))
+        return radius
+    away = np.asarray(offset, dtype=np.float64)
+    return np.asarray((_validate.real_array("radius", radius) + away) * (1.0 + 1e-15))
 
 
 def details_of(

@@ -119,7 +119,7 @@ def test_rounding_is_to_the_safe_side(alpha, n, radius, away):
     left = float(nearer(np.array([radius]), [away])[0])
     assert left == 0 or F(left) + F(away) <= F(radius)
     assert left >= radius - away - 1e-9
-    assert F(float(farther(radius, [away])[0])) >= F(radius) + F(away)
+    assert F(float(np.asarray(farther(radius, [away]))[0])) >= F(radius) + F(away)
 
 
 def test_scores_too():
