@@ -85,6 +85,9 @@ class Check:
     misprint: bool = False
 
     def __post_init__(self) -> None:
+        if self.holds is not None:
+            # Comparisons of arrays give numpy's booleans.
+            object.__setattr__(self, "holds", bool(self.holds))
         if self.erratum and self.erratum not in ERRATA:
             raise ValueError(f"erratum is {self.erratum!r}; allowed: {', '.join(ERRATA)}")
 

@@ -93,7 +93,7 @@ def write(rows: dict[str, dict[str, list[float]]]) -> None:
             lines.append(f"| {key} | " + " | ".join(f"{v:.3f}" for v in values) + " |")
     with complete_file(FOLDER / "widths.md") as stream:
         stream.write("\n".join(lines) + "\n")
-    made = figure("widths", 3)
+    made = figure("widths", len(rows))
     if made is None:
         return
     picture, panels = made
@@ -162,11 +162,12 @@ def printed_terms() -> Iterator[Check]:
         f"(1/2 + sum X_i)/(t + 1) = {(0.5 + t * x) / (t + 1):.4f}", "ocr-proposition-3",
         misprint=True,
     )  # fmt: skip
-    right = 0.25 / (t + 1)
+    # A constant at its own running mean: nothing is added to the first term.
+    printed, right = 0.25, 0.25 / (t + 1)
     yield Check(
         f"{PAPER}, Proposition 3", "sigma_t^2 = 1/4 + sum (X_i - mu_i)^2/(t + 1)",
-        "near 0 for a constant", "0.25 at least, the largest variance that there is", "0.01",
-        False, f"(1/4 + sum (X_i - mu_i)^2)/(t + 1), here down to {right:.5f}",
+        "near 0 for a constant", f"{printed} at least, the largest variance that there is",
+        "0.01", printed < 0.01, f"(1/4 + sum (X_i - mu_i)^2)/(t + 1), here down to {right:.5f}",
         "ocr-proposition-3", misprint=True,
     )  # fmt: skip
     cap = np.array([0.5, 0.9, 0.999, 1.0])

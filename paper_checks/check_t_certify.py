@@ -211,7 +211,7 @@ def sums() -> Iterator[Check]:
     ]
     gain = float((means[1] - means[0]).mean())
     yield Check(
-        f"{PAPER}, eq. 14", "the upper bound on p_B sums the tails of all other classes",
+        f"{PAPER}, eq. 14", "the upper bound on p_B needs the tails of all other classes, summed",
         "without the sum an error above alpha",
         f"largest count alone: error {alone:.4f} at alpha {alpha} (K = 3, n = {n})", "exact",
         bool(alone > alpha),
@@ -238,7 +238,7 @@ def majority() -> Iterator[Check]:
         truth = -math.inf if p[0] == 0 else float(stats.norm.ppf(p[0]) - stats.norm.ppf(rival))
         worst = max(worst, exact_error(free, table, p, truth))
     yield Check(
-        f"{PAPER}, Algorithm 2", "lower(p_A) > 1/2 is what guarantees the top class",
+        f"{PAPER}, Algorithm 2", "lower(p_A) > 1/2 must be required, or the top class may be wrong",
         "without it an error above alpha where p_A <= 1/2",
         f"{worst:.4f} at alpha {alpha}; {int(more.sum())} of {len(table)} outcomes are certified "
         "without it only", f"exact, K = 3, n = {n}", worst > alpha,
