@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import numpy as np
 import torch
 
 from rsbounds.noises import Gaussian, Noise
-from rsbounds.testing.contracts import by_name, check_texts
+from rsbounds.testing.contracts import Case, by_name, check_texts, member_cases
 from rsbounds_torch.model import SmoothedClassifier
 from rsbounds_torch.optimizers import NoiseOptimizer, NoiseProblem, optimize_noise
 from rsbounds_torch.optimizers._ascent import noise_problem
@@ -106,7 +106,7 @@ def never_worse_than_its_start(optimizer: NoiseOptimizer[Any]) -> None:
     """On the draws that judge, no input's law is worth less than the one it started from."""
     law = _found(optimizer)
     problem = _problem()
-    worth, was = (problem.value(one, 400, "judge") for one in (law, problem.start))
+    worth, was = (problem.worth(one, 400, "judge").proxy for one in (law, problem.start))
     assert (worth >= was).all(), f"{worth} against {was}"
 
 
@@ -134,6 +134,11 @@ OPTIMIZER_CHECKS: dict[str, Callable[[NoiseOptimizer[Any]], None]] = by_name(
     never_worse_than_its_start,
     no_steps_give_the_start,
 )
+
+
+def optimizer_cases(kind: type[NoiseOptimizer[Any]]) -> Iterator[Case]:
+    """Every check of an optimizer with its default settings."""
+    return member_cases(kind, ({},), OPTIMIZER_CHECKS)
 
 
 def _toy() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
@@ -254,3 +259,8 @@ LOSS_CHECKS: dict[str, Callable[[TrainingLoss], None]] = by_name(
     descends,
     refuses_bad_batches,
 )
+
+
+def loss_cases(kind: type[TrainingLoss]) -> Iterator[Case]:
+    """Every check of a loss with its default settings."""
+    return member_cases(kind, ({},), LOSS_CHECKS)

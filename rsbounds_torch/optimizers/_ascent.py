@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from rsbounds import _validate
 from rsbounds._parallel import Progress
@@ -69,28 +68,16 @@ def best_of(
     draws: the best law there is has just that radius, and half of all draws would find it below.
     """
     # Equal votes give equal radii up to the rounding of their axes.
-    needed = (1.0 - slack - 1e-9) * _worth(problem, inner, draws)[1]
-    best, (most, _, error) = problem.start, _worth(problem, problem.start, draws)
+    needed = (1.0 - slack - 1e-9) * problem.worth(inner, draws, "judge").inscribed
+    best, (most, _, error) = problem.start, problem.worth(problem.start, draws, "judge")
     surest = most * (1.0 - _SURE * error)
     for law in found:
-        proxy, inscribed, error = _worth(problem, law, draws)
+        proxy, inscribed, error = problem.worth(law, draws, "judge")
         sure = proxy * (1.0 - _SURE * error)
         better = (proxy > most) & (sure > surest) & (inscribed * (1.0 + error) >= needed)
         best = law.where(better, best)
         most, surest = np.where(better, proxy, most), np.where(better, sure, surest)
     return best
-
-
-def _worth(
-    problem: NoiseProblem, law: Noise, draws: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """(B,) proxy and inscribed radius, and the relative standard error of both."""
-    counts = problem.votes(law, draws, "judge")
-    margin, error = problem.foretold.of_votes(counts, problem.top, draws)
-    region = law.region(np.maximum(margin, 0.0))
-    proxy, inscribed = region.proxy_radius(), region.inscribed_radius()
-    valid = counts.sum(axis=1) == draws
-    return np.where(valid, proxy, 0.0), np.where(valid, inscribed, 0.0), error
 
 
 def run_stages(
@@ -250,6 +237,7 @@ def chosen_optimizer(
 ) -> NoiseOptimizer[Any]:
     """The optimizer of that name with some settings, or the one that is built already."""
     if isinstance(method, NoiseOptimizer):
+        OPTIMIZERS.refuse_impostor(method)
         _validate.known_options(f"{method.name} (already built)", options, ())
         return method
     kind = OPTIMIZERS[method]

@@ -1,40 +1,49 @@
-"""The contract of an optimizer of noise, and the problem that it is given.
-
-Contract
---------
-An optimizer looks for a law with one set of parameters per input that makes each input's
-certified region large. It is a frozen dataclass: its fields are its settings. What changes as
-it runs is a state, made by `NoiseOptimizer.init` and replaced by `NoiseOptimizer.step`; the loop
-around them is `rsbounds_torch.optimizers._ascent.ascend` and nobody else's. It draws with the
-role "optimize" alone, so that the draws that certify, and those that judge the result, were
-never seen: the law is fixed before they are, and costs no alpha.
-
-An optimizer that looks for another kind of law than it is given says in `NoiseOptimizer.start`
-how the law that it is given reads as one of its own, and may name in
-`NoiseOptimizer.before` the optimizer whose result it starts from.
-"""
+"""What an optimizer of noise is (`NoiseOptimizer` has the contract), and its problem."""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rsbounds import _validate
 from rsbounds._registry import Registry
 from rsbounds.noises import Noise
-from rsbounds.regions import Ball, Region
-from rsbounds.streams import Purpose
+from rsbounds.regions import Ball
 from rsbounds_torch._sampler import NoisyModel
 from rsbounds_torch.optimizers._foretold import Foretold, foretold
 
-OPTIMIZERS: Registry[type[NoiseOptimizer[Any]]] = Registry("method", "rsbounds.optimizers")
+OPTIMIZERS: Registry[type[NoiseOptimizer[Any]]] = Registry(
+    "method", "rsbounds.optimizers", "rsbounds_torch.contracts:optimizer_cases"
+)
 
 State = TypeVar("State")
+
+#: The streams that may be looked at before a law is fixed; certificates have others.
+Sight = Literal["optimize", "judge"]
+
+
+class Worth(NamedTuple):
+    """What a law would certify for each of B inputs.
+
+    Attributes
+    ----------
+    proxy : (B,) float64
+        Radius of the ball with the region's volume.
+    inscribed : (B,) float64
+        Radius of the largest ball inside.
+    error : (B,) float64
+        Relative standard error of both.
+    """
+
+    proxy: NDArray[np.float64]
+    inscribed: NDArray[np.float64]
+    error: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,39 +87,35 @@ class NoiseProblem:
     def __len__(self) -> int:
         return len(self.x)
 
-    def votes(self, law: Noise, draws: int, role: Purpose = "optimize") -> NDArray[np.int64]:
-        """(B, K) votes under the law; the same draws whatever the law is."""
-        return self.model.under(law).votes_on(
-            self.x, draws, seed=self.seed, role=role, streams=self.streams
-        )
+    def votes(
+        self,
+        law: Noise,
+        draws: int,
+        role: Sight = "optimize",
+        first: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int64]:
+        """(B, K) votes under the law; the same draws whatever the law is.
 
-    def votes_from(self, law: Noise, first: NDArray[np.int64], draws: int) -> NDArray[np.int64]:
-        """(B, K) votes under the law on ``draws`` draws from number ``first`` of each input on."""
-        spans = [(int(at), int(at) + draws) for at in first]
+        ``first`` is the number of the first draw of each input, 0 by default.
+        """
+        _validate.choice("role", role, get_args(Sight))
+        begin = np.zeros(len(self), np.int64) if first is None else first
+        spans = [(int(at), int(at) + draws) for at in begin]
         votes, _ = self.model.under(law).span_votes(
-            self.x, spans, seed=self.seed, role="optimize", streams=self.streams
+            self.x, spans, seed=self.seed, role=role, streams=self.streams
         )
         return votes
 
-    def region(
-        self, law: Noise, draws: int, role: Purpose = "optimize"
-    ) -> tuple[Region, NDArray[np.bool_]]:
-        """The region that the law would certify, and (B,) whether every draw was a vote.
+    def worth(self, law: Noise, draws: int, role: Sight = "optimize") -> Worth:
+        """What the law would certify, foretold from fewer draws as `Foretold.of_votes` says.
 
-        The certificate of ``n`` draws is foretold from fewer, as `Foretold.of_votes` says.
+        An input with a draw that is NaN is worth nothing.
         """
         counts = self.votes(law, draws, role)
-        margin, _ = self.foretold.of_votes(counts, self.top, draws)
-        region = law.region(np.maximum(margin, 0.0))
-        return region, np.asarray(counts.sum(axis=1) == draws)
-
-    def value(self, law: Noise, draws: int, role: Purpose = "optimize") -> NDArray[np.float64]:
-        """(B,) radius of the ball with the volume of the region that the law would certify.
-
-        A draw with NaN makes an input worth nothing.
-        """
-        region, valid = self.region(law, draws, role)
-        return np.where(valid, region.proxy_radius(), 0.0)
+        margin, error = self.foretold.of_votes(counts, self.top, draws)
+        valid = counts.sum(axis=1) == draws
+        region = law.region(np.where(valid, np.maximum(margin, 0.0), 0.0))
+        return Worth(region.proxy_radius(), region.inscribed_radius(), error)
 
     @property
     def foretold(self) -> Foretold:
@@ -137,7 +142,64 @@ class NoiseProblem:
 
 
 class NoiseOptimizer(abc.ABC, Generic[State]):
-    """Base of the optimizers; see the module's text for the contract."""
+    """Base of the optimizers: a noise law for each input, that makes its region large.
+
+    Contract
+    --------
+    An optimizer looks for a law with one set of parameters per input that makes each input's
+    certified region large. What changes as it runs is a state, made by `init` and replaced by
+    `step`; the loop around them is `optimize_noise` and nobody else's. It draws with the role
+    "optimize" alone (`NoiseProblem.votes` and `NoiseProblem.worth` do), so that the draws that
+    certify, and those that judge the result, were never seen: the law is fixed before they are,
+    and costs no alpha. The judge takes the start's law wherever the one found is worth less.
+
+    What you write: a frozen dataclass below this class, whose fields are its settings, ``steps``
+    among them; the texts ``name``, ``source``, ``cost`` and ``choose``; ``needs_gradients``; and
+    `init`, `step`, `done` and `law`. An optimizer that looks for another kind of law than it is
+    given says in `start` how that one reads as one of its own, and may name in `before` the
+    optimizer whose result it starts from; `candidates` may offer the judge several laws.
+
+    What is checked: at registration, that all of that is there; by the checks of
+    `rsbounds_torch.contracts.OPTIMIZER_CHECKS` (on the command line ``rsbounds check-plugin
+    NAME``) that there is one law for each input, that the seed decides, that inputs do not matter
+    to each other, that a step leaves the state it was given, and that no input ends worse than it
+    began.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import numpy as np, rsbounds, rsbounds_torch, torch
+    >>> from rsbounds_torch.optimizers import NoiseOptimizer, optimize_noise
+    >>> @dataclass(frozen=True)
+    ... class Doubling(NoiseOptimizer):
+    ...     '''Twice the noise as long as that looks better; the state is (worth, factor, done).'''
+    ...     steps: int = 4
+    ...     draws: int = 200
+    ...     name, source, needs_gradients = "doubling", "nobody: an example", False
+    ...     cost, choose = "up to steps x draws forward passes", "never: search is better"
+    ...     def init(self, problem):
+    ...         worth = problem.worth(problem.start, self.draws).proxy
+    ...         return worth, np.ones(len(problem)), np.zeros(len(problem), dtype=bool)
+    ...     def step(self, problem, state):
+    ...         worth, factor, done = state
+    ...         found = problem.worth(problem.start.scaled(2 * factor), self.draws).proxy
+    ...         done = done | (found <= worth)
+    ...         return np.where(done, worth, found), np.where(done, factor, 2 * factor), done
+    ...     def done(self, state):
+    ...         return state[2]
+    ...     def law(self, problem, state):
+    ...         return problem.start.scaled(state[1])
+    >>> classifier = rsbounds_torch.SmoothedClassifier(
+    ...     lambda x: torch.stack([-x[:, 0], x[:, 0]], dim=1), num_classes=2,
+    ...     noise=rsbounds.Gaussian(0.25), input_shape=(2,))
+    >>> x = torch.tensor([[2.0, 0.0], [0.1, 0.0]])
+    >>> law = optimize_noise(classifier, x, method=Doubling(), n=1000, seed=1, progress=False)
+    >>> law.sigma
+    array([2.  , 0.25])
+
+    By its name: ``OPTIMIZERS.register("doubling", Doubling)``, or an entry point of the group
+    ``rsbounds.optimizers``.
+    """
 
     #: Registered name.
     name: ClassVar[str]

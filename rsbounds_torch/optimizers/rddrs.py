@@ -34,6 +34,8 @@ class RddrsState:
     ----------
     matrix : (B, d, d) float64 tensor
         C, symmetric positive definite.
+    at : Eigen
+        The decomposition of C.
     slope : (B, d, d) float64 tensor
         Running average of the Euclidean gradient of the margin.
     shares : (B, K + 1) float64
@@ -49,6 +51,7 @@ class RddrsState:
     """
 
     matrix: torch.Tensor
+    at: _spd.Eigen
     slope: torch.Tensor
     shares: NDArray[np.float64]
     floor: NDArray[np.float64]
@@ -132,10 +135,11 @@ class Rddrs(NoiseOptimizer[RddrsState]):
             model.check([matrix])
         shares, _ = replace(model, draws=SURVEY * self.draws).answers([matrix], 0)
         margin, _ = problem.foretold.margin(shares, problem.top)
-        floor = _spd.eigen(matrix).values[:, 0].cpu().numpy()
+        at = _spd.eigen(matrix)
+        floor = at.values[:, 0].cpu().numpy()
         needed = floor * np.maximum(margin, 1e-12) * (1.0 - self.slack)
         weight = np.full(len(problem), 1.0 + self.kappa)
-        return RddrsState(matrix, torch.zeros_like(matrix), shares, floor, needed, weight, 0)
+        return RddrsState(matrix, at, torch.zeros_like(matrix), shares, floor, needed, weight, 0)
 
     def step(self, problem: NoiseProblem, state: RddrsState) -> RddrsState:
         foretold = problem.foretold
@@ -148,7 +152,7 @@ class Rddrs(NoiseOptimizer[RddrsState]):
         slope = _KEPT_SLOPE * state.slope + (1.0 - _KEPT_SLOPE) * 0.5 * (found + found.mT)
         pull = slope / (1.0 - _KEPT_SLOPE**number)
         pull = pull * _cube(problem, state.weight * foretold.log_slope(margin))
-        at = _spd.eigen(state.matrix)
+        at = state.at
         d = at.values.shape[1]
         step = _spd.ascent_direction(at, pull, self.metric)
         # The gradient of the mean log eigenvalue is the identity over d, in either metric.
@@ -166,12 +170,15 @@ class Rddrs(NoiseOptimizer[RddrsState]):
         matrix = _spd.composed(values, new.vectors)
         # What is not a number is not taken: the input stays where it is.
         whole = torch.isfinite(matrix).all(dim=2).all(dim=1)[:, None, None]
-        matrix, slope = (
+        matrix, slope, vectors = (
             torch.where(whole, now, old)
-            for now, old in ((matrix, state.matrix), (slope, state.slope))
-        )
+            for now, old in (
+                (matrix, state.matrix), (slope, state.slope), (new.vectors, at.vectors)
+            )
+        )  # fmt: skip
+        reached = _spd.Eigen(torch.where(whole[:, 0], values, at.values), vectors)
         weight = np.clip(grown, 1.0, _HEAVIEST)
-        return RddrsState(matrix, slope, shares, state.floor, state.needed, weight, number)
+        return RddrsState(matrix, reached, slope, shares, state.floor, state.needed, weight, number)
 
     def done(self, state: RddrsState) -> NDArray[np.bool_]:
         return np.full(len(state.matrix), state.number >= self.steps)

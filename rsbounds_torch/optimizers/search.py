@@ -99,7 +99,7 @@ class Search(NoiseOptimizer[SearchState]):
         some, nodes = problem.at(rows), state.node[rows]
         factor = np.exp(np.minimum(STEP * (nodes - _FURTHEST), state.votes.highest[rows]))
         first = state.tries[rows] * self.draws
-        counts = some.votes_from(some.start.scaled(factor), first, self.draws)
+        counts = some.votes(some.start.scaled(factor), self.draws, first=first)
         votes = state.votes.adding(rows, nodes, counts, some.top, self.draws)
         return self._next(problem, state, rows, votes)
 

@@ -8,12 +8,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from scipy.stats import norm
+from scipy.stats import binom, norm
 
 import rsbounds
 from rsbounds_torch import SmoothedClassifier, optimize_noise
 from rsbounds_torch.contracts import OPTIMIZER_CHECKS
 from rsbounds_torch.optimizers import OPTIMIZERS, NoiseOptimizer
+from rsbounds_torch.optimizers._ascent import ascend, noise_problem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,3 +189,75 @@ def test_bad_input_is_named(change, message):
     classifier = SmoothedClassifier(shell, num_classes=2, noise=rsbounds.Gaussian(0.5))
     with pytest.raises(ValueError, match=message):
         optimize_noise(classifier, torch.zeros(2, 1), **{"seed": 1, **change})
+
+
+@dataclasses.dataclass(frozen=True)
+class Greedy(Double):
+    """Takes, of scales that are as good as the same, the one whose votes happened to be best."""
+
+    role: str = "optimize"
+
+    name: ClassVar[str] = "greedy"
+
+    def init(self, problem):
+        tried = 1.0 + 1e-3 * np.arange(40)
+        votes = [
+            problem.model.under(problem.start.scaled(np.full(len(problem), factor))).votes_on(
+                problem.x, problem.n, seed=problem.seed, role=self.role, streams=problem.streams
+            )
+            for factor in tried
+        ]
+        return tried[np.argmax([v[np.arange(len(problem)), problem.top] for v in votes], axis=0)]
+
+    def step(self, problem, state):
+        return state
+
+    def done(self, state):
+        return np.full(len(state), True)
+
+    def law(self, problem, state):
+        return problem.start.scaled(state)
+
+
+@pytest.mark.parametrize(("role", "honest"), [("optimize", True), ("estimate", False)])
+def test_a_law_that_fits_the_draws_it_saw_costs_no_alpha(role, honest):
+    # The class is 1 with probability 0.8 under any law so wide, and votes of two laws have
+    # nothing to do with each other: what is best is so by chance. On draws of its own a
+    # certificate claims more than 0.8 with probability alpha; on those of the search, nearly
+    # always (which is what the second case shows: this test can fail).
+    def model(batch):
+        right = torch.frac(batch[:, 0].abs() * 1e6) < 0.8
+        return torch.stack([(~right).double(), right.double()], 1)
+
+    classifier = SmoothedClassifier(
+        model, num_classes=2, noise=rsbounds.Gaussian(1.0), batch_size=2000
+    )
+    x, n, alpha = torch.zeros(300, 1).double(), 60, 0.05
+    problem = noise_problem(
+        classifier, x, classifier.noise.scaled(np.ones(300)), n=n, alpha=alpha, seed=1,
+        streams=list(range(300)), draws=100,
+    )  # fmt: skip
+    method = Greedy(role=role)
+    # Without the judge, who would keep the start of most.
+    law = method.law(problem, ascend(method, problem))
+    found = classifier.certify(
+        x, noise=law, n=n, alpha=alpha, seed=1, method="complement", index=range(300)
+    )
+    wrong = int((found.margin_lower > 2 * norm.ppf(0.8)).sum())
+    assert (wrong <= binom.ppf(1 - 1e-4, 300, alpha)) == honest
+
+
+@pytest.mark.parametrize("role", ["estimate", "select"])
+def test_a_problem_shows_no_draws_of_certificates(role):
+    classifier = SmoothedClassifier(
+        lambda b: torch.stack([b[:, 0], -b[:, 0]], 1), num_classes=2, noise=rsbounds.Gaussian(1.0),
+        input_shape=(1,),
+    )  # fmt: skip
+    x = torch.ones(1, 1)
+    problem = noise_problem(
+        classifier, x, classifier.noise.scaled([1.0]), n=10, alpha=0.1, seed=1, streams=[0],
+        draws=10,
+    )  # fmt: skip
+    assert problem.votes(problem.start, 10, "judge").sum() == 10
+    with pytest.raises(ValueError, match=f"role is '{role}'; allowed: optimize, judge"):
+        problem.votes(problem.start, 10, role)
