@@ -6,7 +6,7 @@ Errors are summed over every outcome of n draws; the points p are a choice.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from paper_checks import Check, joined
 from rsbounds.bounds.margin._inner import plug_in_region
 from rsbounds.solvers import SOLVERS, Window
 from rsbounds.solvers._taylor import coefficients, polynomial
-from rsbounds.testing import exact_error, margin_errors, outcomes, simplex_grid
+from rsbounds.testing import exact_coverage, margin_coverage, outcomes, simplex_grid
 
 PAPER = "optimal-certified-radius"
 Numbers = NDArray[np.float64]
@@ -33,6 +33,13 @@ def run(quick: bool = False) -> Iterator[Check]:
     yield from tightness(5 if quick else 200)
 
 
+def errs(
+    bound: Numbers, n: int, points: Sequence[Numbers], truth: Callable[[Numbers], Numbers]
+) -> float:
+    """Largest error probability of a bound that is given at each outcome of three classes."""
+    return exact_coverage(lambda _: bound, n, np.array(points), truth=truth).worst_error
+
+
 def pmf(table: NDArray[np.int64], p: Numbers) -> Numbers:
     return np.asarray(stats.multinomial.pmf(table, table[0].sum(), p))
 
@@ -42,7 +49,7 @@ def separate(n: int) -> Iterator[Check]:
     p = np.array([0.6, 0.25, 0.15])
     table = outcomes(n, 3)
     naive = (table[:, 0] - table[:, 1:].max(axis=1)) / n
-    error = exact_error(naive, table, p, 0.35)
+    error = errs(naive, n, [p], lambda q: q[:, 0] - q[:, 1])
     yield Check(
         f"{PAPER}, 3.2", "the empirical estimate may overstate the true robustness",
         "an error probability far above 0.001", f"{error:.3f} (n = {n}, p = (0.6, 0.25, 0.15))",
@@ -61,13 +68,13 @@ def separate(n: int) -> Iterator[Check]:
         "the margin larger", "ocr-runner-up",
     )  # fmt: skip
     alpha = 0.05
-    errors = margin_errors(
+    fixed = margin_coverage(
         "bonferroni", n=n, classes=3, alpha=alpha, scale="linear", points=simplex_grid(3, 20)
     )
     yield Check(
         f"{PAPER}, 3.3.1", "eq. 4 to 6 hold with 1 - alpha, at the largest other count",
-        f"error at most {alpha}", f"{errors.max():.4f} (K = 3, n = {n}), A fixed", "exact",
-        bool(errors.max() <= alpha), "intersection-union: the true runner-up is one fixed class, "
+        f"error at most {alpha}", f"{fixed.worst_error:.4f} (K = 3, n = {n}), A fixed", "exact",
+        fixed.worst_error <= alpha, "intersection-union: the true runner-up is one fixed class, "
         "and its bound is never smaller; `bonferroni`", "ocr-runner-up",
     )  # fmt: skip
     first = table.argmax(axis=1)
@@ -139,12 +146,12 @@ def definitions() -> Iterator[Check]:
 def tail() -> Iterator[Check]:
     """(7), (8): the tail without the observed value, on one proportion."""
     n, alpha = 20, 0.05
-    table = outcomes(n, 2)
-    strict = np.array([1.0 if x == n else stats.beta.ppf(alpha, x + 1, n - x) for x in table[:, 0]])
-    weak = np.array([0.0 if x == 0 else stats.beta.ppf(alpha, x, n - x + 1) for x in table[:, 0]])
+    strict = [1.0 if x == n else stats.beta.ppf(alpha, x + 1, n - x) for x in range(n + 1)]
+    weak = [0.0 if x == 0 else stats.beta.ppf(alpha, x, n - x + 1) for x in range(n + 1)]
     grid = np.linspace(0.01, 0.99, 99)
     errors = [
-        max(exact_error(bound, table, [p, 1 - p], p) for p in grid) for bound in (strict, weak)
+        exact_coverage(lambda k, b=bound: np.array(b)[k], n, grid).worst_error
+        for bound in (strict, weak)
     ]
     yield Check(
         f"{PAPER}, eq. 7-8", "1 - P(estimate <= observed) gives a valid bound",
@@ -198,7 +205,7 @@ def search(quick: bool) -> Iterator[Check]:
         bounds.append(np.where(accepted[:, 0], levels[accepted.sum(axis=1) - 1], -1.0))
     # Only the one competitor is bounded: two classes and the rest.
     points = [p for p in simplex_grid(3, 10) if p[1] >= p[2]]
-    errors = [max(exact_error(b, table, p, p[0] - p[1]) for p in points) for b in bounds]
+    errors = [errs(b, n, points, lambda q: q[:, 0] - q[:, 1]) for b in bounds]
     high = [int((b > bounds[2] + 1e-12).sum()) for b in bounds]
     yield Check(
         f"{PAPER}, 4.2", "a heuristic minimum of the program may decide the binary search",
@@ -286,14 +293,13 @@ def fallback(n: int) -> Iterator[Check]:
     test = rsbounds.clopper_pearson_lower(table[:, 0], n, alpha=alpha) >= 0.5
     bound = np.where(test, joint, apart)
     points = [p for p in simplex_grid(3, 20) if 0 < p[0] < 1 and 0 < p[1:].max() < 1]
-    errors = [
-        exact_error(bound, table, p, float(stats.norm.ppf(p[0]) - stats.norm.ppf(p[1:].max())))
-        for p in points
-    ]
+    worst = errs(
+        bound, n, points, lambda q: stats.norm.ppf(q[:, 0]) - stats.norm.ppf(q[:, 1:].max(axis=1))
+    )
     yield Check(
         f"{PAPER}, 4.3", "test p_1 >= 1/2 by Clopper-Pearson; the joint bound if it passes, two "
-        "intervals if not", f"error at most {alpha}, each at alpha", f"{max(errors):.4f}",
-        f"exact, K = 3, n = {n}, {len(points)} p", max(errors) <= alpha,
+        "intervals if not", f"error at most {alpha}, each at alpha", f"{worst:.4f}",
+        f"exact, K = 3, n = {n}, {len(points)} p", worst <= alpha,
         "no violation found, and no proof: the three could err in turn. `signomial` shares alpha "
         "between them, which is proven",
     )  # fmt: skip
@@ -348,11 +354,9 @@ def tightness(rows: int) -> Iterator[Check]:
         f"{rows} rows of counts each, the same for both", all(larger), "`exact`, the default",
     )  # fmt: skip
     errors = [
-        float(
-            margin_errors(
-                "exact", n=12, classes=3, alpha=0.05, scale=scale, points=simplex_grid(3, 12)
-            ).max()
-        )
+        margin_coverage(
+            "exact", n=12, classes=3, alpha=0.05, scale=scale, points=simplex_grid(3, 12)
+        ).worst_error
         for scale in ("linear", "probit")
     ]
     yield Check(

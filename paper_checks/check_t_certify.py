@@ -16,7 +16,7 @@ from scipy import stats
 
 import rsbounds
 from paper_checks import Check, joined
-from rsbounds.testing import exact_error, margin_errors, outcomes, simplex_grid
+from rsbounds.testing import exact_coverage, margin_coverage, outcomes, simplex_grid
 
 PAPER = "adre-t-certify"
 Numbers = NDArray[np.float64]
@@ -164,11 +164,11 @@ def fractions_and_grid(quick: bool) -> Iterator[Check]:
         for scale in ("linear", "probit"):
             for alpha in (0.001, 0.05, 0.3):
                 for name, options in (("one", {"fractions": (0.5,)}), ("best", {})):
-                    errors = margin_errors(
+                    found = margin_coverage(
                         "t-certify", n=n, classes=classes, alpha=alpha, scale=scale,
                         points=simplex_grid(classes, steps), **options,
                     )  # fmt: skip
-                    worst[name] = max(worst[name], float(errors.max()) / alpha)
+                    worst[name] = max(worst[name], found.worst_error / alpha)
     said = f"exact, K = 2 to {sizes[-1][0]}, n <= {sizes[0][1]}"
     yield Check(
         f"{PAPER}, Proposition 1", "for one alpha' fixed in advance the radius holds with 1 - "
@@ -197,10 +197,10 @@ def fractions_and_grid(quick: bool) -> Iterator[Check]:
 def sums() -> Iterator[Check]:
     alpha, n = 0.05, 20
     alone = max(
-        margin_errors(
+        margin_coverage(
             "runner-up", n=n, classes=3, alpha=alpha, scale=scale, split=0.5,
             points=simplex_grid(3, 20),
-        ).max()
+        ).worst_error
         for scale in ("linear", "probit")
     )  # fmt: skip
     rng = np.random.default_rng(0)
@@ -232,11 +232,10 @@ def majority() -> Iterator[Check]:
     )
     more = (free > 0) & ~(bound > 0)
     points = [p for p in simplex_grid(3, 20) if p[0] <= 0.5]
-    worst = 0.0
-    for p in points:
-        rival = p[1:].max()
-        truth = -math.inf if p[0] == 0 else float(stats.norm.ppf(p[0]) - stats.norm.ppf(rival))
-        worst = max(worst, exact_error(free, table, p, truth))
+    worst = exact_coverage(
+        lambda _: free, n, np.array(points),
+        truth=lambda q: stats.norm.ppf(q[:, 0]) - stats.norm.ppf(q[:, 1:].max(axis=1)),
+    ).worst_error  # fmt: skip
     yield Check(
         f"{PAPER}, Algorithm 2", "lower(p_A) > 1/2 must be required, or the top class may be wrong",
         "without it an error above alpha where p_A <= 1/2",

@@ -24,7 +24,7 @@ ORDER = {
         "_version", "_text", "_tables", "_registry", "_validate", "_types", "_parallel",
         "_kernels", "_numerics", "streams", "regions", "noises", "claims", "solvers", "bounds",
         "certificates", "sequential", "sampling", "_reading", "_files", "_sample_files", "runs",
-        "report", "testing", "_demo", "commands", "__main__",
+        "report", "testing", "_pytest_plugin", "_demo", "commands", "__main__",
     ],
     "rsbounds_torch": [
         "_device", "_ranks", "sampling", "streams", "maps", "_modules", "_random", "_inputs",

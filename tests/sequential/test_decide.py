@@ -10,8 +10,7 @@ from scipy.special import ndtri
 
 import rsbounds
 from rsbounds.bounds.mean._one_sided import log_capital
-from rsbounds.testing import assert_error_rate
-from rsbounds.testing.any_time import stopping_distribution
+from rsbounds.testing import assert_error_rate, stopping_distribution
 
 NOISE = rsbounds.Gaussian(sigma=0.5)
 
