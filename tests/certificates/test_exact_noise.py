@@ -174,6 +174,12 @@ def test_the_margin_test_and_predict_too():
     assert plain.proven(alpha=at * (1 + 1e-12))[0]
     assert not test.proven(alpha=at + taken / 2)[0]
     assert test.proven(alpha=at * (1 + 1e-12) + 2 * taken)[0]
+    run = rsbounds.MarginSequence(0, noise=LAW)
+    run.update([970, 30])
+    about = run.radius[0]
+    assert run.certificates().details["alpha_of_noise"] == taken
+    run.offset = np.array([0.01])
+    assert run.radius[0] == run.certificates().radius[0] == nearer(np.array([about]), [0.01])[0]
     with pytest.raises(ValueError, match="of which exact noise takes"):
         rsbounds.predict(Counts(np.array([[9, 1]]), "estimate", 0, lattice=0.1), alpha=1e-28)
     assert rsbounds.predict([[9, 1]], alpha=1e-28).abstained.all()
