@@ -338,16 +338,20 @@ MUTANTS = [
     Mutant(
         "a decision at 1/(2 alpha)",
         "rsbounds/sequential/decide.py",
-        "        level = -math.log(self.alpha)\n",
-        "        level = -math.log(min(2.0 * self.alpha, 0.9))\n",
-        "tests/sequential/test_decide.py",
+        "        level = -math.log(self._level)\n",
+        "        level = -math.log(min(2.0 * self._level, 0.9))\n",
+        "tests/sequential/test_decide.py::test_the_object_follows_the_rule "
+        "tests/sequential/test_decide.py::test_wrong_answers_against_every_class_exactly "
+        "tests/sequential/test_decide.py::test_tiny_and_lopsided_radii",
     ),
     Mutant(
         "every look of an adaptive run at all of alpha",
         "rsbounds/sequential/adaptive.py",
-        "            alpha=float(self.alpha * self.shares[look]),",
-        "            alpha=float(self.alpha),",
-        "tests/sequential/test_decide.py",
+        "            alpha=float(self._level * self.shares[look]),",
+        "            alpha=float(self._level),",
+        "tests/sequential/test_decide.py::test_adaptive_holds_its_error_probability "
+        "tests/sequential/test_decide.py::test_adaptive_with_one_look_is_certify "
+        "tests/sequential/test_decide.py::test_looks",
     ),
     Mutant(
         "simultaneous counts at alpha for every class",
