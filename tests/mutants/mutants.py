@@ -302,7 +302,7 @@ MUTANTS = [
         f"{MEAN}/goal.py",
         "                return left\n            left = m[j]",
         "                return m[j]\n            left = m[j]",
-        SAMPLES,
+        f"{MEANS}/test_oracles.py::test_goal {MEANS}/test_exact_coverage.py",
     ),
     Mutant(
         "both sides of a mean at alpha each",
@@ -350,8 +350,7 @@ MUTANTS = [
         "            alpha=float(self._level * self.shares[look]),",
         "            alpha=float(self._level),",
         "tests/sequential/test_decide.py::test_adaptive_holds_its_error_probability "
-        "tests/sequential/test_decide.py::test_adaptive_with_one_look_is_certify "
-        "tests/sequential/test_decide.py::test_looks",
+        "tests/sequential/test_decide.py::test_each_look_is_a_bound_at_its_share_of_alpha",
     ),
     Mutant(
         "simultaneous counts at alpha for every class",

@@ -187,19 +187,21 @@ def test_weights_never_exceed_one():
         assert sum(Fraction(float(w)) for w in shares) <= 1
 
 
-def goal_capital(x, m, n, alpha, caps, weights, pilot):
-    """Total capital of the goal-reaching bets against m, from their definition."""
+def exact_hazard(p):
+    """phi(Phi^-1(p)) / p; 0 from 1 on."""
     normal = NormalDist()
+    low = max(p, 1e-17)
+    return normal.pdf(normal.inv_cdf(low)) / low if p < 1 else 0.0
+
+
+def goal_capital(x, m, n, alpha, caps, weights, pilot, hazard=exact_hazard):
+    """Total capital of the goal-reaching bets against m, from their definition."""
     capital = list(weights)
     total, squares, sigma2 = 0.0, 0.0, 0.25
     best = 0.0
     for t, value in enumerate(x, start=1):
         p = (1 if t <= pilot else sum(capital)) * alpha / goal.AIM
-        hazard = 0.0
-        if p < 1:
-            y = normal.inv_cdf(max(p, 1e-17))
-            hazard = normal.pdf(y) / max(p, 1e-17)
-        wish = hazard / math.sqrt(sigma2 * (n - t + 1))
+        wish = hazard(p) / math.sqrt(sigma2 * (n - t + 1))
         capital = [
             w * (1 + min(wish, c / m) * (value - m)) for w, c in zip(capital, caps, strict=True)
         ]
@@ -220,11 +222,14 @@ def test_goal(x):
     assert grid[-1] == 1.0
     got = mean_bound(x, alpha=alpha, method="goal").lower[0]
     cell = int(np.searchsorted(grid, got)) if got > 0 else -1
+    settings = (n, alpha, method.caps, method.weights, pilot)
     if got > 0:
         assert grid[cell] == got
+        # The bound is a candidate that was rejected, not the nearest one that was not.
+        assert goal_capital(x, got, *settings, hazard=goal._hazard) >= (1 - 1e-9) / alpha
     # The table of hazards is interpolated: allow the decision to differ by one cell.
     want = 0
-    while goal_capital(x, grid[want], n, alpha, method.caps, method.weights, pilot) >= 1 / alpha:
+    while goal_capital(x, grid[want], *settings) >= 1 / alpha:
         want += 1
     assert abs((want - 1) - cell) <= 1
 
