@@ -2,7 +2,8 @@
 
 A registry maps a name to ``"module:attribute"``. The module is imported only when the
 name is asked for, so that `import rsbounds` stays fast. Other packages add their own
-through an entry point of the registry's group, in the same form.
+through an entry point of the registry's group, in the same form. A name that is taken stays
+with whoever has it: the library first, then the package that is found first.
 """
 
 from __future__ import annotations
@@ -12,10 +13,19 @@ import inspect
 import warnings
 from collections.abc import Iterator
 from dataclasses import is_dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+
+#: Packages whose members are the library's own.
+_OWN = ("rsbounds", "rsbounds_torch")
+
+
+def attribute(target: str) -> Any:
+    """What ``"module:attribute"`` names; the module is imported."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 class Registry(Generic[T]):
@@ -27,11 +37,16 @@ class Registry(Generic[T]):
         What the entries are, for error messages ("margin method").
     group : str
         Entry-point group that other packages use ("rsbounds.margin_bounds").
+    checks : str, optional
+        ``"module:attribute"`` of the contract: a function that gives the checks of an entry, as
+        those of `rsbounds.testing.contracts` do.
     """
 
-    def __init__(self, kind: str, group: str) -> None:
+    def __init__(self, kind: str, group: str, checks: str | None = None) -> None:
         self.kind = kind
         self.group = group
+        self.checks = checks
+        self._points: dict[str, EntryPoint] = {}
         self._targets: dict[str, str] = {}
         self._loaded: dict[str, T] = {}
         self._found = False
@@ -97,16 +112,47 @@ class Registry(Generic[T]):
             for point in entry_points(group=self.group):
                 if point.name not in self._targets and point.name not in self._loaded:
                     self._targets[point.name] = point.value
+                    self._points[point.name] = point
                     continue
                 known = self._targets.get(point.name, f"{self._loaded.get(point.name)!r}")
                 # One package may be found twice, by two entries of the path.
                 if known != point.value:
                     warnings.warn(
-                        f"{self.kind} {point.name!r} is {known} and, in another package, "
-                        f"{point.value}; the first is used",
+                        f"{self.kind} {point.name!r} is {known} ({self.origin(point.name)}) and, "
+                        f"in another package ({_package(point)}), {point.value}; the first is used",
                         RuntimeWarning,
                         stacklevel=3,
                     )
+
+    def origin(self, name: str) -> str:
+        """Where an entry comes from: "built in", "package 1.0", or the module that registered it.
+
+        Parameters
+        ----------
+        name : str
+            A registered name; its module is not imported.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        ValueError
+            No entry has this name.
+        """
+        if name in self._targets:
+            module = self._targets[name].partition(":")[0]
+        elif name in self._loaded:
+            entry = self._loaded[name]
+            module = getattr(entry, "__module__", None) or type(entry).__module__
+        else:
+            raise ValueError(f"{self.kind} is {name!r}; known: {', '.join(self.names())}")
+        # By the code it runs, not by who announces it: our own packages announce by entry points.
+        if module.partition(".")[0] in _OWN:
+            return "built in"
+        point = self._points.get(name)
+        return f"registered by {module}" if point is None else _package(point)
 
     def names(self) -> list[str]:
         """Every name, in the order of registration."""
@@ -125,16 +171,34 @@ class Registry(Generic[T]):
         if name not in self._loaded:
             target = self._targets[name]
             try:
-                module, _, attribute = target.partition(":")
-                entry = getattr(importlib.import_module(module), attribute)
-            except Exception as error:
+                entry = attribute(target)
+            except (Exception, SystemExit) as error:
+                # SystemExit: a script that somebody announced must not end the program around it.
+                said = " ".join(str(error).split())
+                whose = f" of {_package(self._points[name])}" if name in self._points else ""
                 raise ValueError(
-                    f"{self.kind} {name!r} cannot be loaded from {target} "
-                    f"({type(error).__name__}: {error})"
+                    f"{self.kind} {name!r} cannot be loaded from {target}{whose} "
+                    f"({type(error).__name__}: {said})"
                 ) from error
             self._check(name, entry)
             self._loaded[name] = entry
         return self._loaded[name]
+
+    def refuse_impostor(self, member: Any) -> None:
+        """Raise ValueError where an object has the name of an entry but is not one.
+
+        Results say by which method they were made, in that name, and are made again by it.
+        """
+        name = getattr(member, "name", None)
+        if not isinstance(name, str) or not name:
+            raise ValueError(
+                f"{self.kind} is {type(member).__name__}, whose name is {name!r}; allowed: a text"
+            )
+        if name in self and self[name] is not type(member):
+            raise ValueError(
+                f"{self.kind} is {type(member).__name__}, with the name {name!r} of another "
+                f"({self.origin(name)}); allowed: a name of its own"
+            )
 
     def working(self) -> list[str]:
         """The names whose entries load; each of the others is left out with a warning."""
@@ -147,3 +211,11 @@ class Registry(Generic[T]):
             else:
                 good.append(name)
         return good
+
+
+def _package(point: EntryPoint) -> str:
+    """Name and version of the package that announces an entry point."""
+    found = point.dist
+    if found is None or not found.name:
+        return f"module {point.module}"
+    return f"{found.name} {found.version}"

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import numpy as np
 import torch
 
 from rsbounds.noises import Gaussian, Noise
-from rsbounds.testing.contracts import by_name, check_texts
+from rsbounds.testing.contracts import Case, by_name, check_texts, member_cases
 from rsbounds_torch.model import SmoothedClassifier
 from rsbounds_torch.optimizers import NoiseOptimizer, NoiseProblem, optimize_noise
 from rsbounds_torch.optimizers._ascent import noise_problem
@@ -136,6 +136,11 @@ OPTIMIZER_CHECKS: dict[str, Callable[[NoiseOptimizer[Any]], None]] = by_name(
 )
 
 
+def optimizer_cases(kind: type[NoiseOptimizer[Any]]) -> Iterator[Case]:
+    """Every check of an optimizer with its default settings."""
+    return member_cases(kind, ({},), OPTIMIZER_CHECKS)
+
+
 def _toy() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
     with torch.random.fork_rng():
         torch.manual_seed(3)
@@ -254,3 +259,8 @@ LOSS_CHECKS: dict[str, Callable[[TrainingLoss], None]] = by_name(
     descends,
     refuses_bad_batches,
 )
+
+
+def loss_cases(kind: type[TrainingLoss]) -> Iterator[Case]:
+    """Every check of a loss with its default settings."""
+    return member_cases(kind, ({},), LOSS_CHECKS)

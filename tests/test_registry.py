@@ -177,8 +177,10 @@ def test_two_packages_with_one_name_are_reported(monkeypatch):
     with pytest.warns(RuntimeWarning) as warned:
         assert registry.names() == ["own", "mine"]
     assert [str(w.message) for w in warned] == [
-        "method 'mine' is one:Method and, in another package, two:Method; the first is used",
-        "method 'own' is here:Method and, in another package, three:Method; the first is used",
+        "method 'mine' is one:Method (module one) and, in another package (module two), "
+        "two:Method; the first is used",
+        "method 'own' is here:Method (registered by here) and, in another package (module three), "
+        "three:Method; the first is used",
     ]
     assert registry.names() == ["own", "mine"]
 
@@ -212,3 +214,98 @@ def test_a_method_is_a_dataclass():
 
     with pytest.raises(ValueError, match=r"'bare' \(Bare\) is no dataclass; allowed: a frozen"):
         MARGIN_METHODS.register("bare", Bare)
+
+
+def test_an_object_with_the_name_of_another_is_refused():  # its results bore the other's name
+    fake = type("Fake", (Silent,), {"name": "exact", "guarantee": "proven"})
+    message = r"method is Fake, with the name 'exact' of another \(built in\); allowed: a name of"
+    with pytest.raises(ValueError, match=message):
+        rsbounds.certify([3, 1], 0, noise=rsbounds.Gaussian(1.0), method=fake())
+    nameless = type("Nameless", (Silent,), {"name": ""})
+    with pytest.raises(ValueError, match="method is Nameless, whose name is ''; allowed: a text"):
+        rsbounds.certify([3, 1], 0, noise=rsbounds.Gaussian(1.0), method=nameless())
+    hoeffding = MEAN_METHODS["hoeffding"]
+    other = type("Other", (hoeffding,), {})
+    with pytest.raises(ValueError, match="method is Other, with the name 'hoeffding' of another"):
+        rsbounds.mean_bound([0.5, 1.0], alpha=0.1, method=other())
+    assert rsbounds.mean_bound([0.5, 1.0], alpha=0.1, method=hoeffding()).method == "hoeffding"
+
+
+def test_a_module_that_ends_the_program_ends_no_program(monkeypatch, tmp_path):
+    (tmp_path / "a_script.py").write_text("raise SystemExit('usage: a_script FILE')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = Registry("method", "rsbounds.no_such_group")
+    registry.register("script", "a_script:Method")
+    with pytest.raises(ValueError, match=r"a_script:Method \(SystemExit: usage: a_script FILE\)"):
+        registry["script"]
+    with pytest.warns(RuntimeWarning, match="left out: method 'script'"):
+        assert registry.working() == []
+
+
+def test_where_an_entry_comes_from():
+    assert {MARGIN_METHODS.origin(name) for name in MARGIN_METHODS} == {"built in"}
+    registry = Registry("method", "rsbounds.no_such_group")
+    registry.register("silent", Silent)
+    registry.register("lazy", "somewhere.else:Method")
+    assert registry.origin("silent") == f"registered by {__name__}"
+    assert registry.origin("lazy") == "registered by somewhere.else"
+    with pytest.raises(ValueError, match="method is 'gone'; known: lazy, silent"):
+        registry.origin("gone")
+
+
+@pytest.mark.parametrize("scale", ["linear", "probit"])
+def test_what_a_method_is_written_with(scale):
+    from fractions import Fraction
+
+    import mpmath
+
+    from rsbounds.bounds.margin import Problem
+    from rsbounds.claims import Top
+
+    counts = np.array([[5, 2, 3], [0, 9, 1], [4, 4, 0]])
+    claim = Top(np.array([0, 2, 1]))
+    problem = Problem(counts, counts.sum(axis=1), claim, 0.01, scale)
+    assert problem.top_counts.tolist() == [5, 1, 4]
+    assert problem.other_counts.tolist() == [3, 9, 4]
+    rng = np.random.default_rng(0)
+    p_a, p_b = rng.beta(0.3, 0.3, (2, 400))
+    p_a[:6], p_b[:6] = [0, 1, 0, 1, 0.5, 0.3], [0, 1, 1, 0, 0.5, np.nextafter(0.3, 0)]
+    found = problem.margin(p_a, p_b)
+    assert not np.isnan(found).any()
+
+    def phi(p):
+        with mpmath.workdps(40):
+            low = (
+                mpmath.mpf(min(p, 1 - Fraction(p)).numerator) / min(p, 1 - Fraction(p)).denominator
+            )
+            x = mpmath.sqrt(2) * mpmath.erfinv(2 * low - 1)
+            return x if p <= Fraction(1, 2) else -x
+
+    for low, a, b in zip(found[4:].tolist(), p_a[4:].tolist(), p_b[4:].tolist(), strict=True):
+        if scale == "linear":
+            exact = Fraction(a) - Fraction(b)
+            assert Fraction(low) <= exact
+            assert float(exact) - low <= 1e-15
+        elif min(a, 1 - a, b, 1 - b) > 1e-30:
+            exact = phi(Fraction(a)) - phi(Fraction(b))
+            assert low <= exact
+            assert exact - low <= 1e-13
+    none = -1.0 if scale == "linear" else -np.inf
+    assert found[2] == none
+    with pytest.raises(ValueError, match=r"p_b\[1\] is 1.5; allowed: 0 to 1"):
+        problem.margin([0.5, 0.5], [0.5, 1.5])
+
+
+def test_what_a_method_returns_is_checked():
+    ask = {"alpha": 0.1, "scale": "linear"}
+    for answer, message in (
+        (lambda problem: problem.n / 100, "bad: rows returned ndarray; allowed: a mapping with"),
+        (lambda problem: {"upper": problem.n}, r"rows returned \['upper'\]; allowed: a mapping"),
+        (lambda problem: {"lower": 0.0}, r"'lower' of shape \(\); allowed: .* \(2,\)"),
+    ):
+        with pytest.raises(ArithmeticError, match=message):
+            rsbounds.margin_lower_bound([[3, 1], [2, 1]], 0, method=failing("bad", answer)(), **ask)
+    short = type("Short", (MEAN_METHODS["hoeffding"],), {"name": "short"})
+    short.lower = lambda self, y, alpha: y.mean()
+    with pytest.raises(ArithmeticError, match=r"short: lower returned shape \(\); allowed: one"):
+        rsbounds.mean_bound([0.5, 1.0], alpha=0.1, method=short())

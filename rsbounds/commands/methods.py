@@ -1,18 +1,20 @@
-"""``rsbounds methods``: what is registered, and when to choose it.
+"""``rsbounds methods``: what is registered, where it comes from, and when to choose it.
 
 Contract
 --------
 Any package announces a registry of its own, under the role that its entries have, through an
-entry point of the group ``rsbounds.registries``; the two of the core stand below. Each entry has
-``cost``, ``choose`` and ``source``, a line each, and is a dataclass whose fields are its options;
-``guarantee``, ``usable`` and ``sequence`` are shown where it has them (see `MarginMethod` and
-`MeanMethod`). What cannot be loaded is left out with a warning.
+entry point of the group ``rsbounds.registries``; those of the core stand below. Each entry is a
+dataclass whose fields are its options. ``cost``, ``choose`` and ``source``, a line each, are
+shown where it has them (in place of ``choose`` the first line of its docstring); so are
+``guarantee``, ``usable`` and ``sequence`` (see `MarginMethod` and `MeanMethod`). What cannot be
+loaded is left out with a warning.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import json
 import warnings
 from typing import Any
@@ -25,6 +27,8 @@ REGISTRIES: Registry[Registry[Any]] = Registry("registry", "rsbounds.registries"
 REGISTRIES.require(Registry, instances=True)
 REGISTRIES.register("margin", "rsbounds.bounds.margin:MARGIN_METHODS")
 REGISTRIES.register("mean", "rsbounds.bounds.mean:MEAN_METHODS")
+REGISTRIES.register("noise", "rsbounds.noises:NOISES")
+REGISTRIES.register("solver", "rsbounds.solvers:SOLVERS")
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,11 +70,17 @@ def _row(role: str, name: str, kind: Any) -> dict[str, Any]:
         "role": role,
         "guarantee": _guarantee(kind) if hasattr(kind, "guarantee") else None,
         "options": _options(kind),
-        "cost": kind.cost,
-        "choose": kind.choose,
-        "source": kind.source,
+        "cost": getattr(kind, "cost", None),
+        "choose": getattr(kind, "choose", None) or _first_line(kind),
+        "source": getattr(kind, "source", None),
         "installed": _installed(kind),
     }
+
+
+def _first_line(kind: Any) -> str | None:
+    """The first sentence of the docstring, whose lines may break it."""
+    text = inspect.getdoc(kind)
+    return " ".join(text.split("\n\n")[0].split()) if text else None
 
 
 def _any_time(role: str, name: str, kind: Any) -> dict[str, Any]:
@@ -97,7 +107,7 @@ def _rows() -> list[dict[str, Any]]:
         wanted += [(_any_time, *pair) for pair in kinds if getattr(pair[1], "sequence", None)]
         for describe, name, kind in wanted:
             try:
-                rows.append(describe(role, name, kind))
+                rows.append({**describe(role, name, kind), "from": registry.origin(name)})
             except Exception as error:
                 # Somebody else's entry that does not describe itself.
                 warnings.warn(
@@ -117,11 +127,12 @@ def _run(given: argparse.Namespace) -> int:
         options = ", ".join(f"{key}={value}" for key, value in row["options"].items())
         promise = "" if row["guarantee"] is None else f" bound, guarantee: {row['guarantee']}"
         print(f"{row['name']}  ({row['role']}{promise})")
-        print(f"    choose   {row['choose']}")
-        print(f"    cost     {row['cost']}")
-        print(f"    source   {row['source']}")
+        for text in ("choose", "cost", "source"):
+            if row[text] is not None:
+                print(f"    {text:8} {row[text]}")
         print(f"    options  {options or 'none'}")
+        print(f"    from     {row['from']}")
     return 0
 
 
-METHODS = Command("what is registered, and when to choose it", _arguments, _run)
+METHODS = Command("what is registered, where it comes from, when to choose it", _arguments, _run)

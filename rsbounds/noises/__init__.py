@@ -1,11 +1,12 @@
 """Noise laws: how a noisy copy is made, and how far the input can move before votes do.
 
-The contract is in `rsbounds.noises._base`. To add a law: a file with a `Noise`, and one line
+`Noise` has the contract, with an example. To add a law: a file with a `Noise`, and one line
 here (or an entry point of the group ``rsbounds.noises``).
 """
 
 from __future__ import annotations
 
+from rsbounds._types import Scale
 from rsbounds.noises._base import NOISES, Noise, noise_from_dict
 from rsbounds.noises._parameters import like, namespace
 from rsbounds.noises.diagonal import DiagonalGaussian, DiagonalUniform
@@ -32,6 +33,7 @@ __all__ = [
     "Lipschitz",
     "LowRankGaussian",
     "Noise",
+    "Scale",
     "Uniform",
     "like",
     "lipschitz_radius",

@@ -1,29 +1,4 @@
-"""The contract of a noise law: the only seam between statistics and geometry.
-
-Contract
---------
-A law says how a noisy copy of an input is made, and how far the input can move before a vote
-share has moved by so much. It has four parts, each with a default that follows from another:
-
-- **Parameters.** Fields of a frozen dataclass: numbers, arrays or other laws. A law whose
-  ``batch_shape`` is (B,) has a set of them for each of B inputs: ``len(law)``, ``law[i]`` and
-  ``law[rows]`` work, and its radii are (B,). `to_dict` writes any of them as plain values
-  without loss, `noise_from_dict` reads them back.
-- **Draws.** ``base`` names what a draw starts from ("normal", "uniform", "bits", "draw": see
-  `rsbounds.streams`); `transform` makes the noise of it, by arithmetic that numpy arrays and
-  tensors share; `perturb` adds it to the input, and a law that does not add (it hides pixels,
-  say) overrides that. `multiplier` is the promise that the noise is a plain multiple of the
-  base draw, which streams then write in one pass, the multiple rounded to the input's type as
-  x + noise is. A deterministic law has the base "draw" and says in `support` how many draws are
-  all of them.
-- **Curve.** ``roc(r, b)``: the largest probability that a set of probability b at x can have
-  at a point at distance r. Class A is certified against c at r where
-  ``1 - roc(r, 1 - p_A) > roc(r, p_c)``. Where that inequality reads g(p_A) - g(p_c) > r/k, the
-  law names the margin scale g in ``scale`` and k in `radius_per_margin`, and its curve follows.
-  A law whose curve is no margin scale sets ``curve_only`` and writes `roc`.
-- **Region.** `region` turns a bound into the set of perturbations that it certifies, in the
-  norm ``norm``. Radii are rounded down, and never infinite.
-"""
+"""What a noise law is: the only seam between statistics and geometry (`Noise` has the contract)."""
 
 from __future__ import annotations
 
@@ -42,7 +17,9 @@ from rsbounds.noises._parameters import decoded, encoded, like
 from rsbounds.noises._record import Record
 from rsbounds.regions import Ball, Region
 
-NOISES: Registry[type[Noise]] = Registry("noise", "rsbounds.noises")
+NOISES: Registry[type[Noise]] = Registry(
+    "noise", "rsbounds.noises", "rsbounds.testing.contracts:noise_cases"
+)
 
 _EPS = float(np.finfo(np.float64).eps)
 _LARGEST = float(np.finfo(np.float64).max)
@@ -53,7 +30,68 @@ Self = TypeVar("Self", bound="Noise")
 
 
 class Noise(Record):
-    """Base of the noise laws; see the module's text for the contract."""
+    """Base of the noise laws: how a noisy copy is made, and how far votes can carry.
+
+    Contract
+    --------
+    A law says how a noisy copy of an input is made, and how far the input can move before a vote
+    share has moved by so much. It has four parts, each with a default that follows from another:
+
+    - **Parameters.** Fields of a frozen dataclass: numbers, arrays or other laws. A law whose
+      ``batch_shape`` is (B,) has a set of them for each of B inputs: ``len(law)``, ``law[i]`` and
+      ``law[rows]`` work, and its radii are (B,). `to_dict` writes any of them as plain values
+      without loss, `noise_from_dict` reads them back.
+    - **Draws.** ``base`` names what a draw starts from ("normal", "uniform", "bits", "draw": see
+      `rsbounds.streams`); `transform` makes the noise of it, by arithmetic that numpy arrays and
+      tensors share; `perturb` adds it to the input, and a law that does not add (it hides pixels,
+      say) overrides that. `multiplier` is the promise that the noise is a plain multiple of the
+      base draw, which streams then write in one pass, the multiple rounded to the input's type as
+      x + noise is. A deterministic law has the base "draw" and says in `support` how many draws are
+      all of them.
+    - **Curve.** ``roc(r, b)``: the largest probability that a set of probability b at x can have
+      at a point at distance r. Class A is certified against c at r where
+      ``1 - roc(r, 1 - p_A) > roc(r, p_c)``. Where that inequality reads g(p_A) - g(p_c) > r/k, the
+      law names the margin scale g in ``scale`` and k in `radius_per_margin`, and its curve follows.
+      A law whose curve is no margin scale sets ``curve_only`` and writes `roc`.
+    - **Region.** `region` turns a bound into the set of perturbations that it certifies, in the
+      norm ``norm``. Radii are rounded down, and never infinite.
+
+    What you write: a frozen dataclass (``eq=False``: laws compare by their values already) with
+    ``name``, ``norm``, ``variants`` (parameters that tests build it with), a `multiplier` or a
+    `transform`, and either ``scale`` with `radius_per_margin`, or ``curve_only`` with `roc`; a
+    `log_density` lets the checks integrate your curve. In `transform`, `namespace` gives the
+    arithmetic of the base draw's library, and `like` an array as that library has it. A method
+    refuses arguments by ValueError, in ``__post_init__``.
+
+    What is checked: at registration, the class and its name and norm; by
+    `rsbounds.testing.contracts.check_noise_law` (on the command line ``rsbounds check-plugin
+    NAME``) that it is read back from plain values, that rows of a batch are laws, that radii are
+    rounded down and never infinite, that the curve is one, belongs to the noise (Neyman and
+    Pearson, by integration) and allows no more than the density does, and that draws follow the
+    density.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import rsbounds
+    >>> from rsbounds.noises import NOISES, Noise
+    >>> @dataclass(frozen=True, eq=False)
+    ... class ByVariance(Noise):
+    ...     '''Gaussian noise of a variance; l2 radius sigma/2 times the probit margin.'''
+    ...     variance: float
+    ...     name, norm, scale = "by-variance", "l2", "probit"
+    ...     variants = ({"variance": 0.25},)
+    ...     @property
+    ...     def radius_per_margin(self):
+    ...         return self.variance**0.5 / 2
+    ...     def multiplier(self, *, variance=None):
+    ...         return (self.variance if variance is None else variance) ** 0.5
+    >>> print(f"{rsbounds.certify([90, 8, 2], 0, noise=ByVariance(0.25)).radius[0]:.3f}")
+    0.414
+
+    With ``NOISES.register("by-variance", ByVariance)``, or an entry point of the group
+    ``rsbounds.noises``, stores and files keep it, and ``rsbounds certify --noise`` knows its name.
+    """
 
     #: Norm of the radius ("l1", "l2"; "scaled l2" where each coordinate has a unit of its own).
     norm: ClassVar[str]

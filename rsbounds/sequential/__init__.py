@@ -12,12 +12,14 @@ from rsbounds.sequential.adaptive import Adaptive
 from rsbounds.sequential.counts import CountSequence
 from rsbounds.sequential.decide import Decide
 from rsbounds.sequential.looks import geometric_looks
+from rsbounds.sequential.margin import MarginTest
 
 __all__ = [
     "Adaptive",
     "ConfidenceSequence",
     "CountSequence",
     "Decide",
+    "MarginTest",
     "confidence_sequence",
     "geometric_looks",
 ]

@@ -12,8 +12,8 @@ from rsbounds import _validate
 from rsbounds._types import NO_CLASS, Certificates, MarginBound, Selection, plain_options
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound, margin_method
 from rsbounds.noises import Noise
+from rsbounds.sequential._checked import checked_increments, checked_law, checked_top
 from rsbounds.sequential._record import certificates
-from rsbounds.sequential.decide import checked_increments, checked_law, checked_top
 from rsbounds.sequential.looks import checked_looks, geometric_looks
 
 

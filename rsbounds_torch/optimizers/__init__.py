@@ -1,7 +1,7 @@
 """Noise found for each input: data-dependent smoothing.
 
-The contract is in `rsbounds_torch.optimizers._base`; every optimizer runs in the one loop of
-`rsbounds_torch.optimizers._ascent`. To add one: a file with a `NoiseOptimizer`, and one line
+`NoiseOptimizer` has the contract, with an example; every optimizer runs in the one loop of
+`optimize_noise`. To add one: a file with a `NoiseOptimizer`, and one line
 here (or an entry point of the group ``rsbounds.optimizers`` in your own package).
 """
 

@@ -237,6 +237,7 @@ def chosen_optimizer(
 ) -> NoiseOptimizer[Any]:
     """The optimizer of that name with some settings, or the one that is built already."""
     if isinstance(method, NoiseOptimizer):
+        OPTIMIZERS.refuse_impostor(method)
         _validate.known_options(f"{method.name} (already built)", options, ())
         return method
     kind = OPTIMIZERS[method]

@@ -1,18 +1,4 @@
-"""The contract of an optimizer of noise, and the problem that it is given.
-
-Contract
---------
-An optimizer looks for a law with one set of parameters per input that makes each input's
-certified region large. It is a frozen dataclass: its fields are its settings. What changes as
-it runs is a state, made by `NoiseOptimizer.init` and replaced by `NoiseOptimizer.step`; the loop
-around them is `rsbounds_torch.optimizers._ascent.ascend` and nobody else's. It draws with the
-role "optimize" alone, so that the draws that certify, and those that judge the result, were
-never seen: the law is fixed before they are, and costs no alpha.
-
-An optimizer that looks for another kind of law than it is given says in `NoiseOptimizer.start`
-how the law that it is given reads as one of its own, and may name in
-`NoiseOptimizer.before` the optimizer whose result it starts from.
-"""
+"""What an optimizer of noise is (`NoiseOptimizer` has the contract), and its problem."""
 
 from __future__ import annotations
 
@@ -32,7 +18,9 @@ from rsbounds.regions import Ball
 from rsbounds_torch._sampler import NoisyModel
 from rsbounds_torch.optimizers._foretold import Foretold, foretold
 
-OPTIMIZERS: Registry[type[NoiseOptimizer[Any]]] = Registry("method", "rsbounds.optimizers")
+OPTIMIZERS: Registry[type[NoiseOptimizer[Any]]] = Registry(
+    "method", "rsbounds.optimizers", "rsbounds_torch.contracts:optimizer_cases"
+)
 
 State = TypeVar("State")
 
@@ -154,7 +142,64 @@ class NoiseProblem:
 
 
 class NoiseOptimizer(abc.ABC, Generic[State]):
-    """Base of the optimizers; see the module's text for the contract."""
+    """Base of the optimizers: a noise law for each input, that makes its region large.
+
+    Contract
+    --------
+    An optimizer looks for a law with one set of parameters per input that makes each input's
+    certified region large. What changes as it runs is a state, made by `init` and replaced by
+    `step`; the loop around them is `optimize_noise` and nobody else's. It draws with the role
+    "optimize" alone (`NoiseProblem.votes` and `NoiseProblem.worth` do), so that the draws that
+    certify, and those that judge the result, were never seen: the law is fixed before they are,
+    and costs no alpha. The judge takes the start's law wherever the one found is worth less.
+
+    What you write: a frozen dataclass below this class, whose fields are its settings, ``steps``
+    among them; the texts ``name``, ``source``, ``cost`` and ``choose``; ``needs_gradients``; and
+    `init`, `step`, `done` and `law`. An optimizer that looks for another kind of law than it is
+    given says in `start` how that one reads as one of its own, and may name in `before` the
+    optimizer whose result it starts from; `candidates` may offer the judge several laws.
+
+    What is checked: at registration, that all of that is there; by the checks of
+    `rsbounds_torch.contracts.OPTIMIZER_CHECKS` (on the command line ``rsbounds check-plugin
+    NAME``) that there is one law for each input, that the seed decides, that inputs do not matter
+    to each other, that a step leaves the state it was given, and that no input ends worse than it
+    began.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import numpy as np, rsbounds, rsbounds_torch, torch
+    >>> from rsbounds_torch.optimizers import NoiseOptimizer, optimize_noise
+    >>> @dataclass(frozen=True)
+    ... class Doubling(NoiseOptimizer):
+    ...     '''Twice the noise as long as that looks better; the state is (worth, factor, done).'''
+    ...     steps: int = 4
+    ...     draws: int = 200
+    ...     name, source, needs_gradients = "doubling", "nobody: an example", False
+    ...     cost, choose = "up to steps x draws forward passes", "never: search is better"
+    ...     def init(self, problem):
+    ...         worth = problem.worth(problem.start, self.draws).proxy
+    ...         return worth, np.ones(len(problem)), np.zeros(len(problem), dtype=bool)
+    ...     def step(self, problem, state):
+    ...         worth, factor, done = state
+    ...         found = problem.worth(problem.start.scaled(2 * factor), self.draws).proxy
+    ...         done = done | (found <= worth)
+    ...         return np.where(done, worth, found), np.where(done, factor, 2 * factor), done
+    ...     def done(self, state):
+    ...         return state[2]
+    ...     def law(self, problem, state):
+    ...         return problem.start.scaled(state[1])
+    >>> classifier = rsbounds_torch.SmoothedClassifier(
+    ...     lambda x: torch.stack([-x[:, 0], x[:, 0]], dim=1), num_classes=2,
+    ...     noise=rsbounds.Gaussian(0.25), input_shape=(2,))
+    >>> x = torch.tensor([[2.0, 0.0], [0.1, 0.0]])
+    >>> law = optimize_noise(classifier, x, method=Doubling(), n=1000, seed=1, progress=False)
+    >>> law.sigma
+    array([2.  , 0.25])
+
+    By its name: ``OPTIMIZERS.register("doubling", Doubling)``, or an entry point of the group
+    ``rsbounds.optimizers``.
+    """
 
     #: Registered name.
     name: ClassVar[str]

@@ -1,6 +1,6 @@
 """Losses that train a classifier to be certified, for anybody's loop, and a trainer.
 
-The contract of a loss is in `rsbounds_torch.training._base`. To add a loss: a file with a
+`TrainingLoss` has the contract of a loss, with an example. To add a loss: a file with a
 `TrainingLoss`, and one line here (or an entry point of the group ``rsbounds.losses`` in your own
 package). `train` takes any of them.
 
@@ -16,7 +16,15 @@ The losses as functions of logits, for loops that draw their own noise: `gaussia
 
 from __future__ import annotations
 
-from rsbounds_torch.training._base import LOSSES, TrainingLoss, TrainingNoise
+from rsbounds_torch.training._base import (
+    LOSSES,
+    Model,
+    TrainingLoss,
+    TrainingNoise,
+    check_arguments,
+    checked_logits,
+    logits_of_copies,
+)
 from rsbounds_torch.training._settings import TrainSettings
 from rsbounds_torch.training._trainer import Training, train
 from rsbounds_torch.training.adre_adv import adre_objective
@@ -40,6 +48,7 @@ LOSSES.register("stability", f"{_HERE}.stability:Stability")
 
 __all__ = [
     "LOSSES",
+    "Model",
     "TrainSettings",
     "Training",
     "TrainingLoss",
@@ -47,8 +56,11 @@ __all__ = [
     "adre_loss",
     "adre_objective",
     "adre_regularizer",
+    "check_arguments",
+    "checked_logits",
     "consistency_loss",
     "gaussian_loss",
+    "logits_of_copies",
     "macer_loss",
     "smoothed_cross_entropy",
     "smoothmix_loss",

@@ -1,25 +1,4 @@
-"""The contract of a training loss, and the noise that it trains under.
-
-Contract
---------
-A loss is a frozen dataclass: its fields are its settings. Called with a model, a batch of raw
-inputs, their labels and a `TrainingNoise`, it returns a scalar tensor to go backward from. It
-changes neither the model's mode nor the noise it is given but for taking draws from it. Noise is
-added to the raw input; a normalisation is the model's first layer, or its ``preprocess`` in
-`rsbounds_torch.SmoothedClassifier`, so that training and certificate see the same noise.
-
-- **Laws.** A law may have parameters for each row of the batch. A loss that holds for some laws
-  only raises ValueError for the others, with the reason.
-- **Numbers.** Probabilities are handled as logarithms, in float32, or in float64 where the logits
-  are: under autocast too. Logits up to 1e30 in size give a finite loss and finite gradients.
-  A logit that is NaN or +inf makes the loss NaN, never a number; a loop refuses to step on a loss
-  that is not finite.
-- **Attacks.** A loss that looks for a worse input asks the model in eval mode, as the papers do,
-  and puts the mode back; parameters, their ``.grad`` and buffers stay as they are until the
-  caller goes backward.
-
-Each file has the loss as a plain function of logits, too, for loops that draw their own noise.
-"""
+"""What a training loss is (`TrainingLoss` has the contract), and the noise it trains under."""
 
 from __future__ import annotations
 
@@ -36,7 +15,9 @@ from rsbounds.streams import MAX_INDEX, base_draws
 from rsbounds_torch._inputs import chosen_seed
 from rsbounds_torch.streams import noise_stream
 
-LOSSES: Registry[type[TrainingLoss]] = Registry("loss", "rsbounds.losses")
+LOSSES: Registry[type[TrainingLoss]] = Registry(
+    "loss", "rsbounds.losses", "rsbounds_torch.contracts:loss_cases"
+)
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 
@@ -115,7 +96,65 @@ class TrainingNoise:
 
 
 class TrainingLoss(abc.ABC):
-    """Base of the losses; see the module's text for the contract."""
+    """Base of the losses: what to go backward from, for a classifier that is to be certified.
+
+    Contract
+    --------
+    A loss is a frozen dataclass: its fields are its settings. Called with a model, a batch of raw
+    inputs, their labels and a `TrainingNoise`, it returns a scalar tensor to go backward from. It
+    changes neither the model's mode nor the noise it is given but for taking draws from it. Noise
+    is added to the raw input; a normalisation is the model's first layer, or its ``preprocess`` in
+    `rsbounds_torch.SmoothedClassifier`, so that training and certificate see the same noise.
+
+    - **Laws.** A law may have parameters for each row of the batch. A loss that holds for some
+      laws only raises ValueError for the others, with the reason.
+    - **Numbers.** Probabilities are handled as logarithms, in float32, or in float64 where the
+      logits are: under autocast too. Logits up to 1e30 in size give a finite loss and finite
+      gradients. A logit that is NaN or +inf makes the loss NaN, never a number; a loop refuses to
+      step on a loss that is not finite.
+    - **Attacks.** A loss that looks for a worse input asks the model in eval mode, as the papers
+      do, and puts the mode back; parameters, their ``.grad`` and buffers stay as they are until
+      the caller goes backward.
+
+    What you write: a frozen dataclass below this class with the texts ``name``, ``source``,
+    ``cost`` and ``choose``, and ``__call__``. Of `rsbounds_torch.training`, `check_arguments`
+    refuses what is no batch, `logits_of_copies` asks the model about all copies in one pass, and
+    `checked_logits` refuses bad logits and labels; the losses here as functions of logits
+    (`gaussian_loss` and the others) can be parts of yours.
+
+    What is checked: at registration, that all of that is there; by the checks of
+    `rsbounds_torch.contracts.LOSS_CHECKS` (on the command line ``rsbounds check-plugin NAME``)
+    that loss and gradients are finite, that the seed decides, that extreme logits, single inputs
+    and float64 work, that NaN stays NaN, that a batch that is none is refused, and that thirty
+    steps descend.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import rsbounds, torch
+    >>> from rsbounds_torch.training import (
+    ...     TrainingLoss, TrainingNoise, check_arguments, checked_logits, logits_of_copies)
+    >>> @dataclass(frozen=True)
+    ... class Worst(TrainingLoss):
+    ...     '''Cross-entropy of the copy that is worst for each input.'''
+    ...     copies: int = 4
+    ...     name, source = "worst-copy", "nobody: an example"
+    ...     cost, choose = "copies forward-backward passes", "never: smoothadv looks for worse"
+    ...     def __call__(self, model, x, y, noise):
+    ...         check_arguments(x, y)
+    ...         logits, y = checked_logits(logits_of_copies(model, noise.copies(x, self.copies)), y)
+    ...         chosen = logits.log_softmax(dim=2)[:, torch.arange(len(y)), y]
+    ...         return -chosen.amin(dim=0).mean()
+    >>> model = torch.nn.Linear(3, 2)
+    >>> noise = TrainingNoise(rsbounds.Gaussian(0.25), seed=0)
+    >>> loss = Worst()(model, torch.zeros(4, 3), torch.tensor([0, 1, 1, 0]), noise)
+    >>> loss.backward()
+    >>> model.weight.grad.shape
+    torch.Size([2, 3])
+
+    By its name: ``LOSSES.register("worst-copy", Worst)``, or an entry point of the group
+    ``rsbounds.losses``.
+    """
 
     #: Registered name.
     name: ClassVar[str]

@@ -297,6 +297,7 @@ def chosen_loss(loss: str | TrainingLoss, options: Mapping[str, Any] | None) -> 
     """The loss of that name with some settings, or the one that is built already."""
     given = dict(options or {})
     if isinstance(loss, TrainingLoss):
+        LOSSES.refuse_impostor(loss)
         _validate.known_options(f"{loss.name} (already built)", given, ())
         return loss
     if not isinstance(loss, str) or loss not in LOSSES:

@@ -17,14 +17,17 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 ANNOUNCED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
     "entry-points"
 ]["rsbounds.registries"]
-KEYS = ["name", "role", "guarantee", "options", "cost", "choose", "source", "installed"]
+KEYS = ["name", "role", "guarantee", "options", "cost", "choose", "source", "installed", "from"]
+
+
+CORE = ("margin", "mean", "noise", "solver")
 
 
 @pytest.fixture
 def announce(monkeypatch):
     """Registries beside those of the core, whatever is installed."""
     monkeypatch.setattr(REGISTRIES, "_found", True)
-    own = {name: REGISTRIES._targets[name] for name in ("margin", "mean")}
+    own = {name: REGISTRIES._targets[name] for name in CORE}
     monkeypatch.setattr(REGISTRIES, "_loaded", {})
 
     def add(**targets):
@@ -45,7 +48,9 @@ def listed(capsys):
 def test_the_core_lists_its_own(announce, capsys):
     rows, said = listed(capsys)
     assert said == ""
-    assert {role for role, _ in rows} == {"margin", "mean", "any-time mean"}
+    assert {role for role, _ in rows} == {*CORE, "any-time mean"}
+    assert {row["from"] for row in rows.values()} == {"built in"}
+    assert rows["noise", "gaussian"]["choose"].startswith("Noise N(0, sigma^2 I); ")
     assert rows["margin", "runner-up"]["guarantee"] == "proven"
     assert rows["mean", "betting"]["options"] == {"cap": MEAN_METHODS["betting"]().cap}
     assert ("mean", "beta-binomial") not in rows
@@ -106,7 +111,8 @@ def test_another_package_announces_a_registry_and_a_broken_one_is_left_out(
     assert row["options"] == {"radius": "must be given", "tries": 3}
     assert (row["choose"], row["guarantee"]) == ("never", None)
     assert ("margin", "complement") in rows
-    assert {role for role, _ in rows} == {"margin", "mean", "any-time mean", "attack"}
+    assert {role for role, _ in rows} == {*CORE, "any-time mean", "attack"}
+    assert row["from"] == f"registered by {__name__}"
     assert "left out: registry 'broken' cannot be loaded from broken_registries:THINGS" in said
     assert "left out: registry 'odd' is ['toy']; allowed: a Registry" in said
     assert "left out: attack 'silent' (" in said

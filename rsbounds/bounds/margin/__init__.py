@@ -1,6 +1,6 @@
 """Lower bounds on the margin between a top class and every other class.
 
-The contract of a method is in `rsbounds.bounds.margin._base`. To add one: a file with a
+`MarginMethod` has the contract of a method, with an example. To add one: a file with a
 `MarginMethod`, and one line here (or an entry point of the group ``rsbounds.margin_bounds``
 in your own package). The contract tests, `rsbounds compare`, `rsbounds methods` and the
 benchmark then pick it up.
@@ -8,6 +8,7 @@ benchmark then pick it up.
 
 from __future__ import annotations
 
+from rsbounds._types import Guarantee, Scale
 from rsbounds.bounds.margin._base import (
     MARGIN_METHODS,
     MarginMethod,
@@ -28,8 +29,10 @@ MARGIN_METHODS.register("bayes-opt", "rsbounds.bounds.margin.bayes_opt:BayesOptM
 
 __all__ = [
     "MARGIN_METHODS",
+    "Guarantee",
     "MarginMethod",
     "Problem",
+    "Scale",
     "bound_of_claim",
     "claimed",
     "margin_lower_bound",

@@ -1,19 +1,4 @@
-"""The contract of a margin method, and the one public call around it.
-
-Contract
---------
-Given counts X ~ Multinomial(n, p) of one input and a class A fixed before X was seen, a
-method returns a number L with
-
-    P( L <= min over c != A of g(p_A, p_c) ) >= 1 - alpha        for every p,
-
-where g is p_A - p_c (scale ``linear``) or Phi^-1(p_A) - Phi^-1(p_c) (scale ``probit``). n is
-fixed in advance. L is never NaN, is rounded down, and is -1 or -inf where nothing is known.
-A method whose claim is not proven says ``guarantee = "enumerated"``.
-
-A method is a frozen dataclass; its fields are its options. It writes only
-`MarginMethod.rows`; validation, chunks, threads and the result record are done here.
-"""
+"""What a margin method is (`MarginMethod` has the contract), and the one public call around it."""
 
 from __future__ import annotations
 
@@ -32,7 +17,9 @@ from rsbounds._types import Guarantee, MarginBound, Scale, Selection, plain_opti
 from rsbounds.bounds.margin._copies import refuse_copies
 from rsbounds.claims import Claim, Top, checked_claim
 
-MARGIN_METHODS: Registry[type[MarginMethod]] = Registry("method", "rsbounds.margin_bounds")
+MARGIN_METHODS: Registry[type[MarginMethod]] = Registry(
+    "method", "rsbounds.margin_bounds", "rsbounds.testing.contracts:margin_cases"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +59,100 @@ class Problem:
         """Whether the margin is measured on the probit scale."""
         return self.scale == "probit"
 
+    @property
+    def top_counts(self) -> NDArray[np.int64]:
+        """(b,) int64, votes for the class that each row's claim is about."""
+        return self.counts[np.arange(len(self.n)), self.top]
+
+    @property
+    def other_counts(self) -> NDArray[np.int64]:
+        """(b,) int64, votes for the strongest other class of each row."""
+        others = self.counts.copy()
+        others[np.arange(len(self.n)), self.top] = -1
+        return np.asarray(others.max(axis=1))
+
+    def margin(self, p_a: ArrayLike, p_b: ArrayLike) -> NDArray[np.float64]:
+        """The margin on ``scale`` where p_A >= ``p_a`` and p_c <= ``p_b``, rounded down.
+
+        Parameters
+        ----------
+        p_a, p_b : (b,) float array_like
+            Lower and upper bounds on probabilities, from 0 to 1.
+
+        Returns
+        -------
+        (b,) float64
+            At most g(p_a, p_b) in exact arithmetic; -inf on the probit scale where p_a is 0 or
+            p_b is 1.
+
+        Raises
+        ------
+        ValueError
+            A number outside [0, 1].
+        """
+        # Here, since compiling is for those who ask.
+        from rsbounds.bounds.margin._pair import margin_of_pair
+
+        return margin_of_pair(p_a, p_b, self.probit)
+
 
 class MarginMethod(abc.ABC):
-    """Base of the margin methods; see the module's text for the contract."""
+    """Base of the margin methods: lower bounds on p_A - p_c, or on Phi^-1(p_A) - Phi^-1(p_c).
+
+    Contract
+    --------
+    Given counts X ~ Multinomial(n, p) of one input and a class A fixed before X was seen, a method
+    returns a number L with
+
+        P( L <= min over c != A of g(p_A, p_c) ) >= 1 - alpha        for every p,
+
+    where g is p_A - p_c (scale ``linear``) or Phi^-1(p_A) - Phi^-1(p_c) (scale ``probit``). n is
+    fixed in advance. L is never NaN, is rounded down, and is -1 or -inf where nothing is known.
+
+    What you write: a frozen dataclass below this class, whose fields are its options; the texts
+    ``name``, ``source``, ``cost`` and ``choose``; a ``guarantee``: "proven" (the docstring names
+    the theorem, and says "probability"), "enumerated" (no proof, and no violation found) or
+    "none"; and `rows`, which gets a validated `Problem` with some rows of the table. A method with
+    ``seconds_per_row``, ``max_n`` or options without defaults (in ``variants``) says so.
+    Validation, chunks, threads, the result record and radii are done around it.
+
+    What is checked: at registration, that all of that is there; on every call, that there is one
+    number for each row; by `rsbounds.testing.contracts.check_margin_method` (on the command line
+    ``rsbounds check-plugin NAME``) that rows and the order of classes do not matter to each
+    other, that more draws and a larger alpha never hurt, that hard rows stay in range, and, by
+    enumeration of every outcome of small n, that the error probability is at most alpha.
+
+    See Also
+    --------
+    rsbounds.clopper_pearson_lower : Bounds on one proportion to build on.
+    rsbounds.testing.margin_errors : The enumeration, at any n and p.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import rsbounds
+    >>> from rsbounds.bounds.margin import MARGIN_METHODS, MarginMethod
+    >>> @dataclass(frozen=True)
+    ... class Union(MarginMethod):
+    ...     '''With probability 1 - alpha all K Clopper-Pearson bounds hold (union bound).'''
+    ...     name = "union-of-all"
+    ...     guarantee = "proven"
+    ...     source = "Bonferroni 1936"
+    ...     cost = "two tail inversions per row"
+    ...     choose = "never: bonferroni with over='classes' is this one"
+    ...     def rows(self, problem):
+    ...         share = problem.alpha / problem.counts.shape[1]
+    ...         p_a = rsbounds.clopper_pearson_lower(problem.top_counts, problem.n, alpha=share)
+    ...         p_b = rsbounds.clopper_pearson_upper(problem.other_counts, problem.n, alpha=share)
+    ...         return {"lower": problem.margin(p_a, p_b)}
+    >>> one = rsbounds.certify([90, 8, 2], 0, noise=rsbounds.Gaussian(0.5), method=Union())
+    >>> print(f"{one.radius[0]:.3f}")
+    0.377
+
+    From here on it goes by its name, as after `pip install` of a package with an entry point of
+    the group ``rsbounds.margin_bounds``:
+    ``MARGIN_METHODS.register("union-of-all", Union)``.
+    """
 
     #: Registered name.
     name: ClassVar[str]
@@ -118,8 +196,8 @@ class MarginMethod(abc.ABC):
         Returns
         -------
         mapping of str to (b,) arrays
-            ``lower``, and optionally ``solved`` (bool, False where an inner solver could not
-            prove its answer) and any further details.
+            ``lower`` (see `Problem.margin`), and optionally ``solved`` (bool, False where an
+            inner solver could not prove its answer) and any further details.
         """
 
 
@@ -129,6 +207,7 @@ MARGIN_METHODS.require(MarginMethod, "name", "source", "cost", "choose", "guaran
 def margin_method(method: str | MarginMethod, options: Mapping[str, Any]) -> MarginMethod:
     """The method of that name with those options, or ``method`` itself if it is one."""
     if isinstance(method, MarginMethod):
+        MARGIN_METHODS.refuse_impostor(method)
         _validate.known_options(f"{method.name} (already built)", options, ())
         return method
     kind = MARGIN_METHODS[method]
@@ -233,6 +312,24 @@ def margin_lower_bound(
     )  # fmt: skip
 
 
+def _checked_part(method: MarginMethod, found: Any, rows: int) -> dict[str, NDArray[Any]]:
+    """What `MarginMethod.rows` returned; raises ArithmeticError where it is no bound for each."""
+    if not isinstance(found, Mapping) or "lower" not in found:
+        what = sorted(found) if isinstance(found, Mapping) else type(found).__name__
+        raise ArithmeticError(
+            f"method {method.name}: rows returned {what}; allowed: a mapping with 'lower'"
+        )
+    lower = np.asarray(found["lower"], dtype=np.float64)
+    if lower.shape != (rows,):
+        raise ArithmeticError(
+            f"method {method.name}: rows returned 'lower' of shape {lower.shape}; allowed: one "
+            f"number for each row, ({rows},)"
+        )
+    if np.isnan(lower).any():
+        raise ArithmeticError(f"method {method.name} returned NaN; please report this")
+    return {**found, "lower": lower}
+
+
 def bound_of_claim(
     table: NDArray[Any],
     claim: Claim,
@@ -256,13 +353,8 @@ def bound_of_claim(
         if part_claim.selection is not None:
             picked, _ = _validate.count_rows(part_claim.selection, start, "selection counts")
         problem = Problem(rows, n, part_claim, alpha, scale, picked)
-        part = dict(method.rows(problem))
+        part = _checked_part(method, method.rows(problem), n.size)
         part["n"] = n
-        if np.shape(part["lower"]) != n.shape or np.isnan(part["lower"]).any():
-            raise ArithmeticError(
-                f"method {method.name} returned NaN, or not one bound for each row; please report "
-                "this"
-            )
         return part
 
     joined = map_rows(work, len(table), chunk=method.chunk, label=method.name, progress=progress)

@@ -1,7 +1,7 @@
 """Bounds on the mean of bounded samples, at a fixed n and at every time.
 
-The contract of a method is in `rsbounds.bounds.mean._base`, that of its any-time form in
-`rsbounds.bounds.mean._sequence`. To add one: a file with a `MeanMethod`, which names its
+`MeanMethod` has the contract of a method, `ConfidenceSequence` that of its any-time form, each
+with an example. To add one: a file with a `MeanMethod`, which names its
 `ConfidenceSequence` if it has one, and one line here (or an entry point of the group
 ``rsbounds.mean_bounds`` in your own package). The contract tests and `rsbounds methods` then
 pick it up.
@@ -9,6 +9,7 @@ pick it up.
 
 from __future__ import annotations
 
+from rsbounds._types import Guarantee
 from rsbounds.bounds.mean._base import (
     MEAN_METHODS,
     AnyTimeOnly,
@@ -17,6 +18,7 @@ from rsbounds.bounds.mean._base import (
     mean_bound,
     mean_method,
 )
+from rsbounds.bounds.mean._samples import Side
 from rsbounds.bounds.mean._sequence import ConfidenceSequence
 
 MEAN_METHODS.register("goal", "rsbounds.bounds.mean.goal:Goal")
@@ -34,7 +36,9 @@ __all__ = [
     "MEAN_METHODS",
     "AnyTimeOnly",
     "ConfidenceSequence",
+    "Guarantee",
     "MeanMethod",
+    "Side",
     "confidence_sequence",
     "mean_bound",
     "mean_method",

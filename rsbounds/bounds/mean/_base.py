@@ -1,24 +1,4 @@
-"""The contract of a mean method, and the two public calls around it.
-
-Contract
---------
-A method has one or both of two forms, and says which: `MeanMethod.lower` for samples whose
-number was fixed in advance (not where `MeanMethod.fixed_n` is False), and
-`MeanMethod.sequence`, a class whose bounds hold at every sample size at once (None where there
-is none; its contract is in `rsbounds.bounds.mean._sequence`). What follows is the first form's.
-
-Given independent samples X_1..X_n of one distribution on [0, 1] with mean mu, n fixed in
-advance, a method returns a number L in [0, 1] with
-
-    P( L <= mu ) >= 1 - alpha        for every such distribution,
-
-never NaN and rounded down. It writes only `MeanMethod.lower`; supports other than [0, 1],
-upper bounds (one minus the lower bound of the reflected samples), validation, chunks and
-threads are done here. The methods that bet need less than independence: a mean that is mu
-given the past is enough.
-
-A method is a frozen dataclass; its fields are the options of this form.
-"""
+"""What a mean method is (`MeanMethod` has the contract), and the two public calls around it."""
 
 from __future__ import annotations
 
@@ -45,13 +25,76 @@ from rsbounds.bounds.mean._samples import (
 )
 from rsbounds.bounds.mean._sequence import ConfidenceSequence
 
-MEAN_METHODS: Registry[type[MeanMethod]] = Registry("method", "rsbounds.mean_bounds")
+MEAN_METHODS: Registry[type[MeanMethod]] = Registry(
+    "method", "rsbounds.mean_bounds", "rsbounds.testing.contracts:mean_cases"
+)
 
 _CHUNK_SAMPLES = 1 << 19
 
 
 class MeanMethod(abc.ABC):
-    """Base of the mean methods; see the module's text for the contract."""
+    """Base of the mean methods: bounds on the mean of independent bounded samples.
+
+    Contract
+    --------
+    A method has one or both of two forms, and says which: `lower` for samples whose number was
+    fixed in advance (not where `fixed_n` is False: see `AnyTimeOnly`), and `sequence`, a class
+    whose bounds hold at every sample size at once (None where there is none; `ConfidenceSequence`
+    has its contract). What follows is the first form's.
+
+    Given independent samples X_1..X_n of one distribution on [0, 1] with mean mu, n >= 2 fixed in
+    advance, `lower` returns a number L in [0, 1] with
+
+        P( L <= mu ) >= 1 - alpha        for every such distribution,
+
+    never NaN and rounded down. The methods that bet need less than independence: a mean that is
+    mu given the past is enough.
+
+    What you write: a frozen dataclass below this class, whose fields are the options of this
+    form; the texts ``name``, ``source``, ``cost`` and ``choose``; a ``guarantee``: "proven" (the
+    docstring names the theorem, and says "probability"), "enumerated" or "none"; and `lower`.
+    Supports other than [0, 1], upper bounds (one minus the lower bound of the reflected samples),
+    validation, chunks and threads are done around it. Python adds n numbers with an error of up
+    to about n times the spacing at one: take that off.
+
+    What is checked: at registration, that all of that is there; on every call, that there is one
+    number for each row; by `rsbounds.testing.contracts.check_mean_method` (on the command line
+    ``rsbounds check-plugin NAME``) that rows, threads, support and reflection are treated alike,
+    that a larger alpha never hurts, that extreme rows stay in range, and, by enumeration of every
+    outcome of a few votes, that the error probability is at most alpha.
+
+    See Also
+    --------
+    rsbounds.testing.exact_error : Error probabilities by enumeration.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import numpy as np, rsbounds
+    >>> from rsbounds.bounds.mean import MEAN_METHODS, MeanMethod
+    >>> @dataclass(frozen=True)
+    ... class Smallest(MeanMethod):
+    ...     '''With probability 1 - alpha the mean is at least this (Markov, of the product).
+    ...
+    ...     P(product of n samples >= mu^n / alpha) <= alpha, by independence.
+    ...     '''
+    ...     name = "product"
+    ...     guarantee = "proven"
+    ...     source = "Markov's inequality"
+    ...     cost = "one pass per row"
+    ...     choose = "never: betting is the same idea, with a stake"
+    ...     def lower(self, y, alpha):
+    ...         n = y.shape[1]
+    ...         with np.errstate(divide="ignore"):
+    ...             logs = np.log(y).sum(axis=1)
+    ...         return np.exp((logs + np.log(alpha)) / n) * (1 - 1e-12)
+    >>> x = np.random.default_rng(0).beta(20, 2, size=1000)
+    >>> print(f"{rsbounds.mean_bound(x, alpha=0.001, method=Smallest()).lower[0]:.3f}")
+    0.903
+
+    By its name: ``MEAN_METHODS.register("product", Smallest)``, or an entry point of the group
+    ``rsbounds.mean_bounds``.
+    """
 
     #: Registered name.
     name: ClassVar[str]
@@ -135,6 +178,7 @@ def mean_method(method: str | MeanMethod, options: Mapping[str, Any]) -> MeanMet
     if not kind.fixed_n:
         raise _no_form(kind.name, "form for a fixed n", lambda other: other.fixed_n)
     if isinstance(method, MeanMethod):
+        MEAN_METHODS.refuse_impostor(method)
         _validate.known_options(f"{method.name} (already built)", options, ())
         return method
     # Methods are frozen dataclasses: their fields are their options.
@@ -159,6 +203,19 @@ def _draws_last(
             f"quantities) or 1 ({b} draws of {a} quantities)"
         )
     return table if axis == 1 else np.ascontiguousarray(table.T)
+
+
+def _checked_lower(method: MeanMethod, y: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
+    """`MeanMethod.lower`; raises ArithmeticError where it is not one number for each row."""
+    found = np.asarray(method.lower(y, alpha), dtype=np.float64)
+    if found.shape != (len(y),):
+        raise ArithmeticError(
+            f"method {method.name}: lower returned shape {found.shape}; allowed: one number for "
+            f"each row, ({len(y)},)"
+        )
+    if np.isnan(found).any():
+        raise ArithmeticError(f"method {method.name} returned NaN; please report this")
+    return found
 
 
 def mean_bound(
@@ -252,11 +309,9 @@ def mean_bound(
         lower = np.full(stop - start, ends[0])
         upper = np.full(stop - start, ends[1])
         if side != "upper":
-            lower = from_unit(chosen.lower(y, share), ends, False, gap)
+            lower = from_unit(_checked_lower(chosen, y, share), ends, False, gap)
         if side != "lower":
-            upper = from_unit(chosen.lower(1.0 - y, share), ends, True, gap)
-        if np.isnan(lower).any() or np.isnan(upper).any():
-            raise ArithmeticError(f"method {chosen.name} returned NaN; please report this")
+            upper = from_unit(_checked_lower(chosen, 1.0 - y, share), ends, True, gap)
         two_point = ((part == ends[0]) | (part == ends[1])).all(axis=1)
         return {"lower": lower, "upper": upper, "two_point": two_point}
 

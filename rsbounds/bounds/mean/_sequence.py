@@ -1,20 +1,4 @@
-"""Confidence sequences: bounds that hold at every sample size at once.
-
-Contract
---------
-This is the any-time form of a mean method (`MeanMethod.sequence`), in the method's file. A
-sequence is fed samples in chunks and has, at any time, bounds with
-
-    P( at some t, mu is outside [lower_t, upper_t] ) <= alpha,
-
-so that it may be looked at, and stopped, whenever one likes. Its numbers depend on the
-samples and their order, not on how they were cut into chunks; a refused chunk leaves it as it
-was; it can be pickled and resumed. Where it is ``nested`` a bound never gets worse with time.
-
-A member writes `_take`, which is given samples in [0, 1], and `_bound`, lower bounds there;
-validation, other supports, upper bounds and rounding are done here. Its own options are
-further parameters of ``__init__``, with defaults that treat both sides alike.
-"""
+"""Confidence sequences: bounds that hold at every sample size at once."""
 
 from __future__ import annotations
 
@@ -39,7 +23,59 @@ from rsbounds.bounds.mean._samples import (
 
 
 class ConfidenceSequence(abc.ABC):
-    """A confidence sequence for the means of B streams; see the module's text.
+    """Base of the confidence sequences: bounds that hold at every sample size at once.
+
+    Contract
+    --------
+    This is the any-time form of a mean method (`MeanMethod.sequence`), in the method's file. A
+    sequence is fed samples in chunks and has, at any time, bounds with
+
+        P( at some t, mu is outside [lower_t, upper_t] ) <= alpha,
+
+    so that it may be looked at, and stopped, whenever one likes. Its numbers depend on the
+    samples and their order, not on how they were cut into chunks; a refused chunk leaves it as it
+    was; it can be pickled and resumed. Where it is ``nested`` a bound never gets worse with time.
+
+    What you write: the texts ``name``, ``source``, ``memory`` and ``choose``; a ``guarantee``
+    ("proven" or "enumerated", which the docstring names); `_take`, which is given validated samples
+    in [0, 1]; and `_bound`, lower bounds there, or for 1 - y where it is asked to reflect. ``n`` is
+    counted for you, and ``_share`` is the error probability of one side. Options are further
+    parameters of ``__init__``, with defaults that treat both sides alike. Validation, other
+    supports, upper bounds and rounding to the support are done around it.
+
+    What is checked: by `rsbounds.testing.contracts.check_sequence` (with its method, on the
+    command line ``rsbounds check-plugin NAME``) that chunks, rows, supports, sides, pickles and
+    refusals are treated as above, and, over every path of a few votes and by simulation of
+    longer streams, that the mean is left with at most the stated probability.
+
+    Examples
+    --------
+    Hoeffding's bound with alpha / (t (t + 1)) for time t, which adds to alpha over all of them.
+
+    >>> import numpy as np
+    >>> from rsbounds.bounds.mean import AnyTimeOnly, ConfidenceSequence
+    >>> class Union(ConfidenceSequence):
+    ...     '''With probability 1 - alpha the mean is never outside (Hoeffding, a union bound).'''
+    ...     name, guarantee, source = "union", "proven", "Hoeffding 1963, with a union bound"
+    ...     memory, choose = "a sum and two bounds per stream", "never: mixture is far tighter"
+    ...     def __init__(self, alpha, side, support):
+    ...         super().__init__(alpha, side, support)
+    ...         self.sums, self.best = np.zeros(1), {False: np.zeros(1), True: np.zeros(1)}
+    ...     def _take(self, y):
+    ...         for t, column in enumerate(y.T, start=self.n + 1):
+    ...             self.sums = self.sums + column
+    ...             width = np.sqrt(-np.log(self._share / (t * (t + 1.0))) / (2 * t)) + 1e-12
+    ...             for reflected, mean in ((False, self.sums / t), (True, 1 - self.sums / t)):
+    ...                 self.best[reflected] = np.maximum(self.best[reflected], mean - width)
+    ...     def _bound(self, reflected):
+    ...         return self.best[reflected].copy()
+    >>> stream = Union(0.05, "both", (0.0, 1.0))
+    >>> stream.update(np.random.default_rng(0).beta(20, 2, size=1000))
+    >>> print(f"{stream.lower[0]:.3f} to {stream.upper[0]:.3f}")
+    0.818 to 1.000
+
+    A method that has only this form is a dataclass below `AnyTimeOnly` with ``sequence = Union``,
+    registered like any other mean method.
 
     Attributes
     ----------

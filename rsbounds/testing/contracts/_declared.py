@@ -2,10 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 Check = TypeVar("Check", bound=Callable[..., None])
+
+
+@dataclass(frozen=True)
+class Case:
+    """One check of one setting of a member.
+
+    Attributes
+    ----------
+    check : str
+        Name of the check.
+    options : mapping
+        Options that the member has in it.
+    run : callable
+        Runs it; AssertionError, or whatever the member raises, where the contract is broken.
+    """
+
+    check: str
+    options: Mapping[str, Any]
+    run: Callable[[], None]
+
+
+def member_cases(
+    kind: Callable[..., Any],
+    variants: Iterable[Mapping[str, Any]],
+    checks: Mapping[str, Callable[[Any], None]],
+) -> Iterator[Case]:
+    """Every check of every setting, each on a member that is built for it alone."""
+    for options in variants:
+        for name, check in checks.items():
+
+            def run(
+                check: Callable[[Any], None] = check, options: Mapping[str, Any] = options
+            ) -> None:
+                check(kind(**options))
+
+            yield Case(name, options, run)
 
 
 def by_name(*checks: Check) -> dict[str, Check]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._types import Scale
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound
-from rsbounds.testing.contracts._declared import by_name, check_declaration
+from rsbounds.testing.contracts._declared import Case, by_name, check_declaration, member_cases
+from rsbounds.testing.coverage import margin_errors, simplex_grid
 
 SCALES: tuple[Scale, Scale] = ("linear", "probit")
 #: Seconds that a check may give to a slow method.
@@ -131,9 +132,37 @@ def says_what_it_rests_on(method: MarginMethod) -> None:
             assert np.isfinite(values).all(), f"details[{key!r}] is {values}"
 
 
+def errs_at_most_alpha_by_enumeration(method: MarginMethod) -> None:
+    """Over every outcome of a few draws, at probabilities up to near the boundary.
+
+    Small n is where a bound that holds only as n grows is wrong most often. A method that
+    promises nothing (``guarantee`` "none") is not asked.
+    """
+    if method.guarantee == "none":
+        return
+    for classes, n, steps in ((2, 23, 20), (2, 5, 20), (3, 9, 12)):
+        rows = n + 1 if classes == 2 else (n + 1) * (n + 2) // 2
+        slow = rows * len(SCALES) * 2 * method.seconds_per_row > 2 * _SECONDS
+        if slow or (method.max_n is not None and n > method.max_n):
+            continue
+        edge = [[1 - chance, *[chance / (classes - 1)] * (classes - 1)] for chance in (1e-3, 0.03)]
+        points = np.vstack([simplex_grid(classes, steps), edge])
+        for alpha in (0.05, 0.3):
+            for scale in SCALES:
+                errors = margin_errors(
+                    method, n=n, classes=classes, alpha=alpha, scale=scale, points=points
+                )
+                worst = int(np.argmax(errors))
+                assert errors[worst] <= alpha * (1 + 1e-9), (
+                    f"{scale}: {n} draws at p = {points[worst].tolist()} err with probability "
+                    f"{errors[worst]:.4g}, at alpha {alpha}"
+                )
+
+
 #: Each check of the contract, by name.
 MARGIN_CHECKS: dict[str, Callable[[MarginMethod], None]] = by_name(
     declares_itself,
+    errs_at_most_alpha_by_enumeration,
     one_row_is_the_batch_of_one,
     rows_may_have_different_n,
     refuses_more_draws_than_it_declares,
@@ -143,6 +172,11 @@ MARGIN_CHECKS: dict[str, Callable[[MarginMethod], None]] = by_name(
     takes_floats_and_small_integers,
     says_what_it_rests_on,
 )
+
+
+def margin_cases(kind: type[MarginMethod]) -> Iterator[Case]:
+    """Every check of every variant of a margin method."""
+    return member_cases(kind, kind.variants, MARGIN_CHECKS)
 
 
 def check_margin_method(method: MarginMethod) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds.bounds.mean import MeanMethod, mean_bound
-from rsbounds.testing.contracts._declared import by_name, check_declaration
+from rsbounds.testing.contracts._declared import Case, by_name, check_declaration, member_cases
+from rsbounds.testing.contracts.sequence import sequence_cases
 
 
 def _data(method: MeanMethod, seed: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -95,9 +97,26 @@ def all_ones_are_bounded_below_the_binomial_limit(method: MeanMethod) -> None:
     assert found.details["two_point"][0]
 
 
+def errs_at_most_alpha_by_enumeration(method: MeanMethod) -> None:
+    """Over every row of a few votes; a method that promises nothing is not asked."""
+    if method.guarantee == "none":
+        return
+    for n in (2, 9):
+        rows = np.array(list(itertools.product((0.0, 1.0), repeat=n)))
+        ones = rows.sum(axis=1)
+        for alpha in (0.05, 0.3):
+            lower = mean_bound(rows, alpha=alpha, method=method, axis=1).lower
+            for p in (0.001, 0.03, 0.2, 0.5, 0.8, 0.97, 0.999):
+                error = float((p**ones * (1 - p) ** (n - ones))[lower > p + 1e-12].sum())
+                assert error <= alpha * (1 + 1e-9), (
+                    f"{n} votes with mean {p} err with probability {error:.4g}, at alpha {alpha}"
+                )
+
+
 #: Each check of the contract, by name.
 MEAN_CHECKS: dict[str, Callable[[MeanMethod], None]] = by_name(
     declares_itself,
+    errs_at_most_alpha_by_enumeration,
     one_row_is_the_batch_of_one,
     does_not_depend_on_threads,
     reflection_swaps_the_sides,
@@ -106,6 +125,14 @@ MEAN_CHECKS: dict[str, Callable[[MeanMethod], None]] = by_name(
     extreme_rows,
     all_ones_are_bounded_below_the_binomial_limit,
 )
+
+
+def mean_cases(kind: type[MeanMethod]) -> Iterator[Case]:
+    """Every check of every variant of a mean method, and those of its any-time form."""
+    if kind.fixed_n:
+        yield from member_cases(kind, kind.variants, MEAN_CHECKS)
+    if kind.sequence is not None:
+        yield from sequence_cases(kind.sequence)
 
 
 def check_mean_method(method: MeanMethod) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from scipy.special import ndtri
 from rsbounds.noises import NOISES, Noise, noise_from_dict
 from rsbounds.regions import Region
 from rsbounds.streams import BASES, CounterStream
-from rsbounds.testing.contracts._declared import by_name
+from rsbounds.testing.contracts._declared import Case, by_name, member_cases
 
 #: A sampler that follows its law fails `draws_follow_the_density` with this probability.
 FALSE_ALARM = 1e-6
@@ -269,6 +269,16 @@ NOISE_CHECKS: dict[str, Callable[[Noise], None]] = by_name(
     multiplier_is_the_transform,
     region_has_the_radius,
 )
+
+
+def noise_cases(kind: type[Noise]) -> Iterator[Case]:
+    """Every check of a noise law with each of the parameters in its ``variants``."""
+    if not kind.variants:
+        raise ValueError(
+            f"{kind.__name__}.variants is empty; allowed: parameters to check it with, such as "
+            "({'width': 0.5},)"
+        )
+    return member_cases(kind, kind.variants, NOISE_CHECKS)
 
 
 def check_noise_law(law: Noise) -> None:

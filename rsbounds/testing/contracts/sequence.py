@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rsbounds.bounds.mean import ConfidenceSequence
-from rsbounds.bounds.mean._samples import Side
+from rsbounds.bounds.mean import ConfidenceSequence, Side
 from rsbounds.testing.any_time import stopping_distribution
-from rsbounds.testing.contracts._declared import by_name, check_declaration
+from rsbounds.testing.contracts._declared import Case, by_name, check_declaration
 from rsbounds.testing.statistical import assert_error_rate
 
 Kind = type[ConfidenceSequence]
@@ -297,6 +296,16 @@ SEQUENCE_CHECKS: dict[str, Callable[..., None]] = by_name(
     any_time_error_exactly,
     any_time_error_by_simulation,
 )
+
+
+def sequence_cases(kind: Kind) -> Iterator[Case]:
+    """Every check of a confidence sequence with its default options."""
+    for name, check in SEQUENCE_CHECKS.items():
+
+        def run(check: Callable[..., None] = check) -> None:
+            check(kind)
+
+        yield Case(f"any-time form: {name}", {}, run)
 
 
 def check_sequence(kind: Kind, **options: Any) -> None:
