@@ -27,6 +27,7 @@ a small network for inputs of 3 x 32 x 32, alternating in one process (median of
 
 import argparse
 import dataclasses
+import json
 import sys
 import time
 from pathlib import Path
@@ -219,6 +220,7 @@ def main():
     parser.add_argument("--weights")
     parser.add_argument("--method", nargs="+", default=known, choices=known)
     parser.add_argument("--bound", default="complement", help="margin method of the certificates")
+    parser.add_argument("--options", type=json.loads, default={}, help="of the methods, as JSON")
     parser.add_argument("--digits", action="store_true", help="scikit-learn's, a small network")
     parser.add_argument("--rotated", action="store_true", help="turn the pixel space")
     parser.add_argument("--step", action="store_true", help="the price of a step at d = 3,072")
@@ -239,7 +241,9 @@ def main():
         fixed = measured(network, sigma, shown, y, None, {}, bound=given.bound)
         isotropic = error = None
         for method in given.method:
-            inscribed, _, own = measured(network, sigma, shown, y, method, {}, fixed, given.bound)
+            inscribed, _, own = measured(
+                network, sigma, shown, y, method, given.options, fixed, given.bound
+            )
             if isotropic is None:
                 isotropic, error = inscribed, own
                 continue
