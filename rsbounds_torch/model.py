@@ -358,7 +358,7 @@ class SmoothedClassifier(NoisyModel):
         limit : int
             Draws after which an input without an answer stays undecided.
         **options
-            Further arguments of `rsbounds.Decide`, such as ``alpha``.
+            Further arguments of `rsbounds.Decide`, such as ``alpha`` and ``no``.
 
         Returns
         -------

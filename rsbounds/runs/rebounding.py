@@ -118,7 +118,9 @@ def certificates_of(store: RunStore, bounded: Iterable[Certificates]) -> Certifi
 
 
 def stored_answers(store: RunStore) -> NDArray[np.str_]:
-    """Of a run of decisions, "yes", "no" or "undecided" for each stored input, by index.
+    """Of a run of decisions, the answer for each stored input, by index.
+
+    One of "yes", "no", "futile" and "undecided" (`rsbounds.Decide`).
 
     Raises
     ------

@@ -57,7 +57,7 @@ class RunRow:
         `rsbounds.runs.kinds`.
     evidence : mapping or None
         What else the certificate rests on, as plain values, by kind: of ``votes`` nothing; of
-        ``decide`` the ``answer`` ("yes", "no", "undecided"); of ``adaptive`` the votes of each
+        ``decide`` the ``answer`` (as in `rsbounds.Decide`); of ``adaptive`` the votes of each
         of its ``looks``; of ``scores`` the class (``top``), the ``runner_up``, the bound on their
         ``margin``, the mean scores (``means``) and a hash of the scores (``content``).
     """

@@ -25,11 +25,17 @@ def certificates(
     solved: NDArray[np.bool_],
     options: Mapping[str, Any],
     votes: NDArray[np.int64],
+    radius: NDArray[np.float64] | None = None,
 ) -> Certificates:
-    """Balls for lower bounds on the margin, on the law's scale."""
+    """Balls for lower bounds on the margin, on the law's scale, or for ``radius``."""
+    if radius is None:
+        sizes = radii(margin, noise)
+    else:
+        unknown = np.full(len(radius), np.nan)
+        sizes = {"radius": radius, "inscribed_radius": unknown, "proxy_radius": unknown}
     return Certificates(
         candidate=top.astype(np.int64),
-        **radii(margin, noise),
+        **sizes,
         margin_lower=margin,
         n=n,
         alpha=alpha,
