@@ -17,7 +17,8 @@ help:
 	@echo "make test          lint, types, tests, documentation snippets"
 	@echo "make bench         speed and memory, as ratios within one process"
 	@echo "make bench-compare CPU time before and after: REF=<commit>, by default HEAD"
-	@echo "make paper-checks  one verdict per published claim, into paper_checks/REPORT.md"
+	@echo "make paper-checks  one verdict per published claim, into paper_checks/REPORT.md;"
+	@echo "                   minutes; ARGS='--only training' makes one section anew"
 	@echo "make paper-training trains every method for certificates, into paper_checks/training.md;"
 	@echo "                   hours, resumable: ARGS='--methods gaussian,macer --sigma 0.5 --seeds 0'"
 
@@ -56,7 +57,7 @@ bench: .venv-test/ready
 		echo "== $$file"; .venv-test/bin/python $$file || exit 1; done
 
 paper-checks: .venv-test/ready
-	@.venv-test/bin/python -m paper_checks
+	@.venv-test/bin/python -m paper_checks $(ARGS)
 
 paper-training: .venv-test/ready
 	@.venv-test/bin/python -m paper_checks.training $(ARGS)

@@ -1,15 +1,21 @@
 """Data-dependent smoothing: one sigma, one sigma per axis, one matrix per input.
 
-Regions around a point of the plane that is turned (Figure 1 of RDDRS), and certified accuracy on
-MNIST over proxy and inscribed radius. Without PyTorch there is nothing to check; without the
-MNIST files only the plane. ``RSBOUNDS_IMAGES`` is the number of images (5 by default), and
-``RSBOUNDS_RUNS`` a folder where the runs are kept, so that a long one can be resumed. Figures and
-the table are written beside this script: ``smoothing.md``, ``smoothing.svg``, ``regions.svg``.
+Regions around a point of the plane that is turned (Figure 1 of rddrs), and certified accuracy on
+MNIST over proxy and inscribed radius: [smoothing.md](smoothing.md), which is read where it is
+there, and made anew with `RSBOUNDS_IMAGES` set to the number of images.
+
+![regions in the plane](regions.svg)
+
+![certified accuracy on MNIST](smoothing.svg)
 """
+
+# Without PyTorch there is nothing to check; without smoothing.md and the MNIST files only the
+# plane. RSBOUNDS_RUNS is a folder where the runs are kept, so that a long one can be resumed.
 
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
@@ -23,7 +29,7 @@ from paper_checks import FOLDER, Check, data_folder
 from rsbounds._text import complete_file
 from rsbounds.report import plot_regions
 
-PAPER = "riemannian-data-dependent-smoothing"
+PAPER = "rddrs"
 SIGMA, N, ALPHA = 0.5, 10_000, 0.001
 ANGLES = (0, 15, 30, 45, 60, 75, 90)
 RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
@@ -35,13 +41,20 @@ ORDER = ("fixed", "ddrs", "ancer", "rddrs")
 BAND = 0.05
 
 
-def run() -> Iterator[Check]:
+def run(quick: bool = False) -> Iterator[Check]:
     try:
         import torch  # noqa: F401
     except ImportError:
         print("  no PyTorch here: data-dependent smoothing is not checked")
         return
-    yield from plane()
+    if not quick:
+        yield from plane()
+    kept_table = FOLDER / "smoothing.md"
+    if "RSBOUNDS_IMAGES" not in os.environ and kept_table.is_file():
+        yield from compared(*read(kept_table.read_text()))
+        return
+    if quick:
+        return
     data = data_folder()
     if data is None or not (data / "mnist").is_dir():
         print("  no MNIST files here (RSBOUNDS_DATA): only the plane is checked")
@@ -187,20 +200,48 @@ def mnist(data: Path, folder: Path, images: int, n: int = N, epochs: int = 12) -
         name: rsbounds.certified_accuracy(made[name], truth, [LARGE], size="proxy_radius")[0]
         for name in made
     }
-    order = [name for name in ORDER if name in made]
+    yield from compared(images, acr, large)
+
+
+def read(text: str) -> tuple[int, dict[tuple[str, str], float], dict[str, float]]:
+    """Images, mean radii and accuracies of a table that `write` wrote."""
+    found = re.search(r"on (\d+) MNIST images", text)
+    assert found is not None, "smoothing.md is not a table of ours"
+    acr, large = {}, {}
+    size = ""
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) != 2 + len(RADII) or cells[0].startswith("---"):
+            continue
+        if cells[0].endswith(" radius"):
+            size = cells[0].replace(" ", "_")
+            continue
+        acr[cells[0], size] = float(cells[1])
+        if size == "proxy_radius":
+            large[cells[0]] = float(cells[2 + RADII.index(LARGE)])
+    return int(found.group(1)), acr, large
+
+
+def compared(
+    images: int, acr: dict[tuple[str, str], float], large: dict[str, float]
+) -> Iterator[Check]:
+    """The orders that the papers find."""
+    order = [name for name in ORDER if name in large]
     yield Check(
-        f"{PAPER}, section 5", f"accuracy at proxy radius {LARGE:g}: {' <= '.join(order)}",
+        f"{PAPER}, section 4", f"accuracy at proxy radius {LARGE:g}: {' <= '.join(order)}",
         "in that order", ", ".join(
-            f"{name} {large[name]:.2f} (mean {acr[name, 'proxy_radius']:.3f})" for name in made
+            f"{name} {large[name]:.2f} (mean {acr[name, 'proxy_radius']:.3f})" for name in large
         ),
-        f"{images} images, no margin", all(large[p] <= large[q] for p, q in pairwise(order)),
+        f"{images} images (standard error of a difference at most {images**-0.5:.2f})",
+        all(large[p] <= large[q] for p, q in pairwise(order)),
         "a proxy radius is about the volume: the inscribed radius stands beside it",
     )  # fmt: skip
-    inner = {name: acr[name, "inscribed_radius"] for name in made}
+    inner = {name: acr[name, "inscribed_radius"] for name in large}
     yield Check(
         "Eiras et al. 2022, section 5", "what grows the volume keeps the isotropic region inside",
         f"mean inscribed radius >= 0.98 of {inner['fixed']:.3f}, that of fixed noise",
-        ", ".join(f"{name} {inner[name]:.3f}" for name in made), "2 %",
+        ", ".join(f"{name} {radius:.3f}" for name, radius in inner.items()),
+        f"2 %, {images} images",
         all(radius >= 0.98 * inner["fixed"] for radius in inner.values()),
         "the judge refuses a law whose inscribed radius is smaller",
     )  # fmt: skip

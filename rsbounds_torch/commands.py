@@ -189,6 +189,7 @@ def _batch_size(text: str) -> Any:
 
 def _certify(given: argparse.Namespace) -> int:
     needs_torch()
+    from rsbounds.runs.kinds.decisions import ANSWERS
     from rsbounds.runs.rebounding import stored_answers, stored_labels
     from rsbounds_torch._device import own_device
     from rsbounds_torch._ranks import process_group
@@ -224,7 +225,7 @@ def _certify(given: argparse.Namespace) -> int:
     with rsbounds.RunStore(given.store) as store:
         labels = stored_labels(store)
         told = stored_answers(store).tolist() if kind == "decide" else []
-    answers = {word: told.count(word) for word in ("yes", "no", "undecided")} if told else None
+    answers = {word: told.count(word) for word in ANSWERS if word in told} if told else None
     write_certificates(result, path)
     more: dict[str, Any] = {} if answers is None else {"radius": given.decide, "answers": answers}
     if smoothing is not None:

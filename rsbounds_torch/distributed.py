@@ -98,7 +98,8 @@ def certify_dataset(
     method, **options
         As in `rsbounds.certify`; of "scores" as in `rsbounds.certify_soft`, with ``map`` and
         ``temperature`` as in `SmoothedClassifier.certify_soft`; of "decide" ``radius`` and
-        ``prior``; of "adaptive" ``looks``, ``shares``, ``gain`` and the margin method's.
+        those of `Decide`, ``no`` being "futile" unless given; of "adaptive" ``looks``,
+        ``shares``, ``gain`` and the margin method's.
     indices : sequence of int, optional
         Inputs to certify; all by default. An input's index is its noise stream.
     seed : int, optional

@@ -24,7 +24,7 @@ ORDER = {
         "_version", "_text", "_tables", "_registry", "_validate", "_types", "_parallel",
         "_kernels", "_numerics", "streams", "regions", "noises", "claims", "solvers", "bounds",
         "certificates", "sequential", "sampling", "_reading", "_files", "_sample_files", "runs",
-        "report", "testing", "_demo", "commands", "__main__",
+        "report", "testing", "_pytest_plugin", "_demo", "commands", "__main__",
     ],
     "rsbounds_torch": [
         "_device", "_ranks", "sampling", "streams", "maps", "_modules", "_random", "_inputs",
@@ -35,7 +35,7 @@ ORDER = {
 }  # fmt: skip
 PUBLIC = """
 Adaptive BoundedSamples Certificate Certificates Comparison CountSequence Counts Decide Gaussian
-Guarantee Lipschitz MarginBound MarginTest MeanBound
+Guarantee Lipschitz MarginBound MarginSequence MarginTest MeanBound
 MemoryClassifier NO_CLASS Prediction Predictions RunStore Selection
 Uniform average_certified_radius certified_accuracy certify certify_dataset certify_soft
 clopper_pearson_interval clopper_pearson_lower clopper_pearson_upper compare confidence_sequence

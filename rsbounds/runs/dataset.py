@@ -131,8 +131,9 @@ def certify_dataset(
         least ``radius``? Draws end with the answer (`rsbounds.runs.stored_answers`). "adaptive":
         its radius, from as many looks as are worth their draws.
     method, **options
-        As in `certify`; of "scores" as in `certify_soft`; of "decide" ``radius`` and ``prior``;
-        of "adaptive" ``looks``, ``shares``, ``gain`` and the margin method's.
+        As in `certify`; of "scores" as in `certify_soft`; of "decide" ``radius`` and
+        those of `Decide`, ``no`` being "futile" unless given; of "adaptive" ``looks``,
+        ``shares``, ``gain`` and the margin method's.
     seed : int, optional
         Seed of the streams; that of the store where it exists, else a fresh one.
     batch_size : int

@@ -48,10 +48,10 @@ from rsbounds.noises import Noise
 #: The columns: share b of the competitor where a line touches, in units of its largest value.
 _COLUMNS = np.exp(-np.concatenate([[0.0], np.geomspace(0.15, 14.0, 12)]))
 #: Weight of the first column, where nothing is left but A and c.
-_CORNER = 0.7
+_CORNER = 0.85
 #: The stakes: -log(1 - l (s + u)), and the power of 1 - l (s + u) that is their prior.
 _STAKES = np.geomspace(1e-5, 7.0, 36)
-_POWER = 0.2
+_POWER = 0.1
 #: The rest that an alternative of the first column is given, as a share of what A leaves.
 _REST = 0.15
 

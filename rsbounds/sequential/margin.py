@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
 from rsbounds._types import NO_CLASS, Selection
+from rsbounds.certificates.exact import level_left
 from rsbounds.noises import Noise
 from rsbounds.sequential import _tangents
 from rsbounds.sequential._capital import capital_rows, evidence_rows
@@ -100,7 +101,7 @@ class MarginTest:
         noise.check_rows(rows)
         self.index = checked_index(index, rows)
         self._counts: NDArray[np.int64] | None = None
-        self._factors, self._liked, self._group = _tables(self.radius, noise)
+        self._factors, self._liked, self.group = _tables(self.radius, noise)
         self._weights = _tangents.weights()
         self._earlier = np.zeros((rows, 3))
         if self._selection is not None:
@@ -112,7 +113,7 @@ class MarginTest:
                 )
             self._earlier = three_cells(picked, self.top).astype(np.float64)
         self._evidence = np.empty(rows)
-        evidence_rows(self._earlier, self._group, self._liked, self._weights, self._evidence)
+        evidence_rows(self._earlier, self.group, self._liked, self._weights, self._evidence)
 
     def __len__(self) -> int:
         return self.radius.size
@@ -161,34 +162,43 @@ class MarginTest:
     @property
     def log_capital(self) -> NDArray[np.float64]:
         """(B,) logarithm of the capital, rounded down; 0 before the first votes."""
-        return self.log_capital_of(np.arange(len(self)))
+        if self._counts is None:
+            capital = np.zeros(len(self))
+        else:
+            capital = self.capital_of(three_cells(self._counts, self.top), np.arange(len(self)))
+        return np.where(self.top == NO_CLASS, -math.inf, capital)
 
-    def log_capital_of(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """`log_capital` of some rows."""
-        capital = np.zeros(len(rows))
-        if self._counts is not None:
-            self._bet(three_cells(self._counts[rows], self.top[rows]), rows, capital)
-        return np.where(self.top[rows] == NO_CLASS, -math.inf, capital)
+    def capital_of(self, votes: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Log capital of (m, 3) votes for the class, a competitor and the rest, in given rows."""
+        return self._bet(votes, rows, self._earlier[rows])
+
+    def plain_capital(self, votes: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """`capital_of` as it is without a selection sample."""
+        return self._bet(votes, rows, np.zeros((len(rows), 3)))
 
     def _bet(
-        self, votes: NDArray[Any], rows: NDArray[np.int64], capital: NDArray[np.float64]
-    ) -> None:
+        self, votes: NDArray[Any], rows: NDArray[np.int64], earlier: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        capital = np.empty(len(rows))
         capital_rows(
-            votes.astype(np.float64), self._earlier[rows], self._evidence[rows], self._group[rows],
+            votes.astype(np.float64), earlier, self._evidence[rows], self.group[rows],
             self._factors, self._liked, self._weights, _FLAT, capital,
         )  # fmt: skip
+        return capital
 
     def proven(self, *, alpha: float) -> NDArray[np.bool_]:
         """(B,) whether the radius is proven to exceed r, with error probability alpha.
 
         The probability that this is ever true of a row whose radius is at most r is at most alpha.
+        With noise on a lattice the radius is that about the inputs rounded to it.
 
         Parameters
         ----------
         alpha : float
             In (0, 1).
         """
-        return self.log_capital >= -math.log(_validate.alpha(alpha)) * (1.0 + 1e-15)
+        level = level_left(self.noise.spacing, _validate.alpha(alpha), _validate.MAX_N)
+        return self.log_capital >= -math.log(level) * (1.0 + 1e-15)
 
     def state(self) -> dict[str, Any]:
         """What a later `restore` needs, as plain values: the question, and the counts."""
@@ -255,7 +265,7 @@ def _tables(
         ]
     else:
         # A shade more than the radius takes: the certificate rounds down.
-        margin = margins(radius, noise)[0]
+        margin, _ = margins(radius, noise)
         different, group = np.unique(margin, return_inverse=True)
         made = [_tangents.bets(_tangents.scale_lines(m, noise.scale)) for m in different.tolist()]
     factors, liked = (np.stack(part) for part in zip(*made, strict=True))

@@ -24,7 +24,7 @@ from scipy.special import ndtri
 import rsbounds
 from rsbounds.bounds.mean._one_sided import log_capital
 from rsbounds.bounds.mean.mixture import CAPS, WEIGHTS
-from rsbounds.testing.any_time import stopping_distribution
+from rsbounds.testing import stopping_distribution
 
 ALPHA = 0.001
 SIGMA = 0.25

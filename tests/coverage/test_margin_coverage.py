@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rsbounds.bounds.margin import MARGIN_METHODS
-from rsbounds.testing import margin_errors, outcomes, simplex_grid
+from rsbounds.testing import exact_coverage, margin_coverage, outcomes, simplex_grid
+from rsbounds.testing.coverage import outcome_probabilities
 
 VARIANTS = [
     pytest.param(name, dict(options), id=f"{name}-{i}")
@@ -28,11 +29,9 @@ def test_error_is_at_most_alpha(name, options, classes, n, steps, scale):
     near = np.array([[1 - 1e-3, *[1e-3 / (classes - 1)] * (classes - 1)]])
     points = np.vstack([points, near, near[:, ::-1], simplex_grid(classes, 7)])
     for alpha in (0.001, 0.05, 0.3):
-        errors = margin_errors(
+        margin_coverage(
             name, n=n, classes=classes, alpha=alpha, scale=scale, points=points, **options
-        )
-        worst = int(np.argmax(errors))
-        assert errors[worst] <= alpha * (1 + 1e-9), f"at p = {points[worst]}"
+        ).assert_at_most(alpha)
 
 
 def test_the_enumeration_would_notice():
@@ -52,31 +51,31 @@ def test_the_enumeration_would_notice():
             return super().rows(replace(problem, alpha=min(1.2 * problem.alpha, 0.99)))
 
     points = np.column_stack([np.linspace(0.01, 0.99, 99), np.linspace(0.99, 0.01, 99)])
-    errors = margin_errors(Greedy(), n=23, classes=2, alpha=0.05, scale="linear", points=points)
-    assert errors.max() > 0.05
+    found = margin_coverage(Greedy(), n=23, classes=2, alpha=0.05, scale="linear", points=points)
+    with pytest.raises(AssertionError, match="claimed at most"):
+        found.assert_at_most(0.05)
 
 
 def test_the_planned_split_covers_given_any_selection():
     import rsbounds
     from rsbounds._types import Selection
-    from rsbounds.testing import exact_error, outcomes
 
-    table = outcomes(15, 3)
     for seen in ([10, 0, 0], [6, 3, 1], [1, 8, 1]):
-        select = Selection(
-            np.zeros(len(table), dtype=np.int64), np.tile(np.array([seen]), (len(table), 1))
-        )
-        lower = rsbounds.margin_lower_bound(
-            table, select, alpha=0.05, scale="linear", method="runner-up", split="selection"
-        ).lower
-        for p in simplex_grid(3, 12):
-            assert exact_error(lower, table, p, p[0] - p[1:].max()) <= 0.05 * (1 + 1e-9)
+
+        def lower(table, seen=seen):
+            top = np.zeros(len(table), dtype=np.int64)
+            select = Selection(top, np.tile(np.array([seen]), (len(table), 1)))
+            return rsbounds.margin_lower_bound(
+                table, select, alpha=0.05, scale="linear", method="runner-up", split="selection"
+            ).lower
+
+        exact_coverage(
+            lower, 15, simplex_grid(3, 12), truth=lambda p: p[:, 0] - p[:, 1:].max(axis=1)
+        ).assert_at_most(0.05)
 
 
 def test_predict_errs_at_most_alpha():
     import rsbounds
-    from rsbounds.testing import outcomes
-    from rsbounds.testing.coverage import _probabilities
 
     for n in (6, 17):
         table = outcomes(n, 3)
@@ -84,4 +83,4 @@ def test_predict_errs_at_most_alpha():
             answers = rsbounds.predict(table, alpha=alpha)
             for p in simplex_grid(3, 20):
                 wrong = ~answers.abstained & (p[answers.candidate] < p.max())
-                assert _probabilities(table, p)[wrong].sum() <= alpha * (1 + 1e-9)
+                assert outcome_probabilities(table, p[None])[0, wrong].sum() <= alpha * (1 + 1e-9)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import rsbounds
 from rsbounds.bounds.margin import MARGIN_METHODS
-from rsbounds.testing.strategies import alphas, count_rows
+from rsbounds.testing.strategies import alphas, counts
 
 # Methods that are slow per row have their own properties, on fewer and smaller examples.
 FAST = [
@@ -30,7 +30,7 @@ def not_above(a, b):
 
 
 @pytest.mark.parametrize("name", FAST)
-@given(row=count_rows(), scale=SCALES, alpha=alphas())
+@given(row=counts(), scale=SCALES, alpha=alphas())
 def test_is_monotone_in_each_count(name, row, scale, alpha):
     base = lower(row, name, scale, alpha)[0]
     assert not np.isnan(base)
@@ -50,20 +50,20 @@ def test_is_monotone_in_each_count(name, row, scale, alpha):
 
 
 @pytest.mark.parametrize("name", FAST)
-@given(row=count_rows(), scale=SCALES, alpha=alphas(1e-12, 0.25))
+@given(row=counts(), scale=SCALES, alpha=alphas(1e-12, 0.25))
 def test_is_monotone_in_alpha(name, row, scale, alpha):
     assert not_above(lower(row, name, scale, alpha)[0], lower(row, name, scale, 2 * alpha)[0])
 
 
 @pytest.mark.parametrize("name", FAST)
-@given(row=count_rows(), scale=SCALES, alpha=alphas(), data=st.data())
+@given(row=counts(), scale=SCALES, alpha=alphas(), data=st.data())
 def test_does_not_see_the_order_of_the_others(name, row, scale, alpha, data):
     order = data.draw(st.permutations(range(1, len(row))))
     shuffled = [row[0], *[row[i] for i in order]]
     assert lower(row, name, scale, alpha) == lower(shuffled, name, scale, alpha)
 
 
-@given(row=count_rows(), scale=SCALES, alpha=alphas())
+@given(row=counts(), scale=SCALES, alpha=alphas())
 def test_runner_up_is_at_least_t_certify_at_the_same_split(row, scale, alpha):
     for f in (0.1, 0.9):
         ours = lower(row, "runner-up", scale, alpha, split=f)[0]
@@ -72,7 +72,7 @@ def test_runner_up_is_at_least_t_certify_at_the_same_split(row, scale, alpha):
 
 
 @settings(max_examples=50)
-@given(row=count_rows(max_classes=2), scale=SCALES, alpha=alphas())
+@given(row=counts(max_classes=2), scale=SCALES, alpha=alphas())
 def test_two_classes_are_one_proportion(row, scale, alpha):
     # With two classes the margin is a function of p_A: 2 p_A - 1, or 2 Phi^-1(p_A).
     cohen = lower(row, "complement", scale, alpha)[0]

@@ -72,13 +72,14 @@ def selection():
 # -- the rows are those of the calls without a store ---------------------------------------------
 
 
-def test_decisions_are_those_of_the_rule(tmp_path):
-    got = run(tmp_path / "run.sqlite", "decide")
-    test = rsbounds.Decide(0.3, selection(), noise=LAW, limit=5000)
+@pytest.mark.parametrize("no", ["proven", "futile"])
+def test_decisions_are_those_of_the_rule(no, tmp_path):
+    got = run(tmp_path / f"{no}.sqlite", "decide", no=no)
+    test = rsbounds.Decide(0.3, selection(), noise=LAW, limit=5000, no=no)
     rsbounds.sample_until(test, vote, X, num_classes=2, seed=5)
-    with RunStore(tmp_path / "run.sqlite") as store:
+    with RunStore(tmp_path / f"{no}.sqlite") as store:
         assert stored_answers(store).tolist() == test.status.tolist()
-        assert {"yes", "no"} <= set(test.status.tolist())
+        assert {"yes", "no" if no == "proven" else no} <= set(test.status.tolist())
         kept = list(store.rows())
     assert got.n.tolist() == test.n.tolist() == [r.n for r in kept]
     assert len(set(test.n.tolist())) > 3
@@ -175,13 +176,13 @@ def test_decisions_can_be_asked_again(tmp_path):
     run(tmp_path / "run.sqlite", "decide", radius=0.3)
     with RunStore(tmp_path / "run.sqlite") as store:
         own, kept = rebound(store), list(store.rows())
-        for options in ({"alpha": 1e-9}, {"radius": 0.2}, {"radius": 0.6}, {"prior": [2, 2]}):
+        for options in ({"alpha": 1e-9}, {"radius": 0.2}, {"radius": 0.6},
+                            {"competitors": "complement", "prior": [2, 2]}):  # fmt: skip
             got = rebound(store, **options)
             for i, r in enumerate(kept):
-                test = rsbounds.Decide(
-                    options.get("radius", 0.3), int(r.select.argmax()), noise=LAW,
-                    alpha=options.get("alpha", 0.001), prior=options.get("prior", (0.5, 0.5)),
-                )  # fmt: skip
+                top = rsbounds.select_top([r.select], independent=True)
+                test = rsbounds.Decide(**{"radius": 0.3, "alpha": 0.001, **options},
+                                       top=top, noise=LAW)  # fmt: skip
                 test.update(r.estimate)
                 assert got.radius[i] == (test.certificates().radius[0])
             assert got.n.tolist() == own.n.tolist()
@@ -346,7 +347,7 @@ def forged(path, **changes):
     ("kind", "changes", "message"),
     [
         ("decide", {"evidence": '{"answer":"no"}', "idx": 0}, "evidence is .*'yes' just where"),
-        ("decide", {"evidence": '{"answer":"maybe"}'}, "an answer, yes, no, undecided"),
+        ("decide", {"evidence": '{"answer":"maybe"}'}, "an answer, yes, no, futile, undecided"),
         ("decide", {"evidence": "null"}, "evidence is None"),
         ("decide", {"kind": "votes"}, "kind is 'votes'; allowed: 'decide'"),
         ("decide", {"n": 6}, "the sum of its counts"),
@@ -425,5 +426,6 @@ def test_a_plan_fills_in_what_a_kind_leaves_open():
     with pytest.raises(ValueError, match="kind is 'vote'; allowed: votes, scores, decide, adaptiv"):
         RunPlan(kind="vote", n=10, **shared)
     assert RunPlan(kind="decide", n=10, options={"radius": 1}, **shared).config()["options"] == {
-        "radius": 1.0, "prior": [0.5, 0.5],
+        "radius": 1.0, "competitors": "all", "no": "futile", "futility": 0.01,
+        "prior": [0.5, 0.5], "prior_no": [1.0, 0.1],
     }  # fmt: skip

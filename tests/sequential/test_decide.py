@@ -10,17 +10,18 @@ from scipy.special import ndtri
 
 import rsbounds
 from rsbounds.bounds.mean._one_sided import log_capital
-from rsbounds.testing import assert_error_rate
-from rsbounds.testing.any_time import stopping_distribution
+from rsbounds.testing import assert_error_rate, stopping_distribution
 
 NOISE = rsbounds.Gaussian(sigma=0.5)
 
 
-def rule(p0, alpha, prior=(0.5, 0.5)):
+def rule(p0, alpha, prior=(0.5, 0.5), prior_no=(1.0, 0.1)):
+    """Of the complement."""
+
     def stop(t, s):
         p, q = np.full(t + 1, p0), np.full(t + 1, 1 - p0)
         yes = log_capital(s, t - s, p, q, prior) >= -math.log(alpha)
-        no = log_capital(t - s, s, q, p, prior[::-1]) >= -math.log(alpha)
+        no = log_capital(t - s, s, q, p, prior_no[::-1]) >= -math.log(alpha)
         assert not (yes & no).any()
         return np.where(yes, 1, np.where(no, -1, 0)).astype(np.int8)
 
@@ -53,7 +54,7 @@ def test_the_object_follows_the_rule():
     p0 = 0.7881446014166033  # Phi(0.8)
     for p in (0.6, 0.9):
         x = np.random.default_rng(int(10 * p)).random(3000) < p
-        test = rsbounds.Decide(radius, 1, noise=NOISE, alpha=0.01)
+        test = rsbounds.Decide(radius, 1, noise=NOISE, alpha=0.01, competitors="complement")
         stop = rule(p0, 0.01)
         s = 0
         for t, hit in enumerate(x, start=1):
@@ -385,3 +386,108 @@ def test_replay_of_published_counts(data_folder):
         run.update(part)
     assert run.n.mean() <= 60_000
     assert run.certificates().radius.mean() >= 0.97 * fixed.radius.mean()
+
+
+# -- against every class -----------------------------------------------------------------------
+
+
+def three_class_errors(p, radius, n, **options):
+    """Exact chances of each answer by time n, a look after every draw of three classes."""
+    law = rsbounds.Gaussian(sigma=0.5)
+    mass = {(0, 0): 1.0}
+    told = {}
+    for t in range(1, n + 1):
+        grown = {}
+        for (a, b), m in mass.items():
+            for step, chance in zip(((1, 0), (0, 1), (0, 0)), p, strict=True):
+                at = a + step[0], b + step[1]
+                grown[at] = grown.get(at, 0.0) + m * chance
+        places = list(grown)
+        counts = np.array([(a, b, t - a - b) for a, b in places])
+        test = rsbounds.Decide(radius, np.zeros(len(counts), int), noise=law, **options)
+        test.update(counts)
+        status = test.status
+        for place, word in zip(places, status.tolist(), strict=True):
+            if word != "continue":
+                told[word] = told.get(word, 0.0) + grown.pop(place)
+        mass = grown
+    return told
+
+
+@pytest.mark.parametrize("no", ["proven", "futile"])
+def test_wrong_answers_against_every_class_exactly(no):
+    alpha, radius = 0.05, 0.1
+    for b, c in [(0.3, 0.1), (0.42, 1e-6), (0.2, 0.2), (0.05, 0.75)]:
+        # On the edge of the truth neither answer may come often.
+        a = 1 - b - c
+        t = ndtri(a) - ndtri(max(b, c))
+        at = radius if abs(t) < 1e-9 else max(t, 0.02) * 0.25
+        told = three_class_errors((a, b, c), at, 25, no=no, alpha=alpha, limit=60)
+        assert told.get("yes", 0.0) <= alpha
+        if t > 0.02:
+            assert told.get("no", 0.0) <= alpha
+
+
+def test_no_is_proven_where_the_complement_would_not_say_it():
+    # p_A is above p0, and the runner-up takes nearly all of the rest: still the radius is smaller.
+    p = np.array([0.80, 0.195, 0.005])
+    truth = 0.25 * (ndtri(0.80) - ndtri(0.195))
+    rng = np.random.default_rng(2)
+    radius = np.repeat([truth * 1.25, truth * 0.75], 40)
+    for top in (0, rsbounds.select_top(np.tile([80, 15, 5], (80, 1)), independent=True)):
+        tops = np.zeros(80, int) if isinstance(top, int) else top
+        test = rsbounds.Decide(radius, tops, noise=NOISE, alpha=0.01)
+        while test.active.any():
+            test.update(np.array([rng.multinomial(k, p) for k in test.wanted]))
+        assert test.status.tolist() == ["no"] * 40 + ["yes"] * 40
+
+
+def test_the_pieces_cover_the_statement():
+    # Every p with p_A >= h(p_c) has, in the piece of its pair's share, c's share below the bound.
+    for law, r in [(NOISE, 0.3), (rsbounds.Uniform(half_width=1.0), 0.4)]:
+        test = rsbounds.Decide(r, 0, noise=law)
+        pieces = test._pieces
+        rng = np.random.default_rng(1)
+        for _ in range(3000):
+            b = rng.random() ** 4
+            edge = float(law.roc(2 * r, b)) if law.scale == "probit" else b + r
+            a = min(edge + rng.random() * rng.choice([1e-6, 0.1]), 1.0)
+            if a + b > 1:
+                continue
+            k = int((pieces._sum[:, 0] > a + b).sum())
+            assert b / (a + b) <= pieces._share[k, 0]
+            assert a / (a + b) >= 1 - pieces._share[k, 0] - 1e-12
+
+
+def test_a_hopeless_row_stops_early_and_others_do_not():
+    rng = np.random.default_rng(8)
+    p = np.array([[0.75, 0.15, 0.1]] * 50 + [[0.93, 0.04, 0.03]] * 200)
+    told = {}
+    for competitors in ("all", "complement"):
+        for no in ("futile", "proven"):
+            test = rsbounds.Decide(
+                0.5, np.zeros(250, int), noise=NOISE, no=no, futility=0.05, limit=20_000,
+                competitors=competitors,
+            )  # fmt: skip
+            while test.active.any():
+                test.update(
+                    np.array([rng.multinomial(k, q) for k, q in zip(test.wanted, p, strict=True)])
+                )
+            told[competitors, no] = test
+        one = told[competitors, "futile"]
+        assert (one.status[:50] == "futile").all()
+        assert one.n[:50].mean() < 0.5 * told[competitors, "proven"].n[:50].mean()
+        # At most 5 % of the rows that are yes; a right share fails this once in 10^4.
+        assert (one.status[50:] == "yes").mean() > 0.87
+        assert one.certificates().abstained[:50].all()
+
+
+def test_options_of_decide_are_checked():
+    for options, message in [
+        ({"competitors": "some"}, "competitors is 'some'; allowed: all, complement"),
+        ({"no": "maybe"}, "no is 'maybe'; allowed: proven, futile"),
+        ({"futility": 0}, "futility is 0"),
+        ({"prior_no": (1, 0)}, "prior is 0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            rsbounds.Decide(0.2, 0, noise=NOISE, **options)

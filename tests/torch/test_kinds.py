@@ -52,7 +52,7 @@ def rows(path):
 
 def test_rows_are_those_of_the_classifier_itself(tmp_path):
     classifier = smoothed()
-    decided = classifier.decide(X, 0.3, n0=50, seed=5, limit=5000)
+    decided = classifier.decide(X, 0.3, n0=50, seed=5, limit=5000, no="futile")
     adapted = classifier.adaptive(X, n0=50, seed=5, looks=(200, 1000, 3000)).certificates()
     softly = classifier.certify_soft(
         X, n=200, n0=50, seed=5, map="sparsemax", temperature=0.5, share=0.4

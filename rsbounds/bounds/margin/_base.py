@@ -125,7 +125,7 @@ class MarginMethod(abc.ABC):
     See Also
     --------
     rsbounds.clopper_pearson_lower : Bounds on one proportion to build on.
-    rsbounds.testing.margin_errors : The enumeration, at any n and p.
+    rsbounds.testing.margin_coverage : The enumeration, at any n and p.
 
     Examples
     --------

@@ -65,7 +65,7 @@ class MeanMethod(abc.ABC):
 
     See Also
     --------
-    rsbounds.testing.exact_error : Error probabilities by enumeration.
+    rsbounds.testing.exact_coverage : Error probabilities by enumeration.
 
     Examples
     --------

@@ -11,26 +11,37 @@ from numpy.typing import NDArray
 
 from rsbounds import _validate
 from rsbounds._types import Certificates, Selection
-from rsbounds.bounds.mean.beta_binomial import checked_prior
 from rsbounds.certificates import voted_top
-from rsbounds.noises import Noise
-from rsbounds.runs.kinds._base import Drawn, Evidence, Kind, Rounds, Settings, selected
+from rsbounds.certificates.exact import farther
+from rsbounds.noises import Gaussian, Noise
+from rsbounds.runs.kinds._base import (
+    Drawn,
+    Evidence,
+    Kind,
+    Rounds,
+    Settings,
+    offset_from,
+    selected,
+)
 from rsbounds.runs.subject import Subject
 from rsbounds.sequential import Decide
 from rsbounds.sequential._feed import feed
 
 #: The answers that a row may hold.
-ANSWERS = ("yes", "no", "undecided")
+ANSWERS = ("yes", "no", "futile", "undecided")
+
+_OPTIONS = ("radius", "competitors", "no", "futility", "prior", "prior_no")
 
 
 class DecideKind(Kind):
-    """``options`` are ``radius`` and ``prior``; n is the most draws that an input may take.
+    """``options`` are ``radius`` and those of the rule; n is the most draws of an input.
 
     For each input on its own, the probability of ever giving a wrong answer is at most alpha
-    (`rsbounds.Decide`). "Yes" certifies the radius; "no" and "undecided" abstain, and the row says
-    which. A row keeps all votes up to its answer. The capital at a stopping time exceeds 1/alpha
-    with probability at most alpha whatever stopped the draws, so that the same rows may be asked
-    about another radius, or at another alpha or prior.
+    (`rsbounds.Decide`). "Yes" certifies the radius; the other answers abstain, and the row says
+    which. Certified accuracy counts "yes" alone, so ``no`` is "futile" where it is not given: an
+    input without a likely "yes" takes no more draws. A row keeps all votes up to its answer. The
+    capital at a stopping time exceeds 1/alpha with probability at most alpha whatever stopped the
+    draws, so that the same rows may be asked about another radius, or at another alpha or prior.
     """
 
     name: ClassVar[str] = "decide"
@@ -42,40 +53,54 @@ class DecideKind(Kind):
         if settings.method != self.default:
             raise ValueError(
                 f"method is {settings.method!r}; allowed for decisions: 'decide', whose options "
-                "are radius and prior"
+                f"are {', '.join(_OPTIONS)}"
             )
         given = settings.options
-        _validate.known_options(self.name, given, ("radius", "prior"))
+        _validate.known_options(self.name, given, _OPTIONS)
         if "radius" not in given:
             raise ValueError("radius is not given; allowed: the radius in question, a number > 0")
         self._radius = _validate.positive("radius", given["radius"])
-        self._prior = checked_prior(given.get("prior", (0.5, 0.5)))
+        # As the rule takes them, whatever the law.
+        rule = Decide(1.0, 0, noise=Gaussian(1.0), **self._given())
+        self._options: dict[str, Any] = {
+            "competitors": rule.competitors, "no": rule.no, "futility": rule.futility,
+            "prior": list(rule.prior), "prior_no": list(rule.prior_no),
+        }  # fmt: skip
+
+    def _given(self) -> dict[str, Any]:
+        given = {key: v for key, v in self.settings.options.items() if key != "radius"}
+        return {"no": "futile", **given}
 
     @property
     def options(self) -> Mapping[str, Any]:
-        return {"radius": self._radius, "prior": list(self._prior)}
+        return {"radius": self._radius, **self._options}
 
     def check_law(self, noise: Noise) -> None:
         self._rule(np.zeros(noise.batch_shape or (1,), dtype=np.int64), noise)
 
-    def _rule(self, top: NDArray[np.int64] | Selection, noise: Noise) -> Decide:
-        return Decide(
-            self._radius, top, noise=noise, alpha=self.settings.alpha, prior=self._prior,
-            limit=self.settings.n,
+    def _rule(
+        self,
+        top: NDArray[np.int64] | Selection,
+        noise: Noise,
+        offset: NDArray[np.float64] | None = None,
+    ) -> Decide:
+        rule = Decide(
+            farther(self._radius, offset), top, noise=noise, alpha=self.settings.alpha,
+            limit=self.settings.n, **self._options,
         )  # fmt: skip
+        rule.offset = offset
+        return rule
 
     def take(
         self, subject: Subject, inputs: NDArray[Any], indices: Sequence[int], noise: Noise
     ) -> tuple[Drawn, Certificates]:
         top, invalid = selected(subject, inputs, indices, self.settings.n0)
-        test, rounds = (
-            self._rule(top, noise),
-            Rounds(subject, inputs, indices, top.counts, invalid),
-        )
+        test = self._rule(top, noise, offset_from(noise, inputs))
+        rounds = Rounds(subject, inputs, indices, top.counts, invalid)
         test.abstain(invalid > 0)
         feed(test, rounds.draw)
         evidence = [{"answer": answer} for answer in test.status.tolist()]
-        drawn = Drawn(top.counts, rounds.votes, rounds.invalid, test.n, evidence)
+        drawn = Drawn(top.counts, rounds.votes, rounds.invalid, test.n, evidence, test.offset)
         return drawn, test.certificates()
 
     def certify(self, drawn: Drawn, noise: Noise) -> Certificates:
@@ -84,11 +109,11 @@ class DecideKind(Kind):
         return dataclasses.replace(result, n=drawn.n)
 
     def answers(self, drawn: Drawn, noise: Noise) -> NDArray[np.str_]:
-        """(b,) "yes", "no" or "undecided"."""
+        """(b,) "yes", "no", "futile" or "undecided"."""
         return self._answered(drawn, noise).status
 
     def _answered(self, drawn: Drawn, noise: Noise) -> Decide:
-        test = self._rule(voted_top(drawn.select), noise)
+        test = self._rule(voted_top(drawn.select), noise, drawn.offset)
         test.abstain(drawn.invalid > 0)
         if test.active.any():
             test.update(drawn.estimate)

@@ -7,8 +7,8 @@ The library's own members go through the same checks in its tests, and ``rsbound
 puts an installed one through them (`margin_cases` and its like give it the checks one by one).
 
 The checks enumerate a few draws. That finds a bound that is wrong there; whether it is valid for
-every n and p takes its proof, and more enumeration (`rsbounds.testing.margin_errors`,
-`rsbounds.testing.exact_error`).
+every n and p takes its proof, and more enumeration (`rsbounds.testing.margin_coverage`,
+`rsbounds.testing.exact_coverage`).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rsbounds._types import Scale
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound
 from rsbounds.testing.contracts._declared import Case, by_name, check_declaration, member_cases
-from rsbounds.testing.coverage import margin_errors, simplex_grid
+from rsbounds.testing.coverage import margin_coverage, simplex_grid
 
 SCALES: tuple[Scale, Scale] = ("linear", "probit")
 #: Seconds that a check may give to a slow method.
@@ -149,13 +149,12 @@ def errs_at_most_alpha_by_enumeration(method: MarginMethod) -> None:
         points = np.vstack([simplex_grid(classes, steps), edge])
         for alpha in (0.05, 0.3):
             for scale in SCALES:
-                errors = margin_errors(
+                found = margin_coverage(
                     method, n=n, classes=classes, alpha=alpha, scale=scale, points=points
                 )
-                worst = int(np.argmax(errors))
-                assert errors[worst] <= alpha * (1 + 1e-9), (
-                    f"{scale}: {n} draws at p = {points[worst].tolist()} err with probability "
-                    f"{errors[worst]:.4g}, at alpha {alpha}"
+                assert found.worst_error <= alpha * (1 + 1e-9), (
+                    f"{scale}: {n} draws at p = {found.worst_p.tolist()} err with probability "
+                    f"{found.worst_error:.4g}, at alpha {alpha}"
                 )
 
 

@@ -13,8 +13,7 @@ from rsbounds.bounds.mean import MEAN_METHODS, confidence_sequence, mean_bound, 
 from rsbounds.bounds.mean._beta_binomial import log_ratio, log_ratio_rows
 from rsbounds.bounds.mean._one_sided import log_capital, one_sided_lower
 from rsbounds.bounds.mean.beta_binomial import beta_binomial_lower
-from rsbounds.testing import assert_error_rate
-from rsbounds.testing.any_time import stopping_distribution
+from rsbounds.testing import anytime_coverage, assert_error_rate, stopping_distribution
 
 NAMES = [name for name in MEAN_METHODS if MEAN_METHODS[name].sequence]
 
@@ -148,21 +147,20 @@ def test_beta_binomial_any_time_exactly(p, prior):
 def test_one_sided_beta_binomial_any_time_exactly(p, alpha, prior):
     # The bound is a function of (t, successes), so its error is summed exactly; the priors
     # include ones under which the capital does not fall with p by itself.
-    def stop(t, s):
-        return (one_sided_lower(s, t, alpha, prior) > p).astype(np.int8)
+    def bounds(t, s):
+        return one_sided_lower(s, t, alpha, prior), np.ones(t + 1)
 
-    law = stopping_distribution(p, 120, stop)
-    assert sum(times.sum() for times in law.values()) <= alpha
+    anytime_coverage(bounds, p, 120).assert_at_most(alpha)
 
 
 def test_one_side_spends_all_of_alpha_there():
     alpha, prior = 0.05, (0.5, 0.5)
 
     def error(lower):
-        law = stopping_distribution(
-            0.8, 300, lambda t, s: (lower(s, t, alpha, prior) > 0.8).astype(np.int8)
+        found = anytime_coverage(
+            lambda t, s: (lower(s, t, alpha, prior), np.ones(t + 1)), 0.8, horizon=300
         )
-        return sum(times.sum() for times in law.values())
+        return found.worst_error
 
     assert error(beta_binomial_lower) < 0.4 * alpha
     assert 0.7 * alpha < error(one_sided_lower) <= alpha
