@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
 from rsbounds._types import NO_CLASS, Certificates, Selection
+from rsbounds.certificates.exact import level_left, nearer
 from rsbounds.noises import Noise
 from rsbounds.sequential._checked import (
     checked_increments,
@@ -54,6 +55,12 @@ class MarginSequence:
     index : (B,) integers, optional
         Which inputs the rows are, kept in the state.
 
+    Attributes
+    ----------
+    offset : (B,) float64 or None
+        Where the noise is drawn on a lattice, how far the inputs are from it, if they are known;
+        radii are smaller by it, or else about the inputs rounded to the lattice.
+
     Raises
     ------
     ValueError
@@ -89,6 +96,8 @@ class MarginSequence:
     ) -> None:
         self.noise = checked_law(noise)
         self.alpha = _validate.alpha(alpha)
+        self._level = level_left(noise.spacing, self.alpha, _validate.MAX_N)
+        self.offset: NDArray[np.float64] | None = None
         self.n_target = _validate.integer("n_target", n_target, low=1, high=_validate.MAX_N)
         self._selection = top if isinstance(top, Selection) else None
         self.top = checked_top(top)
@@ -134,7 +143,7 @@ class MarginSequence:
     @property
     def radius(self) -> NDArray[np.float64]:
         """(B,) certified radii, rounded down."""
-        return self.noise.radius(self._lower)
+        return nearer(self.noise.radius(self._lower), self.offset)
 
     def update(self, counts: ArrayLike) -> None:
         """Add votes, and look.
@@ -166,7 +175,7 @@ class MarginSequence:
         assert self._counts is not None
         votes = three_cells(self._counts[rows], self.top[rows]).astype(np.float64)
         lower = self._lower[rows]
-        level = -math.log(self.alpha) * (1.0 + 1e-15)
+        level = -math.log(self._level) * (1.0 + 1e-15)
         lower_rows(
             votes, self._earlier[rows], float(self.n_target), level, self._slopes, self._stakes,
             self._probit, lower,
@@ -186,6 +195,8 @@ class MarginSequence:
             solved=np.ones(len(self), dtype=bool),
             options={"n_target": self.n_target},
             votes=np.zeros((0, 0), dtype=np.int64) if self._counts is None else self._counts,
+            most=_validate.MAX_N,
+            offset=self.offset,
         )
 
     def state(self) -> dict[str, Any]:
