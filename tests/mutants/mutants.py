@@ -48,6 +48,7 @@ MEANS = "tests/bounds/mean"
 SAMPLES = f"{MEANS}/test_oracles.py {MEANS}/test_exact_coverage.py"
 SEQUENCES = "tests/contracts/test_sequences.py"
 LAWS = "tests/contracts/test_noise_laws.py"
+OPTIMIZERS = "tests/torch/optimizers/test_optimizers.py"
 MEMORY = "tests/certificates/test_memory.py"
 RUNS = "tests/runs/test_runs.py"
 
@@ -537,14 +538,15 @@ MUTANTS = [
         "rsbounds_torch/optimizers/_base.py",
         "            self.x, spans, seed=self.seed, role=role, streams=self.streams",
         '            self.x, spans, seed=self.seed, role="estimate", streams=self.streams',
-        "tests/torch/optimizers/test_optimizers.py",
+        f"{OPTIMIZERS}::test_draws_that_certify_are_not_those_that_search "
+        f"{OPTIMIZERS}::test_a_law_that_fits_the_draws_it_saw_costs_no_alpha",
     ),
     Mutant(
         "the judge is not asked about the start",
         "rsbounds_torch/optimizers/_ascent.py",
         "        best = law.where(better, best)",
         "        best = law",
-        "tests/torch/optimizers/test_optimizers.py",
+        OPTIMIZERS,
     ),
     Mutant(
         "the largest constant of the layers for their product",
