@@ -567,6 +567,7 @@ MUTANTS = [
         "rsbounds_torch/training/_base.py",
         'self.law, tuple(x.shape[1:]), seed=self.seed, role="train", device=x.device',
         'self.law, tuple(x.shape[1:]), seed=self.seed, role="estimate", device=x.device',
-        "tests/torch/training/test_losses.py",
+        "tests/torch/training/test_losses.py::"
+        "test_training_noise_is_the_law_and_never_the_certificates",
     ),
 ]
