@@ -124,8 +124,10 @@ def distances(x: NDArray[Any], spacing: float, norm: str) -> NDArray[np.float64]
             moved = np.abs(values - values.astype(np.float32).astype(np.float64))
         cells = values / spacing
         nearest = np.rint(cells)
-        # The product and the difference are rounded, by less than 2^-52 |x| together.
-        away = np.abs(values - nearest * spacing) + 2.0**-51 * np.abs(values)
+        # The product and the difference are rounded, by less than 2^-52 |x| together; neither is
+        # where spacings are halved and halved again from 1.
+        slack = 0.0 if math.frexp(spacing)[0] == 0.5 else 2.0**-51
+        away = np.abs(values - nearest * spacing) + slack * np.abs(values)
         # Near the middle between two lattice points either may have been taken.
         unsure = np.abs(cells - nearest) > 0.5 - 2.0**-18
         away = np.where(unsure, spacing * (0.5 + 2.0**-17), away) + 2.0 * moved
