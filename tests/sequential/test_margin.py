@@ -187,6 +187,30 @@ def test_the_capital_is_the_mixture_of_its_bets():
     assert want - 1e-8 <= test.log_capital[0] <= want
 
 
+def test_the_capital_is_rounded_down_for_any_number_of_draws():
+    # Against the same bets with 60 digits; the counts are near the null, where terms cancel.
+    mpmath = pytest.importorskip("mpmath")
+    lines = _tangents.scale_lines(2 * (0.8 * (1 + 1e-14) / 2 + 1e-15), "probit")
+    test = rsbounds.MarginTest(0.2, 0, noise=GAUSS)
+    weights = _tangents.weights().tolist()
+    for n, extra in [(10**2, 0), (10**6, 3000), (10**9, 10**5), (10**12, 3 * 10**6)]:
+        c = int(0.13 * n)
+        a = int(curve(GAUSS, 0.2, 0.13) * n) + extra
+        found = test.capital_of(np.array([[a, c, n - a - c]]), np.zeros(1, dtype=np.int64))[0]
+        with mpmath.workdps(60):
+            total, k = mpmath.mpf(0), 0
+            for s, u, v in zip(lines.s.tolist(), lines.u.tolist(), lines.v.tolist(), strict=True):
+                for x in _tangents._STAKES.tolist():
+                    bet = -mpmath.expm1(-mpmath.mpf(x)) / (mpmath.mpf(s) + mpmath.mpf(u))
+                    log = a * mpmath.log1p(bet * v) + c * mpmath.log1p(-bet * (s + mpmath.mpf(u)))
+                    log += (n - a - c) * mpmath.log1p(-bet * u)
+                    total += mpmath.exp(log + weights[k])
+                    k += 1
+            true = mpmath.log(total)
+            assert found <= true
+            assert true - found <= 1e-9 + 1e-14 * n, n
+
+
 def test_more_votes_for_the_rival_never_help():
     rng = np.random.default_rng(3)
     capital = one_rival(GAUSS, 0.3, (50, 30, 20))
