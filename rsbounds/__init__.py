@@ -4,7 +4,7 @@
     rsbounds.certify(counts, top, noise=law)         a radius in which the answer stays
     rsbounds.predict(counts)                         the answer itself, or an abstention
     rsbounds.margin_lower_bound, mean_bound          the statistics alone, without geometry
-    rsbounds.confidence_sequence, Decide, Adaptive   bounds that hold at every moment
+    rsbounds.confidence_sequence, Decide, MarginSequence   what holds at every moment
     rsbounds.certify_dataset, compare, rebound       whole data sets, stored and bounded again
 
 ``dir(rsbounds)`` lists the public names, which ``__init__.pyi`` says once; each is imported on

@@ -46,6 +46,7 @@ from .sampling import sample_until as sample_until
 from .sequential import Adaptive as Adaptive
 from .sequential import CountSequence as CountSequence
 from .sequential import Decide as Decide
+from .sequential import MarginSequence as MarginSequence
 from .sequential import MarginTest as MarginTest
 from .sequential import confidence_sequence as confidence_sequence
 from .sequential import geometric_looks as geometric_looks

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _SESSION = pytest.StashKey["Assertions"]()
 _COUNTED = pytest.StashKey[list[float]]()
+_TEST = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,19 +59,27 @@ def _session(config: pytest.Config) -> Assertions:
         workers = getattr(config, "workerinput", {}).get("workercount", 1)
         budget = float(config.getini("rsbounds_false_alarm")) / workers
         config.stash[_SESSION] = Assertions(budget, config.getoption("rsbounds_seed"))
+        config.stash[_SESSION].enter(config.stash.get(_TEST, ""))
     return config.stash[_SESSION]
 
 
-@pytest.fixture
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Seeds belong to the test, whatever ran before it."""
+    item.config.stash[_TEST] = item.nodeid
+    if _SESSION in item.config.stash:
+        item.config.stash[_SESSION].enter(item.nodeid)
+
+
+# One object for the session, so that fixtures of any scope and hypothesis may use it.
+@pytest.fixture(scope="session")
 def rsbounds_assertions(request: pytest.FixtureRequest) -> Assertions:
     """Statistical assertions that share one false-alarm budget over the whole session.
 
     `rsbounds.testing.Assertions`: probability_at_most, probability_at_least, mean_at_least,
     covers, same_distribution. The budget is the setting ``rsbounds_false_alarm`` (1e-6).
     """
-    session = _session(request.config)
-    session.enter(request.node.nodeid)
-    return session
+    return _session(request.config)
 
 
 def _count(config: pytest.Config) -> list[float]:

@@ -8,7 +8,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from decimal import ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
@@ -39,6 +39,19 @@ def up(value: float, digits: int = 4) -> str:
     """
     text = down(-value, digits)
     return text.removeprefix("-") if text.startswith("-") else f"-{text}"
+
+
+def size_up(value: float) -> str:
+    """The order of magnitude of a number >= 0, to two digits, rounded up.
+
+    Examples
+    --------
+    >>> size_up(5.61e-24), size_up(0.0)
+    ('5.7e-24', '0')
+    """
+    if value == 0.0:
+        return "0"
+    return f"{Context(prec=2, rounding=ROUND_CEILING).create_decimal_from_float(value):.1e}"
 
 
 def mean_down(values: Iterable[float]) -> float:

@@ -3,10 +3,11 @@
 The noise comes from `rsbounds.streams`: what is drawn does not depend on the batch size, on how
 many inputs are sampled in one call, or on where a run was resumed.
 
-Certificates are about noise in real arithmetic. The computed x + noise is rounded to a float of
-the input's type (float64 inputs get noise with 53 bits): a classifier that looks at the last bits
-of its input can tell x by them, and nothing here rules that out. Everything from the counts on is
-rounded to the safe side.
+Noise on a lattice (``Gaussian(sigma, lattice="auto")``) is exactly its law, and certificates hold
+in floating point for any classifier. Without one they are about noise in real arithmetic: the
+parameters and the computed x + noise are rounded to floats of the input's type (float64 inputs get
+noise with 53 bits), a classifier that looks at the last bits of its input can tell x by them, and
+nothing rules that out. Everything from the counts on is rounded to the safe side.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsbounds import _text, _validate
 from rsbounds._parallel import Progress
 from rsbounds._types import BoundedSamples, Counts
+from rsbounds.certificates.exact import Offset, offset_of
 from rsbounds.noises import Noise
 from rsbounds.sequential import Adaptive, Decide
 from rsbounds.sequential._feed import feed
@@ -38,6 +40,7 @@ class _Source:
     stream: CounterStream
     indices: Sequence[int]
     batch_size: int
+    offset: Offset | None
 
     def batches(self, pieces: Sequence[Piece]) -> Iterator[tuple[list[Piece], NDArray[Any]]]:
         """Full batches of the copies in ``pieces``, and what is in each."""
@@ -93,7 +96,7 @@ def _source(
     # The kernels take only contiguous arrays in the machine's byte order.
     array = np.array(array, dtype=np.float64 if array.itemsize == 8 else np.float32, order="C")
     stream = CounterStream(noise, array.shape[1:], seed=chosen, role=checked_role(role))
-    return _Source(array, stream, indices, batch_size), chosen
+    return _Source(array, stream, indices, batch_size, offset_of(noise, array)), chosen
 
 
 def _votes_of(
@@ -245,7 +248,7 @@ def sample_counts(
             f"classifier returned NaN scores at input {row}, on {invalid[row]} of {n} draws; "
             "allowed: numbers"
         )
-    return Counts(table, role, chosen)
+    return Counts(table, role, chosen, lattice=noise.spacing, offset=source.offset)
 
 
 def sample_pieces(
@@ -338,6 +341,7 @@ def sample_until(
             "of the test"
         )
     source, _ = _source(inputs, test.noise, "estimate", seed, index, batch_size)
+    test.offset = None if source.offset is None else source.offset[test.noise.norm]
     classes = _validate.integer("num_classes", num_classes, low=2)
 
     def draw(rows: Any, first: Any, stop: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -416,7 +420,7 @@ def sample_scores(
             f"classifier returned nan for class {column}; allowed: scores in the support "
             f"[{low:g}, {high:g}]"
         )
-    return BoundedSamples(values, (low, high), chosen)
+    return BoundedSamples(values, (low, high), chosen, lattice=noise.spacing, offset=source.offset)
 
 
 def score_table(

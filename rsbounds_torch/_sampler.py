@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from rsbounds import _validate
+from rsbounds.certificates.exact import Offset, offset_of
 from rsbounds.noises import Noise
 from rsbounds.streams import Piece, checked_role
 from rsbounds_torch import _inputs, _loop
@@ -183,7 +184,10 @@ class NoisyModel:
         source = Draws(self.noise, chosen, kind, _inputs.stream_numbers(index, len(x)))
         pieces = [Piece(row, first, stop - first) for row in range(len(x))]
         table = self._votes(x, pieces, source, progress)
-        return SampledCounts(table[:, :-1], kind, chosen, table[:, -1])
+        return SampledCounts(
+            table[:, :-1], kind, chosen, table[:, -1], lattice=self.noise.spacing,
+            offset=self.offset_of(inputs),
+        )  # fmt: skip
 
     def sample_scores(
         self,
@@ -242,7 +246,10 @@ class NoisyModel:
                 f"model returned NaN on {invalid[row]} of {n} draws of inputs[{row}]; allowed: "
                 "numbers (certify_soft abstains on such inputs)"
             )
-        return BoundedSamples(values[0] if single else values, (0.0, 1.0), chosen)
+        return BoundedSamples(
+            values[0] if single else values, (0.0, 1.0), chosen, lattice=self.noise.spacing,
+            offset=self.offset_of(inputs),
+        )  # fmt: skip
 
     def share_of_draws(self, n: int, rank: int, size: int) -> tuple[int, int]:
         """First draw and end of the part that one of ``size`` processes takes of n draws.
@@ -309,6 +316,17 @@ class NoisyModel:
         """(B, n, K) scores, and (B,) draws with NaN, whose scores are zero."""
         draws = Draws(self.noise, seed, role, streams)
         return self._scores(self.batch_of(inputs), n, scored, draws, False)
+
+    def offset_of(self, inputs: Inputs) -> Offset | None:
+        """How far inputs, as they were given, are from the law's lattice; None where it has none.
+
+        As in `rsbounds.Counts`.
+        """
+        if self.noise.spacing is None:
+            return None
+        rows = len(self.batch_of(inputs))
+        held = inputs.detach().double().cpu() if isinstance(inputs, torch.Tensor) else inputs
+        return offset_of(self.noise, np.asarray(held, dtype=np.float64).reshape(rows, -1))
 
     def batch_of(self, inputs: Inputs) -> torch.Tensor:
         """(B, ...) checked inputs on the device, from a batch or one input."""

@@ -15,6 +15,7 @@ from rsbounds._parallel import Progress
 from rsbounds.bounds.margin import MarginMethod, margin_method
 from rsbounds.bounds.mean import MeanMethod, mean_method
 from rsbounds.certificates import certify_votes, voted_top
+from rsbounds.certificates.exact import farther, level_left, offset_in
 from rsbounds.certificates.scores import Scores, certify_score_rows, score_rows
 from rsbounds.certificates.soft import Pair
 from rsbounds.noises import Noise
@@ -140,13 +141,13 @@ class SmoothedClassifier(NoisyModel):
         >>> answers.top[0], answers.abstained
         (np.int64(1), array([False,  True]))
         """
-        _validate.alpha(alpha)
+        level = level_left(self.noise.spacing, _validate.alpha(alpha), n)
         counts = self.sample_counts(inputs, n=n, seed=seed, index=index, progress=progress)
         bad = counts.invalid > 0
         candidate, abstained = np.full(len(bad), rsbounds.NO_CLASS), bad.copy()
         p_value = np.ones(len(bad))
         if not bad.all():
-            answers = rsbounds.predict(counts.values[~bad], alpha=alpha)
+            answers = rsbounds.predict(counts.values[~bad], alpha=level)
             candidate[~bad], abstained[~bad] = answers.candidate, answers.abstained
             p_value[~bad] = answers.p_value
         _text.warn_invalid("the model", bad)
@@ -225,8 +226,9 @@ class SmoothedClassifier(NoisyModel):
         estimate = source.sample_counts(inputs, n=n, role="estimate", **arguments)
         invalid = select.invalid + estimate.invalid
         result = certify_votes(
-            select.values, estimate.values, invalid, noise=source.noise, alpha=level, method=chosen
-        )
+            select.values, estimate.values, invalid, noise=source.noise, alpha=level,
+            method=chosen, offset=offset_in(source.noise, estimate),
+        )  # fmt: skip
         _text.warn_invalid("the model", invalid > 0)
         return dataclasses.replace(
             result, n=estimate.n, index=np.array(stream_numbers(index, len(estimate)))
@@ -326,7 +328,7 @@ class SmoothedClassifier(NoisyModel):
             "noise": self.noise, "alpha": level, "method": mean, "pair": pair, "share": share
         }  # fmt: skip
         rows = score_rows(samples(), **chosen)
-        result = certify_score_rows(rows, np.full(len(x), n), **chosen)
+        result = certify_score_rows(rows, np.full(len(x), n), **chosen, offset=self._offset(inputs))
         _text.warn_invalid("the model", invalid > 0)
         return dataclasses.replace(result, index=np.array(streams))
 
@@ -390,7 +392,10 @@ class SmoothedClassifier(NoisyModel):
         """
         key = chosen_seed(seed)
         top, draw = self._selected(inputs, n0, key, index)
-        test = rsbounds.Decide(radius, top, noise=self.noise, limit=limit, **options)
+        away = self._offset(inputs)
+        about = farther(radius, away)
+        test = rsbounds.Decide(about, top, noise=self.noise, limit=limit, **options)
+        test.offset = away
         draw(test)
         return test
 
@@ -450,8 +455,14 @@ class SmoothedClassifier(NoisyModel):
         key = chosen_seed(seed)
         top, draw = self._selected(inputs, n0, key, index)
         run = rsbounds.Adaptive(top, noise=self.noise, **options)
+        run.offset = self._offset(inputs)
         draw(run)
         return run
+
+    def _offset(self, inputs: Inputs) -> NDArray[np.float64] | None:
+        """How far inputs are from the law's lattice, in its norm."""
+        found = self.offset_of(inputs)
+        return None if found is None else found[self.noise.norm]
 
     def _selected(
         self, inputs: Inputs, n0: int, seed: int, index: int | Sequence[int]

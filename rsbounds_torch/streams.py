@@ -1,9 +1,9 @@
 """Streams of noise for tensors; the interface and the CPU's draws are those of `rsbounds.streams`.
 
-On the CPU a tensor gets the bits that a numpy array gets. On an accelerator the base draws come
-in blocks from the device's own generator, seeded by a hash of (seed, role, input, block): they
-do not depend on the batch size or on where a run was cut, and are the same on every device of
-the same kind.
+On the CPU a tensor gets the bits that a numpy array gets. On an accelerator it does where the noise
+is drawn on a lattice, by integer operations; base draws of floats come there in blocks from the
+device's own generator, seeded by a hash of (seed, role, input, block): they do not depend on the
+batch size or on where a run was cut, and are the same on every device of the same kind.
 """
 
 from __future__ import annotations
@@ -16,14 +16,29 @@ import torch
 from numpy.typing import NDArray
 
 from rsbounds import _validate
-from rsbounds.streams import BASES, CounterStream, Law, NoiseStream, Piece, Purpose, role_number
-from rsbounds.streams._base import write_perturbed
+from rsbounds.streams import (
+    BASES,
+    CounterStream,
+    Law,
+    NoiseStream,
+    Piece,
+    Purpose,
+    Table,
+    role_number,
+)
+from rsbounds.streams._base import stream_key, write_perturbed
+from rsbounds.streams._cells import FURTHER, lattice_point
 
 #: Numbers per block of a device's generator, part of the definition of those streams.
 BLOCK_NUMBERS = 1 << 20
 #: Draws that a law perturbs together: always as many, so that what a library's product of
 #: matrices makes of one draw does not depend on the batch.
 _TOGETHER = 128
+#: Numbers that integer operations make together; no number depends on the others.
+_TOGETHER_NUMBERS = 1 << 22
+
+_LOW = 0xFFFFFFFF
+_M0, _M1, _W0, _W1 = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85
 
 
 def _rows_of_block(numbers: int) -> int:
@@ -79,7 +94,7 @@ class DeviceStream(NoiseStream[torch.Tensor]):
     def add(
         self, out: torch.Tensor, x: torch.Tensor, index: int, first: int, row: int | None = None
     ) -> None:
-        law, factors = self._at(row, x)
+        law, factors, _ = self._at(row, x)
         numbers = law.base_size(self._shape)
         size = _rows_of_block(numbers)
         at, stop = first, first + len(out)
@@ -128,13 +143,13 @@ class DeviceStream(NoiseStream[torch.Tensor]):
 
     def _perturbed(self, out: Any, x: Any, base: torch.Tensor, start: int) -> None:
         """A noisy copy of each row of ``x``, the inputs from ``start`` on."""
-        law, factors = (None, None) if self._law.batch_shape else self._at(None, x[0])
+        law, factors, _ = (None, None, None) if self._law.batch_shape else self._at(None, x[0])
         if factors is not None:
             torch.addcmul(x, base, factors.expand_as(x), out=out)
             return
         for row in range(len(x)):
             if law is None:
-                own, own_factors = self._at(start + row, x[row])
+                own, own_factors, _ = self._at(start + row, x[row])
             else:
                 own, own_factors = law, None
             if own_factors is not None:
@@ -174,10 +189,95 @@ class DeviceStream(NoiseStream[torch.Tensor]):
         return torch.from_numpy(values).to(x.device)
 
 
+class LatticeStream(NoiseStream[torch.Tensor]):
+    """Noise on a lattice by tensor operations on integers: the CPU's bits, on any device.
+
+    Parameters
+    ----------
+    law, shape, seed, role
+        As in `rsbounds.streams.CounterStream`; the law has a table.
+    """
+
+    def __init__(self, law: Law, shape: tuple[int, ...], *, seed: int, role: Purpose) -> None:
+        super().__init__(law, shape)
+        self._key: list[int] = stream_key(seed, role).tolist()
+        self._held: tuple[Table, torch.Tensor, torch.Tensor] | None = None
+
+    def add(
+        self, out: torch.Tensor, x: torch.Tensor, index: int, first: int, row: int | None = None
+    ) -> None:
+        law, _, table = self._at(row, x)
+        if table is None or law.spacing is None:
+            raise ValueError(f"noise is {law}; allowed: noise on a lattice")
+        if self._held is None or self._held[0] is not table:
+            # Each threshold in words of 32 bits, the largest first.
+            words = np.stack([table.rest >> np.uint64(32), table.rest & np.uint64(_LOW)], axis=-1)
+            self._held = (
+                table,
+                torch.from_numpy(table.packed.astype(np.int64)).to(x.device),
+                torch.from_numpy(words.reshape(-1, 4).astype(np.int64)).to(x.device),
+            )
+        _, packed, rest = self._held
+        cells = lattice_point(x.cpu().numpy(), law.spacing, table.reach).astype(np.int64)
+        point = torch.from_numpy(cells - table.reach).to(x.device)
+        spacing = torch.tensor(law.spacing, dtype=x.dtype, device=x.device)
+        some = max(1, _TOGETHER_NUMBERS // out.shape[1])
+        for start in range(0, len(out), some):
+            part = out[start : start + some]
+            drawn = self._integers(part, table.bits, packed, rest, index, first + start)
+            torch.mul((drawn + point).to(x.dtype), spacing, out=part)
+
+    def _integers(
+        self, out: torch.Tensor, bits: int, packed: torch.Tensor, rest: torch.Tensor, index: int,
+        first: int,
+    ) -> torch.Tensor:  # fmt: skip
+        """Columns drawn for (m, d) numbers."""
+        draws, width = out.shape
+        columns = (width + 3) // 4
+        at = torch.arange(columns, device=out.device)[None, :]
+        draw = torch.arange(first, first + draws, device=out.device)[:, None]
+        some = at.expand(draws, columns), draw & _LOW, index, draw >> 32
+        word = torch.cat(philox(*some, self._key), dim=1)[:, :width]
+        column, part = word >> (32 - bits), word & ((1 << (32 - bits)) - 1)
+        held = packed[column]
+        threshold = held >> bits
+        cells = torch.where(part < threshold, column, held & ((1 << bits) - 1))
+        row, number = (part == threshold).nonzero(as_tuple=True)
+        if len(row):
+            here = draw[row, 0]
+            more = philox(number, here & _LOW, index, here >> 32 | FURTHER, self._key)
+            keeps = torch.zeros_like(number, dtype=torch.bool)
+            for word32, limit in zip(
+                reversed(more), rest[column[row, number]].flip(1).T, strict=True
+            ):
+                keeps = (word32 < limit) | ((word32 == limit) & keeps)
+            cells[row[keeps], number[keeps]] = column[row[keeps], number[keeps]]
+        return cells
+
+    def _like(self, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        return x.new_empty(shape)
+
+    def _converted(self, values: NDArray[Any], x: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(values).to(x.device)
+
+
+def philox(a: Any, b: Any, c: Any, d: Any, key: Sequence[int]) -> tuple[torch.Tensor, ...]:
+    """Four words of 32 bits, as int64, of counters (a, b, c, d): `rsbounds.streams`' generator."""
+    x, y = key
+    for _ in range(10):
+        # Products wrap; the bits above 32 are those of the unsigned product.
+        p, s = _M0 * a, _M1 * c
+        a, b, c, d = s >> 32 & _LOW ^ b ^ x, s & _LOW, p >> 32 & _LOW ^ d ^ y, p & _LOW
+        x, y = x + _W0 & _LOW, y + _W1 & _LOW
+    return a, b, c, d
+
+
 def noise_stream(
     law: Law, shape: tuple[int, ...], *, seed: int, role: Purpose, device: torch.device
 ) -> NoiseStream[torch.Tensor]:
     """The stream of a law, seed and role on a device, for inputs of that shape."""
     if device.type == "cpu":
         return CpuStream(law, shape, seed=seed, role=role)
+    if law.spacing is not None:
+        return LatticeStream(law, shape, seed=seed, role=role)
     return DeviceStream(law, shape, seed=seed, role=role, device=device)

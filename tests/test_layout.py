@@ -35,7 +35,7 @@ ORDER = {
 }  # fmt: skip
 PUBLIC = """
 Adaptive BoundedSamples Certificate Certificates Comparison CountSequence Counts Decide Gaussian
-Guarantee Lipschitz MarginBound MarginTest MeanBound
+Guarantee Lipschitz MarginBound MarginSequence MarginTest MeanBound
 MemoryClassifier NO_CLASS Prediction Predictions RunStore Selection
 Uniform average_certified_radius certified_accuracy certify certify_dataset certify_soft
 clopper_pearson_interval clopper_pearson_lower clopper_pearson_upper compare confidence_sequence

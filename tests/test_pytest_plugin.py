@@ -149,12 +149,31 @@ def test_a_seed_repeats_every_trial_whatever_runs_before(pytester, request):
     assert seed() != seed()
 
 
+def test_fixtures_of_any_scope_and_hypothesis_may_use_it(pytester, request):
+    pytester.makepyfile("""
+        import pytest
+        from hypothesis import given, settings, strategies as st
+
+        @pytest.fixture(scope="module")
+        def checked(rsbounds_assertions):
+            return rsbounds_assertions.probability_at_most(lambda rng: rng.random(9) < 0.1, 0.5)
+
+        @given(p=st.sampled_from([0.1, 0.2]))
+        @settings(max_examples=2, database=None)
+        def test(checked, rsbounds_assertions, p):
+            rsbounds_assertions.probability_at_most(lambda rng: rng.random(99) < p / 2, p)
+    """)
+    result = pytester.runpytest(*plugin_of(request.config), "-q")
+    result.assert_outcomes(passed=1)
+    assert spent_by(result)[0] == 3
+
+
 def test_the_budget_is_a_setting_and_cannot_be_overdrawn(pytester, request):
     pytester.makepyfile("""
         import pytest
 
         def test(rsbounds_assertions):
-            for _ in range(300):
+            for _ in range(40):
                 rsbounds_assertions.probability_at_most(lambda rng: rng.random(200) < .01, 0.5)
             assert rsbounds_assertions.spent < rsbounds_assertions.false_alarm == 1e-3
             with pytest.raises(ValueError, match="false_alarm is 0.5"):
@@ -163,7 +182,10 @@ def test_the_budget_is_a_setting_and_cannot_be_overdrawn(pytester, request):
     given = plugin_of(request.config)
     result = pytester.runpytest(*given, "-o", "rsbounds_false_alarm=1e-3")
     result.assert_outcomes(passed=1)
-    assert spent_by(result)[2:] == (0.75, 1e-3) or spent_by(result)[2] < 1e-3
+    shares = [1e-3 * 100 / ((k + 99) * (k + 100)) for k in range(1, 41)]
+    assert spent_by(result)[2:] == (pytest.approx(sum(shares), rel=1e-2), 1e-3)
+    # However many there will be.
+    assert sum(100 / ((k + 99) * (k + 100)) for k in range(1, 10**5)) < 1
     for setting, said in (
         (("-o", "rsbounds_false_alarm=much"), "*rsbounds_false_alarm is 'much'; allowed*"),
         (("-o", "rsbounds_false_alarm=1"), "*rsbounds_false_alarm is '1'; allowed*"),

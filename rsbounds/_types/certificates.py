@@ -109,6 +109,12 @@ class Certificates:
         Names of the classes, where they have names.
     ids : tuple of str or None
         (B,) what identifies each row, where something does.
+    details : mapping
+        What was drawn on a lattice, exactly (`rsbounds.Gaussian`): its spacing ``lattice``; the
+        part of alpha that this took, ``alpha_of_noise``; and ``offset``, the largest distance of
+        an input from the lattice, which radii were reduced by (None: the inputs were not known,
+        and radii are about their lattice points). Empty where noise was floats: the statement is
+        then proven in real arithmetic.
     about : {"fixed noise", "memory"}
         Which classifier the rows are about: the one smoothed with the noise of the row, or the
         one that a memory of disjoint regions makes of many (`rsbounds.MemoryClassifier`).
@@ -133,6 +139,7 @@ class Certificates:
     classes: tuple[str, ...] | None = None
     ids: tuple[str, ...] | None = None
     about: Literal["fixed noise", "memory"] = "fixed noise"
+    details: Mapping[str, Any] = field(default_factory=dict)
     # Filled in where they are not given.
     inscribed_radius: NDArray[np.float64] = None  # type: ignore[assignment]
     proxy_radius: NDArray[np.float64] = None  # type: ignore[assignment]
@@ -163,6 +170,11 @@ class Certificates:
                     f"{name} is {values[bad][0]} at radius {self.radius[bad][0]}; allowed: finite "
                     "numbers >= 0, and 0 where the radius is"
                 )
+
+        if self.details and set(self.details) != {"lattice", "alpha_of_noise", "offset"}:
+            raise ValueError(
+                f"details holds {sorted(self.details)}; allowed: lattice, alpha_of_noise and offset"
+            )
 
     @cached_property
     def certified(self) -> NDArray[np.bool_]:
@@ -262,9 +274,22 @@ class Certificates:
                 said.append(f"{called} {_ball(self.norm)} radius {_text.down(mean, 5)}")
         return (
             f"{text}\n{int(self.certified.sum())} of {len(self)} certified, {', '.join(said)}\n"
-            f"{self.noise}, {self.method}, alpha {self.alpha:g}, guarantee: {self.guarantee}"
+            f"{self.noise}, {self.method}, alpha {self.alpha:g}, guarantee: {self.assurance}"
             f"{'' if self.about == 'fixed noise' else f', about the {self.about} classifier'}"
         )
+
+    @property
+    def assurance(self) -> str:
+        """The guarantee in words: in real arithmetic, or with noise that is exactly its law."""
+        if self.guarantee == "none":
+            return "none"
+        if not self.details:
+            return f"{self.guarantee} in real arithmetic"
+        offset, spent = self.details["offset"], self.details["alpha_of_noise"]
+        where = "radii are about inputs rounded to its lattice"
+        if offset is not None:
+            where = f"inputs within {_text.size_up(offset)} of its lattice"
+        return f"{self.guarantee}, exact noise, alpha spent on it {_text.size_up(spent)}, {where}"
 
     def mean_radii(self) -> dict[str, float | None]:
         """Means of the radii, exact and rounded down; None of those that are not known."""
@@ -317,6 +342,7 @@ class Certificates:
             "input_hash": self.input_hash,
             **({} if self.classes is None else {"classes": list(self.classes)}),
             **({} if self.about == "fixed noise" else {"about": self.about}),
+            **({"details": dict(self.details)} if self.details else {}),
         }
 
     def to_tsv(self, path: str | os.PathLike[str], *, force: bool = False) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -46,11 +46,17 @@ class Counts(_Table):
         come from independent noise streams.
     seed : int
         Seed of the noise streams.
+    lattice : float or None
+        Spacing of the lattice that the noise was drawn on, exactly; None where it was floats.
+    offset : mapping or None
+        On a lattice, (B,) distances of the inputs from it, rounded up, by norm ("l1", "l2").
     """
 
     values: NDArray[np.int64]
     role: Literal["select", "estimate"]
     seed: int
+    lattice: float | None = field(default=None, kw_only=True)
+    offset: Mapping[str, NDArray[np.float64]] | None = field(default=None, kw_only=True)
 
     @property
     def n(self) -> NDArray[np.int64]:
@@ -74,11 +80,15 @@ class BoundedSamples(_Table):
         Interval that contains every score.
     seed : int
         Seed of the noise streams.
+    lattice, offset
+        As in `Counts`, of one input or of B.
     """
 
     values: NDArray[np.float64]
     support: tuple[float, float]
     seed: int
+    lattice: float | None = field(default=None, kw_only=True)
+    offset: Mapping[str, NDArray[np.float64]] | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
         *inputs, draws, classes = self.values.shape

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsbounds import _validate
 from rsbounds._types import Certificates, MarginBound, Selection, content_hash
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound
+from rsbounds.certificates.exact import details_of, level_left, nearer, offset_in
 from rsbounds.noises import Noise
 from rsbounds.regions import Region
 
@@ -27,7 +28,11 @@ def plain_law(noise: Noise) -> dict[str, Any] | None:
 _TOGETHER = 8
 
 
-def radii(bound: MarginBound | NDArray[np.float64], noise: Noise) -> dict[str, Any]:
+def radii(
+    bound: MarginBound | NDArray[np.float64],
+    noise: Noise,
+    offset: NDArray[np.float64] | None = None,
+) -> dict[str, Any]:
     """(B,) radius, inscribed radius and proxy radius, by the names that `Certificates` has.
 
     Parameters
@@ -36,8 +41,11 @@ def radii(bound: MarginBound | NDArray[np.float64], noise: Noise) -> dict[str, A
         The bound, or lower bounds on the margin on the law's scale.
     noise : Noise
         The law.
+    offset : (B,) float64, optional
+        Distances of the inputs from the points that the bound is about.
     """
     found = noise.certified_radius(bound) if isinstance(bound, MarginBound) else noise.radius(bound)
+    found = nearer(found, offset)
     unknown = np.full(len(found), np.nan)
     sizes = {"radius": found, "inscribed_radius": unknown, "proxy_radius": unknown}
     if not noise.norm.startswith("scaled ") or type(noise).region is Noise.region:
@@ -67,14 +75,24 @@ def _regions(bound: MarginBound | NDArray[np.float64], noise: Noise) -> Iterator
         yield noise[rows].region(lower[rows])
 
 
-def ball(bound: MarginBound, noise: Noise, input_hash: str | None = None) -> Certificates:
-    """The certificates that a margin bound on the law's scale gives."""
+def ball(
+    bound: MarginBound,
+    noise: Noise,
+    input_hash: str | None = None,
+    *,
+    alpha: float,
+    offset: NDArray[np.float64] | None = None,
+) -> Certificates:
+    """The certificates that a margin bound on the law's scale gives.
+
+    ``alpha`` is what the bound's level was left of (`rsbounds.certificates.exact`).
+    """
     return Certificates(
         candidate=bound.top,
-        **radii(bound, noise),
+        **radii(bound, noise, offset),
         margin_lower=bound.lower,
         n=bound.n,
-        alpha=bound.alpha,
+        alpha=alpha,
         method=bound.method,
         guarantee=bound.guarantee,
         solved=bound.solved,
@@ -85,6 +103,7 @@ def ball(bound: MarginBound, noise: Noise, input_hash: str | None = None) -> Cer
         law=plain_law(noise),
         options=bound.options,
         input_hash=input_hash,
+        details=details_of(noise, bound.n, offset),
     )
 
 
@@ -103,21 +122,23 @@ def certify(
     With probability at least ``1 - alpha`` over the draws, for each row on its own, no
     perturbation smaller than ``radius`` in the law's norm changes the smoothed classifier's
     answer ``top`` (the margin method's theorem together with the noise law's, which the
-    result names). The default method is proven. Votes are taken as votes under the law itself;
-    what the rounding of x + noise can do to them is in `rsbounds.sampling`.
+    result names). The default method is proven. Where the noise is drawn on a lattice
+    (``Gaussian(sigma, lattice="auto")``) that is so in floating point, for any classifier, and the
+    result says what it took; else in real arithmetic (`rsbounds.sampling`).
 
     Parameters
     ----------
     counts : (B, K) or (K,) integers
         Votes for each class at each input, from ``n`` draws of ``noise`` fixed in advance;
-        rows may have different n.
+        rows may have different n. Of a table without its inputs, certificates of a law on a lattice
+        are about the inputs rounded to it; `Counts` know how far those are.
     top : int, (B,) integers or Selection
         Class to certify, fixed before ``counts`` were seen: a label, or `select_top` of an
         independent selection sample.
     noise : Noise
         The law the draws came from, such as ``Gaussian(sigma=0.25)``.
     alpha : float
-        Error probability of each row's statement, in (0, 1).
+        Error probability of each row's statement, in (0, 1); what exact noise takes included.
     method : str or MarginMethod
         Margin bound, by name (`rsbounds methods` lists them) or as an object.
     progress : bool, optional
@@ -159,12 +180,15 @@ def certify(
     0          0     1.0104   4.0419  1000
     1          -  abstained  -0.0915  1000
     1 of 2 certified, mean l2 radius 0.50524
-    gaussian(sigma=0.5), exact, alpha 0.001, guarantee: proven
+    gaussian(sigma=0.5), exact, alpha 0.001, guarantee: proven in real arithmetic
     """
     if not isinstance(noise, Noise):
         raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
-    table = _validate.count_table(counts)
+    table, offset = _validate.count_table(counts), offset_in(noise, counts)
+    total = _validate.alpha(alpha)
+    draws = 0 if noise.spacing is None else int(_validate.count_rows(table)[1].max())
+    level = level_left(noise.spacing, total, draws)
     bound = margin_lower_bound(
-        table, top, alpha=alpha, scale=noise.scale, method=method, progress=progress, **options
+        table, top, alpha=level, scale=noise.scale, method=method, progress=progress, **options
     )
-    return ball(bound, noise, content_hash(table))
+    return ball(bound, noise, content_hash(table), alpha=total, offset=offset)

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
 from rsbounds._parallel import map_rows
-from rsbounds._types import NO_CLASS, Predictions, Selection
+from rsbounds._types import NO_CLASS, Counts, Predictions, Selection
+from rsbounds.certificates.exact import level_left
 
 
 def select_top(counts: ArrayLike, *, independent: bool = False) -> Selection:
@@ -120,7 +121,10 @@ def predict(counts: ArrayLike, *, alpha: float = 0.001) -> Predictions:
     from rsbounds.certificates._predict_kernel import two_sided_p_values
 
     table = _validate.count_table(counts)
-    level = _validate.alpha(alpha)
+    total = _validate.alpha(alpha)
+    lattice = counts.lattice if isinstance(counts, Counts) else None
+    most = 0 if lattice is None else int(_validate.count_rows(table)[1].max())
+    level = level_left(lattice, total, most)
 
     def work(start: int, stop: int) -> dict[str, NDArray[Any]]:
         rows, _ = _validate.count_rows(table[start:stop], start)
@@ -128,4 +132,4 @@ def predict(counts: ArrayLike, *, alpha: float = 0.001) -> Predictions:
         return {"top": rows.argmax(axis=1), "p": two_sided_p_values(leading[:, 1], leading[:, 0])}
 
     joined = map_rows(work, len(table), chunk=16384)
-    return Predictions(joined["top"], ~(joined["p"] <= level), joined["p"], level)
+    return Predictions(joined["top"], ~(joined["p"] <= level), joined["p"], total)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rsbounds._types import NO_CLASS, Certificates, MarginBound, content_hash, plain_options
 from rsbounds.bounds.mean import MeanMethod
 from rsbounds.certificates.ball import ball
+from rsbounds.certificates.exact import level_left
 from rsbounds.certificates.soft import soft_margin_bound
 from rsbounds.noises import Noise
 
@@ -74,8 +75,8 @@ def score_rows(
             continue
         top = int(sample.select.mean(axis=0).argmax())
         bound = soft_margin_bound(
-            sample.estimate, top, alpha=alpha, scale=noise.scale, pair=pair, share=share,
-            method=method,
+            sample.estimate, top, alpha=level_left(noise.spacing, alpha, len(sample.estimate)),
+            scale=noise.scale, pair=pair, share=share, method=method,
         )  # fmt: skip
         margin = float(bound.lower[0])
         rows.append(
@@ -97,6 +98,7 @@ def certify_score_rows(
     method: MeanMethod,
     pair: Literal["split", "difference"],
     share: float,
+    offset: NDArray[np.float64] | None = None,
 ) -> Certificates:
     """The certificates of inputs whose margins were bounded, at the alpha they were bounded at.
 
@@ -108,6 +110,8 @@ def certify_score_rows(
         Draws of the estimation sample of each.
     noise, alpha, method, pair, share
         What `score_rows` was given, and the law of all inputs.
+    offset : (B,) float64, optional
+        Distances of the inputs from the lattice, where the noise was drawn on one.
 
     Returns
     -------
@@ -128,7 +132,8 @@ def certify_score_rows(
         {},
         {"pair": pair, "share": share, **plain_options(method)},
     )
-    return ball(bound, noise, contents_hash(row.content for row in kept))
+    hashed = contents_hash(row.content for row in kept)
+    return ball(bound, noise, hashed, alpha=alpha, offset=offset)
 
 
 def contents_hash(contents: Iterable[str]) -> str:

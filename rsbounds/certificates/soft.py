@@ -22,6 +22,7 @@ from rsbounds._types import (
 from rsbounds.bounds.mean import MeanMethod, mean_bound, mean_method
 from rsbounds.bounds.mean._samples import checked_samples
 from rsbounds.certificates.ball import ball
+from rsbounds.certificates.exact import level_left, offset_in
 from rsbounds.noises import Noise
 
 Pair = Literal["split", "difference"]
@@ -242,14 +243,17 @@ def certify_soft(
     """
     if not isinstance(noise, Noise):
         raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
+    total, offset = _validate.alpha(alpha), offset_in(noise, scores)
+    table = _score_table(scores)
     bound = soft_margin_bound(
-        scores,
+        table,
         top,
-        alpha=alpha,
+        alpha=level_left(noise.spacing, total, table.shape[1]),
         scale=noise.scale,
         pair=pair,
         share=share,
         method=method,
         **options,
     )
-    return ball(bound, noise, content_hash(np.asarray(scores), "<f8"))
+    hashed = content_hash(np.asarray(scores), "<f8")
+    return ball(bound, noise, hashed, alpha=total, offset=offset)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from rsbounds._types import Certificates, MarginBound, content_hash, plain_options
 from rsbounds.bounds.margin import MarginMethod, bound_of_claim, claimed
 from rsbounds.certificates.ball import ball
+from rsbounds.certificates.exact import level_left
 from rsbounds.certificates.prediction import voted_top
 from rsbounds.noises import Noise
 
@@ -20,6 +21,7 @@ def certify_votes(
     noise: Noise,
     alpha: float,
     method: MarginMethod,
+    offset: NDArray[np.float64] | None = None,
 ) -> Certificates:
     """`certify` of an estimation sample, for the classes that a selection sample chose.
 
@@ -38,6 +40,8 @@ def certify_votes(
         Error probability, checked where it was given.
     method : MarginMethod
         Margin bound.
+    offset : (B,) float64, optional
+        Distances of the inputs from the lattice, where the noise was drawn on one.
 
     Returns
     -------
@@ -51,6 +55,8 @@ def certify_votes(
         As in `certify`.
     """
     good = np.asarray(invalid) == 0
+    n = estimate.sum(axis=1)
+    level = level_left(noise.spacing, alpha, int(n.max(initial=0)))
     lower = np.full(len(good), -1.0 if noise.scale == "linear" else -np.inf)
     solved = np.ones(len(good), dtype=bool)
     # A law without a margin scale takes its radius from these two; a bad row keeps [0, 1].
@@ -58,14 +64,13 @@ def certify_votes(
     if good.any():
         votes = estimate[good]
         claim = claimed(voted_top(select[good]), votes, method)
-        bound = bound_of_claim(votes, claim, alpha=alpha, scale=noise.scale, method=method)
+        bound = bound_of_claim(votes, claim, alpha=level, scale=noise.scale, method=method)
         lower[good], solved[good] = bound.lower, bound.solved
         details = {key: values for key, values in details.items() if key in bound.details}
         for key, values in details.items():
             values[good] = bound.details[key]
-    n = estimate.sum(axis=1)
     bound = MarginBound(
-        lower, voted_top(select).top, n, alpha, noise.scale, method.name, method.guarantee, solved,
+        lower, voted_top(select).top, n, level, noise.scale, method.name, method.guarantee, solved,
         details, plain_options(method),
     )  # fmt: skip
-    return ball(bound, noise, content_hash(estimate))
+    return ball(bound, noise, content_hash(estimate), alpha=alpha, offset=offset)

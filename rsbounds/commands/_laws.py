@@ -65,12 +65,22 @@ def _laws() -> list[_Law]:
 
 
 def _numbers(text: str) -> Any:
-    """A number, or several with commas (one for each input, where the law can have that)."""
+    """A number or fraction, or several with commas (where the law can have one for each input).
+
+    Or "auto", where the law knows what that means.
+    """
+    if text == "auto":
+        return text
     try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
+        values = [_number(part) for part in text.split(",")]
+    except (ValueError, ZeroDivisionError):
         raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
     return values[0] if len(values) == 1 else values
+
+
+def _number(text: str) -> float:
+    above, slash, below = text.partition("/")
+    return float(above) / float(below) if slash else float(text)
 
 
 def add_law_flags(parser: argparse.ArgumentParser) -> None:

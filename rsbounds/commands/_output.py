@@ -101,6 +101,8 @@ def show_certificates(
             "alpha": result.alpha,
             "method": result.method,
             "guarantee": result.guarantee,
+            "assurance": result.assurance,
+            **({"details": dict(result.details)} if result.details else {}),
             "noise": result.noise,
             "norm": result.norm,
             **more,

@@ -1,5 +1,12 @@
 """Noise laws: how a noisy copy is made, and how far the input can move before votes do.
 
+``Gaussian(sigma, lattice=...)`` and ``Uniform(half_width, lattice=...)`` are drawn on a lattice:
+integers from a table of the exact cell probabilities, turned into floats only after they were added
+to the input's place on the lattice. What is certified is then a classifier of the reals that rounds
+to the lattice first, by the theorem over the reals, and no rounding is left out: it holds in
+floating point for any model. It costs n 2^32 1.3e-38 of alpha, and the distance from an input to
+its lattice point (none that shows for 8-bit pictures) of the radius.
+
 `Noise` has the contract, with an example. To add a law: a file with a `Noise`, and one line
 here (or an entry point of the group ``rsbounds.noises``).
 """
@@ -8,6 +15,7 @@ from __future__ import annotations
 
 from rsbounds._types import Scale
 from rsbounds.noises._base import NOISES, Noise, noise_from_dict
+from rsbounds.noises._lattice import distances
 from rsbounds.noises._parameters import like, namespace
 from rsbounds.noises.diagonal import DiagonalGaussian, DiagonalUniform
 from rsbounds.noises.full import FullGaussian
@@ -35,6 +43,7 @@ __all__ = [
     "Noise",
     "Scale",
     "Uniform",
+    "distances",
     "like",
     "lipschitz_radius",
     "namespace",

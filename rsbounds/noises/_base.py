@@ -47,7 +47,7 @@ class Noise(Record):
       say) overrides that. `multiplier` is the promise that the noise is a plain multiple of the
       base draw, which streams then write in one pass, the multiple rounded to the input's type as
       x + noise is. A deterministic law has the base "draw" and says in `support` how many draws are
-      all of them.
+      all of them. A law that can be drawn exactly says how by `spacing` and `table`.
     - **Curve.** ``roc(r, b)``: the largest probability that a set of probability b at x can have
       at a point at distance r. Class A is certified against c at r where
       ``1 - roc(r, 1 - p_A) > roc(r, p_c)``. Where that inequality reads g(p_A) - g(p_c) > r/k, the
@@ -160,7 +160,7 @@ class Noise(Record):
         return self._plain_values()
 
     def _plain_values(self) -> dict[str, Any]:
-        return {"name": self.name, **{key: _plain(v) for key, v in self._values().items()}}
+        return {"name": self.name, **{key: _plain(v) for key, v in self._given().items()}}
 
     # -- draws ---------------------------------------------------------------------------
 

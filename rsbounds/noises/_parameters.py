@@ -32,6 +32,13 @@ def parameter(name: str, value: Any) -> float | NDArray[np.float64]:
     return positive_array(name, value, 1)
 
 
+def one_number(name: str, value: float | NDArray[np.float64]) -> float:
+    """The number of a law that has one set of parameters."""
+    if isinstance(value, np.ndarray):
+        raise ValueError(f"{name} is for {len(value)} inputs; allowed: the law of one (noise[i])")
+    return value
+
+
 def positive_array(name: str, value: Any, ndim: int | None = None) -> NDArray[np.float64]:
     """A read-only array of finite numbers above zero."""
     allowed = "finite numbers > 0"
@@ -101,6 +108,12 @@ def words(value: Any) -> str:
         return f"{low:g}..{high:g} of shape {value.shape}"
     # All digits: the text names the law in certificates and files.
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def spacing_words(spacing: float) -> str:
+    """A lattice's spacing in a text: 1/2040 where it is the float of that."""
+    below = round(1.0 / spacing) if spacing <= 0.5 else 1
+    return f"1/{below}" if below > 1 and 1.0 / below == spacing else words(spacing)
 
 
 def encoded(values: NDArray[np.float64], *, symmetric: bool = False) -> dict[str, Any]:

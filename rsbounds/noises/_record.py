@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rsbounds.noises._parameters import words
+from rsbounds.streams import Table
 
 Self = TypeVar("Self", bound="Record")
 
@@ -30,6 +31,23 @@ class Record(abc.ABC):
     def event_shape(self) -> tuple[int, ...] | None:
         """Shape of the inputs that the parameters are for; None where any will do."""
         return None
+
+    @property
+    def spacing(self) -> float | None:
+        """Spacing of the lattice that the noise is drawn on, exactly; None where it is floats."""
+        return None
+
+    def table(self) -> Table | None:
+        """The table of the integers times `spacing` that are drawn; None where it is floats.
+
+        Streams then draw those and leave ``base``, `multiplier` and `perturb`, which say what the
+        law is in real numbers.
+        """
+        return None
+
+    def in_floats(self: Self) -> Self:
+        """The law in real numbers, drawn as floats: for training, which needs no exact law."""
+        return self
 
     def __len__(self) -> int:
         if not self.batch_shape:
@@ -120,6 +138,18 @@ class Record(abc.ABC):
             raise TypeError(f"{type(self).__name__} has attributes but is no dataclass")
         return {}
 
+    def _given(self) -> dict[str, Any]:
+        """The fields, without those that are None where nothing is given.
+
+        A law that gains such a field keeps its text and its plain values, which stores compare.
+        """
+        values = self._values()
+        if dataclasses.is_dataclass(self):
+            for field in dataclasses.fields(self):
+                if field.default is None and values[field.name] is None:
+                    del values[field.name]
+        return values
+
     @abc.abstractmethod
     def _plain_values(self) -> dict[str, Any]:
         """The fields as plain values that JSON can carry, without loss."""
@@ -136,5 +166,9 @@ class Record(abc.ABC):
         return hash(self._identity())
 
     def __str__(self) -> str:
-        given = (f"{key}={words(value)}" for key, value in self._values().items())
+        given = (f"{key}={words(value)}" for key, value in self._given().items())
         return f"{self.name}({', '.join(given)})"
+
+    def __repr__(self) -> str:
+        given = (f"{key}={value!r}" for key, value in self._given().items())
+        return f"{type(self).__name__}({', '.join(given)})"

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rsbounds._types import Scale
-from rsbounds.noises._base import Noise
-from rsbounds.noises._parameters import parameter, scale_factor
+from rsbounds.noises._lattice import LatticeLaw
+from rsbounds.noises._parameters import one_number, parameter, scale_factor
+from rsbounds.streams import GAUSSIAN_REACH, Table, gaussian_table
 
 
-@dataclass(frozen=True, eq=False)
-class Gaussian(Noise):
+@dataclass(frozen=True, eq=False, repr=False)
+class Gaussian(LatticeLaw):
     """Noise N(0, sigma^2 I); l2 radius sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)).
 
     The smoothed classifier's answer does not change within that radius (Cohen et al. 2019,
@@ -26,11 +27,17 @@ class Gaussian(Noise):
     sigma : float or (B,) float array_like
         Standard deviation of each coordinate, in units of the raw input; one for all inputs, or
         one for each of B.
+    lattice : float or "auto", optional
+        Draw the noise on a lattice of that spacing, exactly (see `rsbounds.noises`): a certificate
+        then holds in floating point, for any model. "auto" is 1/(255 2^j), on which 8-bit pictures
+        are, as fine as is fast (a power of two where sigma is too large for pixels from 0 to 1).
+        None draws floats: a certificate is then proven in real arithmetic.
 
     Raises
     ------
     ValueError
-        A number that is not finite and above 0.
+        A sigma that is not finite and above 0, or a lattice too coarse (above sigma/2) or too
+        fine (more than 65,536 cells within 13 sigma) for it.
 
     See Also
     --------
@@ -50,9 +57,12 @@ class Gaussian(Noise):
     >>> law = rsbounds.Gaussian(sigma=[0.25, 0.5])
     >>> len(law), law[1]
     (2, Gaussian(sigma=0.5))
+    >>> print(rsbounds.Gaussian(sigma=0.25, lattice="auto"))
+    gaussian(sigma=0.25, lattice=1/2040)
     """
 
     sigma: float | NDArray[np.float64]
+    lattice: float | Literal["auto"] | None = None  # type: ignore[assignment]
 
     name: ClassVar[str] = "gaussian"
     scale: ClassVar[Scale] = "probit"
@@ -60,10 +70,15 @@ class Gaussian(Noise):
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"sigma": 0.25},
         {"sigma": (0.25, 1.0, 3.0)},
+        {"sigma": 0.25, "lattice": "auto"},
     )
+    _size: ClassVar[str] = "sigma"
+    _reach: ClassVar[float] = GAUSSIAN_REACH
+    _coarsest: ClassVar[float] = 2.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", parameter("sigma", self.sigma))
+        object.__setattr__(self, "lattice", self._check_lattice(self.lattice))
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -74,7 +89,12 @@ class Gaussian(Noise):
         return self.sigma / 2
 
     def scaled(self, factor: ArrayLike) -> Gaussian:
-        return Gaussian(self.sigma * scale_factor(factor, self.batch_shape))
+        return Gaussian(self.sigma * scale_factor(factor, self.batch_shape), self.lattice)
+
+    def table(self) -> Table | None:
+        if self.spacing is None:
+            return None
+        return gaussian_table(one_number("sigma", self.sigma), self.spacing)
 
     def multiplier(self, *, sigma: Any = None) -> Any:  # type: ignore[override]
         return self.sigma if sigma is None else sigma

@@ -15,6 +15,7 @@ from rsbounds.noises._base import Noise
 from rsbounds.noises._parameters import parameter
 from rsbounds.noises.gaussian import Gaussian
 from rsbounds.noises.uniform import Uniform
+from rsbounds.streams import Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +98,16 @@ class Lipschitz(Noise):
     @property
     def base(self) -> str:
         return self.noise.base
+
+    @property
+    def spacing(self) -> float | None:
+        return self.noise.spacing
+
+    def table(self) -> Table | None:
+        return self.noise.table()
+
+    def in_floats(self) -> Lipschitz:
+        return Lipschitz(self.constant, self.noise.in_floats())
 
     def base_size(self, shape: tuple[int, ...]) -> int:
         return self.noise.base_size(shape)

@@ -24,7 +24,7 @@ from rsbounds.noises import Noise
 from rsbounds.runs import probes
 from rsbounds.runs.kinds import Drawn, Kind
 from rsbounds.runs.plan import RunPlan
-from rsbounds.runs.row import RunRow
+from rsbounds.runs.row import RunRow, with_offset
 from rsbounds.runs.store import RunStore
 from rsbounds.runs.subject import Failure, Item, SmoothedSubject, Subject, attempt, read
 
@@ -341,7 +341,8 @@ def _rows(
                 RunRow(
                     index=index, label=outcome.label, digest="", select=nothing, estimate=nothing,
                     n=n, invalid=plan.n0 + n, top=-1, radius=0.0, abstained=True, law=law,
-                    error=outcome.reason, evidence=work.nothing, **shared,
+                    error=outcome.reason, **shared,
+                    evidence=with_offset(work.nothing, None if found.spacing is None else 0.0),
                 )
             )  # fmt: skip
             continue
@@ -353,7 +354,10 @@ def _rows(
                 select=drawn.select[j], estimate=drawn.estimate[j], n=n, invalid=bad,
                 # A store keeps -1 where there was no class to put to the test.
                 top=max(-1, int(made.candidate[j])), radius=float(made.radius[j]),
-                abstained=bool(made.abstained[j]), law=law, evidence=drawn.evidence[j],
+                abstained=bool(made.abstained[j]), law=law,
+                evidence=with_offset(
+                    drawn.evidence[j], None if drawn.offset is None else float(drawn.offset[j])
+                ),
                 error=f"the model answered NaN on {bad} of {plan.n0 + n} draws" if bad else "",
                 **shared,
             )

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from rsbounds._types import Certificates
 from rsbounds.bounds.margin import MarginMethod
+from rsbounds.certificates.exact import joined_details
 from rsbounds.noises import noise_from_dict
 from rsbounds.runs.kinds import Drawn, Kind, kind_of_run
-from rsbounds.runs.row import RunRow
+from rsbounds.runs.row import RunRow, offset_held
 from rsbounds.runs.store import RunStore
 
 
@@ -174,12 +175,14 @@ def content_hash_of(store: RunStore) -> str:
 
 def _drawn_of(rows: Sequence[RunRow]) -> Drawn:
     """What was drawn of stored inputs, at least one."""
+    evidence, offset = zip(*(offset_held(row) for row in rows), strict=True)
     return Drawn(
         np.array([row.select for row in rows], np.int64),
         np.array([row.estimate for row in rows], np.int64),
         np.array([row.invalid for row in rows], np.int64),
         np.array([row.n for row in rows], np.int64),
-        [row.evidence for row in rows],
+        evidence,
+        None if None in offset else np.array(offset, np.float64),
     )
 
 
@@ -199,4 +202,5 @@ def _joined(
         for where, table in tables:
             values[where] = getattr(table, name)
         arrays[name] = values
-    return dataclasses.replace(first, **shared, **arrays)
+    details = joined_details([table.details for _, table in tables])
+    return dataclasses.replace(first, **shared, **arrays, details=details)

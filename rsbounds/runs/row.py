@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -59,7 +60,8 @@ class RunRow:
         What else the certificate rests on, as plain values, by kind: of ``votes`` nothing; of
         ``decide`` the ``answer`` (as in `rsbounds.Decide`); of ``adaptive`` the votes of each
         of its ``looks``; of ``scores`` the class (``top``), the ``runner_up``, the bound on their
-        ``margin``, the mean scores (``means``) and a hash of the scores (``content``).
+        ``margin``, the mean scores (``means``) and a hash of the scores (``content``). Where
+        noise is drawn on a lattice, how far the input is from it (``offset``) besides.
     """
 
     index: int
@@ -82,6 +84,19 @@ class RunRow:
     error: str = ""
     kind: str = VOTES
     evidence: Mapping[str, Any] | None = None
+
+
+def with_offset(evidence: Mapping[str, Any] | None, offset: float | None) -> Any:
+    """Evidence of a row with the distance of its input from the lattice, where there is one."""
+    return evidence if offset is None else {**(evidence or {}), "offset": offset}
+
+
+def offset_held(row: RunRow) -> tuple[Mapping[str, Any] | None, float | None]:
+    """The evidence of a row without that distance, and that distance."""
+    if row.evidence is None or "offset" not in row.evidence:
+        return row.evidence, None
+    rest = {key: value for key, value in row.evidence.items() if key != "offset"}
+    return rest or None, row.evidence["offset"]
 
 
 #: Columns of the store's table, in order; ``checksum`` follows them.
@@ -218,9 +233,24 @@ def check(row: RunRow, config: Mapping[str, Any]) -> None:
         _refuse(row, "law", row.law, "plain values with the law's name")
     if not isinstance(row.options, Mapping):
         _refuse(row, "options", row.options, "plain values by name")
-    fault = KINDS[kind].fault(row) if kind in KINDS else f"kind is {kind!r}"
+    evidence, offset = offset_held(row)
+    if on_lattice(row.law) != (offset is not None):
+        _refuse(row, "offset", offset, "a distance where noise is on a lattice, else none")
+    if offset is not None and not (type(offset) is float and 0 <= offset < math.inf):
+        _refuse(row, "offset", offset, "a finite number >= 0")
+    own = dataclasses.replace(row, evidence=evidence) if offset is not None else row
+    fault = KINDS[kind].fault(own) if kind in KINDS else f"kind is {kind!r}"
     if fault is not None:
         raise ValueError(f"input {row.index}: {fault}")
+
+
+def on_lattice(law: Mapping[str, Any]) -> bool:
+    """Whether a law's plain values, or those of the law that it is around, have a lattice."""
+    return any(
+        (key == "lattice" and value is not None)
+        or (isinstance(value, Mapping) and "name" in value and on_lattice(value))
+        for key, value in law.items()
+    )
 
 
 def _refuse(row: RunRow, name: str, value: Any, allowed: str) -> None:

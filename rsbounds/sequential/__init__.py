@@ -13,12 +13,14 @@ from rsbounds.sequential.counts import CountSequence
 from rsbounds.sequential.decide import Decide
 from rsbounds.sequential.looks import geometric_looks
 from rsbounds.sequential.margin import MarginTest
+from rsbounds.sequential.margin_sequence import MarginSequence
 
 __all__ = [
     "Adaptive",
     "ConfidenceSequence",
     "CountSequence",
     "Decide",
+    "MarginSequence",
     "MarginTest",
     "confidence_sequence",
     "geometric_looks",

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsbounds import _validate
 from rsbounds._types import NO_CLASS, Certificates, MarginBound, Selection, plain_options
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound, margin_method
+from rsbounds.certificates.exact import level_left
 from rsbounds.noises import Noise
 from rsbounds.sequential._checked import checked_increments, checked_law, checked_top
 from rsbounds.sequential._record import certificates
@@ -46,6 +47,12 @@ class Adaptive:
         Fraction of the radius that a further look must promise for a row to go on, >= 0.
     method : str or MarginMethod
         Margin bound, with ``**options``.
+
+    Attributes
+    ----------
+    offset : (B,) float64 or None
+        Where the noise is drawn on a lattice, how far the inputs are from it, once they are
+        known; certificates are smaller by it.
 
     Raises
     ------
@@ -96,7 +103,9 @@ class Adaptive:
         if shares is not None and abs(weights.sum() - 1.0) > 1e-9:
             raise ValueError(f"shares is {shares!r}, adding to {weights.sum()}; allowed: sum 1")
         self.shares = weights / weights.sum() * (1.0 - 1e-15)
-        if self.alpha * self.shares.min() < 1e-300:
+        self._level = level_left(noise.spacing, self.alpha, self.looks[-1])
+        self.offset: NDArray[np.float64] | None = None
+        if self._level * self.shares.min() < 1e-300:
             raise ValueError(
                 f"alpha is {alpha!r}, of which a look has {self.shares.min():g}; allowed: at least "
                 "1e-300 for every look"
@@ -256,7 +265,7 @@ class Adaptive:
         return margin_lower_bound(
             counts,
             top,
-            alpha=float(self.alpha * self.shares[look]),
+            alpha=float(self._level * self.shares[look]),
             scale=self.noise.scale,
             method=self.method,
         )
@@ -292,4 +301,6 @@ class Adaptive:
             solved=self._proven.copy(),
             options=plain_options(self.method),
             votes=np.zeros((0, 0), dtype=np.int64) if self._counts is None else self._counts,
+            most=self.looks[-1],
+            offset=self.offset,
         )

@@ -13,6 +13,7 @@ from rsbounds import _validate
 from rsbounds._types import NO_CLASS, Certificates, Selection
 from rsbounds.bounds.mean._one_sided import log_capital
 from rsbounds.bounds.mean.beta_binomial import checked_prior
+from rsbounds.certificates.exact import level_left
 from rsbounds.noises import Noise
 from rsbounds.sequential._checked import (
     checked_curve,
@@ -82,6 +83,13 @@ class Decide:
         Draws after which a row without an answer becomes ``undecided``; 1e12 at most, which is
         also the default.
 
+    Attributes
+    ----------
+    offset : (B,) float64 or None
+        Where the noise is drawn on a lattice, how far the inputs are from it, once they are
+        known: r is then the radius about the lattice points, and certificates say what is left
+        of it about the inputs.
+
     Raises
     ------
     ValueError
@@ -131,6 +139,9 @@ class Decide:
         plain = competitors == "complement" or no == "proven"
         self.noise = checked_law(noise) if plain else checked_curve(noise)
         self.alpha = _validate.alpha(alpha)
+        # An update may hold more draws than were wanted.
+        self._level = level_left(noise.spacing, self.alpha, _validate.MAX_N)
+        self.offset: NDArray[np.float64] | None = None
         self.futility = _validate.number(
             "futility", futility, "a number above 0 and below 1", lambda v: 0 < v < 1
         )
@@ -237,7 +248,7 @@ class Decide:
             self._answer_rows(rows, three_cells(self._counts[rows], self.top[rows]))
 
     def _answer_rows(self, rows: NDArray[np.int64], votes: NDArray[np.int64]) -> None:
-        level = -math.log(self.alpha)
+        level = -math.log(self._level)
         answer = np.zeros(len(rows), dtype=np.int8)
         answer[self._capital(votes, rows) >= level * (1.0 + 1e-15)] = _YES
         left = np.flatnonzero((answer == _OPEN) & (self._n[rows] < self.limit))
@@ -346,6 +357,8 @@ class Decide:
                 "prior": list(self.prior), "prior_no": list(self.prior_no), "limit": self.limit,
             },
             votes=np.zeros((0, 0), dtype=np.int64) if self._counts is None else self._counts,
+            most=_validate.MAX_N,
+            offset=self.offset,
             radius=np.where(yes, self.radius, 0.0) if self.noise.curve_only else None,
         )  # fmt: skip
 

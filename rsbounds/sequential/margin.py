@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
 from rsbounds._types import NO_CLASS, Selection
+from rsbounds.certificates.exact import level_left
 from rsbounds.noises import Noise
 from rsbounds.sequential import _tangents
 from rsbounds.sequential._capital import capital_rows, evidence_rows
@@ -189,13 +190,15 @@ class MarginTest:
         """(B,) whether the radius is proven to exceed r, with error probability alpha.
 
         The probability that this is ever true of a row whose radius is at most r is at most alpha.
+        With noise on a lattice the radius is that about the inputs rounded to it.
 
         Parameters
         ----------
         alpha : float
             In (0, 1).
         """
-        return self.log_capital >= -math.log(_validate.alpha(alpha)) * (1.0 + 1e-15)
+        level = level_left(self.noise.spacing, _validate.alpha(alpha), _validate.MAX_N)
+        return self.log_capital >= -math.log(level) * (1.0 + 1e-15)
 
     def state(self) -> dict[str, Any]:
         """What a later `restore` needs, as plain values: the question, and the counts."""

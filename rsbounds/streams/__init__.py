@@ -6,8 +6,9 @@ the batch size can still flip a floating-point tie.
 
 A stream knows no law. It reads from the law what a draw starts from (`Law.base`) and asks it
 for the noisy input; a plain multiple of the base draw (`Law.multiplier`) is written by the
-generator's own kernel in one pass. A new base draw is one function in `_base._BASES`: that is
-where integers on a lattice will go.
+generator's own kernel in one pass. A new base draw is one function in `_base._BASES`. A law with a
+`Table` gets integers instead, added to the input's place on the lattice and then turned into
+floats: noise that is exactly its law, the same bits on every device.
 
 To put noise on another device: a class with the method ``add`` of `NoiseStream`.
 """
@@ -29,11 +30,24 @@ from rsbounds.streams._base import (
     checked_role,
     role_number,
 )
+from rsbounds.streams._cells import (
+    DISTANCE,
+    GAUSSIAN_REACH,
+    MAX_BITS,
+    NUMBERS,
+    Table,
+    gaussian_table,
+    uniform_table,
+)
 from rsbounds.streams._pieces import Piece, batches
 
 __all__ = [
     "BASES",
+    "DISTANCE",
+    "GAUSSIAN_REACH",
+    "MAX_BITS",
     "MAX_INDEX",
+    "NUMBERS",
     "PURPOSES",
     "ROLES",
     "VERSION",
@@ -43,8 +57,11 @@ __all__ = [
     "Piece",
     "Purpose",
     "Role",
+    "Table",
     "base_draws",
     "batches",
     "checked_role",
+    "gaussian_table",
     "role_number",
+    "uniform_table",
 ]

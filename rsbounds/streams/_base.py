@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds import _validate
+from rsbounds.streams._cells import Table, lattice_point
 from rsbounds.streams._pieces import Piece
 
 #: Changes whenever the same seed gives other draws. Version 1 (never written down) drew numpy's
@@ -51,6 +52,17 @@ class Law(Protocol):
     def base_size(self, shape: tuple[int, ...], /) -> int:
         """Base numbers per draw, for inputs of that shape."""
 
+    @property
+    def spacing(self) -> float | None:
+        """Spacing of the lattice that the noise is drawn on; None where it is floats."""
+
+    def table(self) -> Table | None:
+        """Of one input's law, the table of what is drawn on the lattice; None where it is floats.
+
+        The noisy copy is then the input, rounded to the lattice, and such a draw for each of its
+        numbers; ``base``, `multiplier` and `perturb` are not asked.
+        """
+
     def multiplier(self) -> Any:
         """The number, or numbers of the input's shape, that times a base draw are the noise.
 
@@ -79,7 +91,7 @@ class NoiseStream(abc.ABC, Generic[Array]):
         self._law = law
         self._batched = bool(law.batch_shape)
         self._shape = shape
-        self._current: tuple[Any, Law, Any] | None = None
+        self._current: tuple[Any, Law, Any, Table | None] | None = None
 
     @abc.abstractmethod
     def add(self, out: Array, x: Array, index: int, first: int, row: int | None = None) -> None:
@@ -142,18 +154,19 @@ class NoiseStream(abc.ABC, Generic[Array]):
     def _converted(self, values: NDArray[Any], x: Array) -> Any:
         """Numbers as an array of ``x``'s library, type and device."""
 
-    def _at(self, row: int | None, x: Any) -> tuple[Law, Any]:
-        """The law of a row, and its flat factors in the kind of ``x`` (None: it has none)."""
+    def _at(self, row: int | None, x: Any) -> tuple[Law, Any, Table | None]:
+        """The law of a row, its flat factors in the kind of ``x``, and its table (or None)."""
         key = row if self._batched else None, x.dtype
         if self._current is None or self._current[0] != key:
             law = law_of_row(self._law, row)
-            given = law.multiplier()
+            table = law.table()
+            given = None if table is not None else law.multiplier()
             factors = None
             if given is not None:
                 numbers = self._checked(given, np.float64 if x.itemsize == 8 else np.float32)
                 factors = self._converted(numbers, x)
-            self._current = key, law, factors
-        return self._current[1], self._current[2]
+            self._current = key, law, factors, table
+        return self._current[1:]
 
     def _checked(self, given: Any, kind: Any) -> NDArray[Any]:
         shape = np.shape(given)
@@ -323,7 +336,17 @@ class CounterStream(NoiseStream[NDArray[Any]]):
         first: int,
         row: int | None = None,
     ) -> None:
-        law, factors = self._at(row, x)
+        law, factors, table = self._at(row, x)
+        if table is not None:
+            from rsbounds.streams import _lattice
+
+            spacing = cast(float, law.spacing)
+            point = lattice_point(x, spacing, table.reach)
+            _lattice.fill_lattice(
+                out, point - np.int32(table.reach), table.packed, table.rest, table.bits,
+                x.dtype.type(spacing), first, index, self._key,
+            )  # fmt: skip
+            return
         if factors is not None:
             from rsbounds.streams import _philox
 

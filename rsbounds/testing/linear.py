@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from rsbounds import _validate
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,12 @@ class LinearClassifier:
 
     def _signed(self, x: ArrayLike) -> NDArray[np.float64]:
         w = np.array(self.weights)
-        batch = np.asarray(x, dtype=np.float64).reshape(len(np.asarray(x)), -1)
+        batch = np.atleast_1d(_validate.real_array("x", x))
+        batch = batch.reshape(len(batch), -1)
+        if batch.shape[1] != w.size:
+            raise ValueError(
+                f"x has {batch.shape[1]} numbers in an input; allowed: {w.size}, the weights"
+            )
         return np.asarray((batch @ w + self.offset) / math.hypot(*self.weights))
 
     def __call__(self, batch: ArrayLike) -> NDArray[np.int64]:
@@ -63,5 +69,4 @@ class LinearClassifier:
         """(m,) probabilities of class 1 under Gaussian noise."""
         from scipy.special import ndtr
 
-        values: Any = ndtr(self._signed(x) / sigma)
-        return np.asarray(values)
+        return np.asarray(ndtr(self._signed(x) / _validate.positive("sigma", sigma)))

@@ -56,7 +56,8 @@ class TrainingNoise:
     def __init__(self, law: Noise, *, seed: int | None = None) -> None:
         if not isinstance(law, Noise):
             raise ValueError(f"law is {law!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
-        self.law = law
+        # Certificates need the exact law; an attack wants the noise to be the same wherever x is.
+        self.law = law.in_floats()
         self.seed = chosen_seed(seed)
         self.drawn = 0
         self.start = 0

@@ -34,9 +34,9 @@ def folder():
     return root / "mnist"
 
 
-def train(images, labels, sigma):
+def train(images, labels, sigma, network=lenet):
     torch.manual_seed(0)
-    model = lenet()
+    model = network()
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     for _ in range(12):
         for batch in torch.randperm(len(images)).split(100):

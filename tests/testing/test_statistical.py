@@ -216,6 +216,9 @@ def test_bad_numbers_are_named():
         assert_probability_at_most(lambda rng: rng.random() < 2, 0.5, max_trials=least)
     with pytest.raises(ValueError, match=f"at least {least}"):
         assert_probability_at_most(event, 0.5, max_trials=least - 1)
+    # Neither is one without a whole call.
+    with pytest.raises(ValueError, match=r"max_trials is 90 \(of which 100 in a call\).*least 100"):
+        assert_probability_at_most(lambda rng: rng.random(100) < 0.1, 0.5, max_trials=90)
     with pytest.raises(ValueError, match="could refute no claim"):
         assert_mean_at_least(lambda rng: rng.random(), 0.5, max_trials=5)
     with pytest.raises(ValueError, match="could refute no claim"):

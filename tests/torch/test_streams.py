@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 import rsbounds
 from rsbounds.noises import FullGaussian, LowRankGaussian, Noise, namespace
 from rsbounds.streams import CounterStream
-from rsbounds_torch import SmoothedClassifier
+from rsbounds_torch import SmoothedClassifier, streams
 from rsbounds_torch.streams import CpuStream, DeviceStream, noise_stream
 
 CPU = torch.device("cpu")
@@ -358,3 +358,37 @@ def test_a_device_draws_training_noise_in_one_block_for_many_inputs(law, monkeyp
     sigma = {"uniform": 0.7 / 3**0.5}.get(law.name, 2 * 0.25)
     sigma = torch.tensor(np.array(law.sigma if law.batch_shape else sigma))[..., None]
     assert abs(float(((noise.reshape(2, -1, 6) / sigma) ** 2).mean()) - 1) < 6 * (2 / 480) ** 0.5
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        rsbounds.Gaussian(0.25, lattice="auto"),
+        rsbounds.Gaussian(1.0, lattice=1 / 2040),
+        rsbounds.Uniform(0.5, lattice=1 / 255),
+        rsbounds.Lipschitz(2.0, rsbounds.Gaussian([0.25, 0.5], lattice=1 / 255)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_noise_on_a_lattice_has_the_same_bits_by_integer_operations(law, kind, monkeypatch):
+    # What an accelerator runs, here on the CPU; and in chunks, which must not show.
+    monkeypatch.setattr(streams, "_TOGETHER_NUMBERS", 5000)
+    x = torch.rand(1003, generator=torch.Generator().manual_seed(0), dtype=kind)
+    made = []
+    for stream in (streams.CpuStream, streams.LatticeStream):
+        out = torch.full((200, 1003), torch.nan, dtype=kind)
+        given = stream(law, (1003,), seed=3, role="select")
+        given.add(out, x, 2**32 - 1, 2**33 + 5, row=1 if law.batch_shape else None)
+        made.append(out)
+    assert torch.equal(*made)
+
+
+def test_an_accelerator_gets_the_integers_where_there_is_a_lattice():
+    law = rsbounds.Gaussian(0.25, lattice="auto")
+    settings = {"seed": 1, "role": "estimate", "device": torch.device("meta")}
+    assert isinstance(streams.noise_stream(law, (3,), **settings), streams.LatticeStream)
+    with pytest.raises(ValueError, match=r"allowed: noise on a lattice"):
+        streams.LatticeStream(rsbounds.Gaussian(0.25), (3,), seed=1, role="estimate").add(
+            torch.empty(1, 3), torch.zeros(3), 0, 0
+        )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rsbounds._types import Certificates, Selection, content_hash
 from rsbounds.certificates import voted_top
+from rsbounds.certificates.exact import offset_of
 from rsbounds.noises import Noise
 from rsbounds.runs.subject import Subject
 
@@ -43,6 +44,8 @@ class Drawn:
         Draws of the estimation sample.
     evidence : (b,) mappings or None
         What else a certificate rests on, as plain values.
+    offset : (b,) float64 or None
+        Where noise is drawn on a lattice, how far the inputs are from it, in the law's norm.
     """
 
     select: NDArray[np.int64]
@@ -50,6 +53,7 @@ class Drawn:
     invalid: NDArray[np.int64]
     n: NDArray[np.int64]
     evidence: Sequence[Evidence]
+    offset: NDArray[np.float64] | None = None
 
 
 class Kind(abc.ABC):
@@ -130,6 +134,12 @@ def selected(
     """Top classes from a selection sample, and draws without a valid answer."""
     votes, invalid = subject.votes(inputs, indices, "select", [(0, n0)] * len(indices))
     return voted_top(votes), invalid
+
+
+def offset_from(noise: Noise, inputs: NDArray[Any]) -> NDArray[np.float64] | None:
+    """How far inputs are from the law's lattice, in its norm; None where it has none."""
+    found = offset_of(noise, inputs)
+    return None if found is None else found[noise.norm]
 
 
 class Rounds:

@@ -13,7 +13,15 @@ from rsbounds import _validate
 from rsbounds._types import Certificates, Selection
 from rsbounds.certificates import voted_top
 from rsbounds.noises import Noise
-from rsbounds.runs.kinds._base import Drawn, Evidence, Kind, Rounds, Settings, selected
+from rsbounds.runs.kinds._base import (
+    Drawn,
+    Evidence,
+    Kind,
+    Rounds,
+    Settings,
+    offset_from,
+    selected,
+)
 from rsbounds.runs.subject import Subject
 from rsbounds.sequential import Adaptive, geometric_looks
 from rsbounds.sequential._feed import feed
@@ -72,14 +80,16 @@ class AdaptiveKind(Kind):
     ) -> tuple[Drawn, Certificates]:
         top, invalid = selected(subject, inputs, indices, self.settings.n0)
         rule, rounds = self._rule(top, noise), Rounds(subject, inputs, indices, top.counts, invalid)
+        rule.offset = offset_from(noise, inputs)
         rule.abstain(invalid > 0)
         feed(rule, rounds.draw)
         evidence = [{"looks": votes} for votes in rounds.rounds]
-        drawn = Drawn(top.counts, rounds.votes, rounds.invalid, rule.n, evidence)
+        drawn = Drawn(top.counts, rounds.votes, rounds.invalid, rule.n, evidence, rule.offset)
         return drawn, rule.certificates()
 
     def certify(self, drawn: Drawn, noise: Noise) -> Certificates:
         rule = self._rule(voted_top(drawn.select), noise)
+        rule.offset = drawn.offset
         rule.abstain(drawn.invalid > 0)
         rule.replay([[] if held is None else held["looks"] for held in drawn.evidence])
         # A row that abstained took draws that the rule was not given.

@@ -12,8 +12,17 @@ from numpy.typing import NDArray
 from rsbounds import _validate
 from rsbounds._types import Certificates, Selection
 from rsbounds.certificates import voted_top
+from rsbounds.certificates.exact import farther
 from rsbounds.noises import Gaussian, Noise
-from rsbounds.runs.kinds._base import Drawn, Evidence, Kind, Rounds, Settings, selected
+from rsbounds.runs.kinds._base import (
+    Drawn,
+    Evidence,
+    Kind,
+    Rounds,
+    Settings,
+    offset_from,
+    selected,
+)
 from rsbounds.runs.subject import Subject
 from rsbounds.sequential import Decide
 from rsbounds.sequential._feed import feed
@@ -69,24 +78,29 @@ class DecideKind(Kind):
     def check_law(self, noise: Noise) -> None:
         self._rule(np.zeros(noise.batch_shape or (1,), dtype=np.int64), noise)
 
-    def _rule(self, top: NDArray[np.int64] | Selection, noise: Noise) -> Decide:
-        return Decide(
-            self._radius, top, noise=noise, alpha=self.settings.alpha, limit=self.settings.n,
-            **self._options,
+    def _rule(
+        self,
+        top: NDArray[np.int64] | Selection,
+        noise: Noise,
+        offset: NDArray[np.float64] | None = None,
+    ) -> Decide:
+        rule = Decide(
+            farther(self._radius, offset), top, noise=noise, alpha=self.settings.alpha,
+            limit=self.settings.n, **self._options,
         )  # fmt: skip
+        rule.offset = offset
+        return rule
 
     def take(
         self, subject: Subject, inputs: NDArray[Any], indices: Sequence[int], noise: Noise
     ) -> tuple[Drawn, Certificates]:
         top, invalid = selected(subject, inputs, indices, self.settings.n0)
-        test, rounds = (
-            self._rule(top, noise),
-            Rounds(subject, inputs, indices, top.counts, invalid),
-        )
+        test = self._rule(top, noise, offset_from(noise, inputs))
+        rounds = Rounds(subject, inputs, indices, top.counts, invalid)
         test.abstain(invalid > 0)
         feed(test, rounds.draw)
         evidence = [{"answer": answer} for answer in test.status.tolist()]
-        drawn = Drawn(top.counts, rounds.votes, rounds.invalid, test.n, evidence)
+        drawn = Drawn(top.counts, rounds.votes, rounds.invalid, test.n, evidence, test.offset)
         return drawn, test.certificates()
 
     def certify(self, drawn: Drawn, noise: Noise) -> Certificates:
@@ -99,7 +113,7 @@ class DecideKind(Kind):
         return self._answered(drawn, noise).status
 
     def _answered(self, drawn: Drawn, noise: Noise) -> Decide:
-        test = self._rule(voted_top(drawn.select), noise)
+        test = self._rule(voted_top(drawn.select), noise, drawn.offset)
         test.abstain(drawn.invalid > 0)
         if test.active.any():
             test.update(drawn.estimate)

@@ -21,7 +21,7 @@ from rsbounds.certificates.scores import (
     score_rows,
 )
 from rsbounds.noises import Noise
-from rsbounds.runs.kinds._base import Drawn, Evidence, Kind, Settings
+from rsbounds.runs.kinds._base import Drawn, Evidence, Kind, Settings, offset_from
 from rsbounds.runs.subject import Subject
 
 Map = Literal["softmax", "sparsemax", "hardmax"]
@@ -112,7 +112,7 @@ class ScoresKind(Kind):
         nothing = np.zeros((len(indices), classes), dtype=np.int64)
         n = np.full(len(indices), own.n)
         evidence = [{**dataclasses.asdict(row), "means": list(row.means)} for row in rows]
-        drawn = Drawn(nothing, nothing, invalid, n, evidence)
+        drawn = Drawn(nothing, nothing, invalid, n, evidence, offset_from(noise, inputs))
         return drawn, self.certify(drawn, noise)
 
     def certify(self, drawn: Drawn, noise: Noise) -> Certificates:
@@ -123,7 +123,7 @@ class ScoresKind(Kind):
         ]
         return certify_score_rows(
             rows, drawn.n, noise=noise, alpha=self.settings.alpha, method=self._method,
-            pair=self._pair, share=self._share,
+            pair=self._pair, share=self._share, offset=drawn.offset,
         )  # fmt: skip
 
     def again(self, method: Any, alpha: float | None, options: Mapping[str, Any]) -> Kind:

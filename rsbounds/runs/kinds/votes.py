@@ -12,7 +12,7 @@ from rsbounds._types import Certificates
 from rsbounds.bounds.margin import margin_method
 from rsbounds.certificates import certify_votes
 from rsbounds.noises import Noise
-from rsbounds.runs.kinds._base import Drawn, Kind, Settings
+from rsbounds.runs.kinds._base import Drawn, Kind, Settings, offset_from
 from rsbounds.runs.subject import Subject
 
 
@@ -41,13 +41,16 @@ class VotesKind(Kind):
         n0, n, b = self.settings.n0, self.settings.n, len(indices)
         select, none0 = subject.votes(inputs, indices, "select", [(0, n0)] * b)
         estimate, none = subject.votes(inputs, indices, "estimate", [(0, n)] * b)
-        drawn = Drawn(select, estimate, none0 + none, estimate.sum(axis=1) + none, [None] * b)
+        drawn = Drawn(
+            select, estimate, none0 + none, estimate.sum(axis=1) + none, [None] * b,
+            offset_from(noise, inputs),
+        )  # fmt: skip
         return drawn, self.certify(drawn, noise)
 
     def certify(self, drawn: Drawn, noise: Noise) -> Certificates:
         return certify_votes(
             drawn.select, drawn.estimate, drawn.invalid, noise=noise, alpha=self.settings.alpha,
-            method=self._method,
+            method=self._method, offset=drawn.offset,
         )  # fmt: skip
 
     def again(self, method: Any, alpha: float | None, options: Mapping[str, Any]) -> Kind:

@@ -226,9 +226,9 @@ def draws_do_not_depend_on_the_cut(law: Noise) -> None:
 
 
 def multiplier_is_the_transform(law: Noise) -> None:
-    """What streams write in one pass is what `perturb` gives."""
+    """What streams write in one pass is what `perturb` gives, where it is not on a lattice."""
     one = _one(law)
-    if one.multiplier() is None:
+    if one.multiplier() is None or one.spacing is not None:
         return
     shape = one.event_shape or (2, 3)
     base = _base_law(one)
@@ -236,6 +236,26 @@ def multiplier_is_the_transform(law: Noise) -> None:
     draws = _draws(base, shape, 20).reshape(20, *shape)
     fast = _draws(one, shape, 20, x=x.ravel())
     assert (fast.reshape(20, *shape) == one.perturb(x, draws)).all()
+
+
+def lattice_noise_is_made_of_integers(law: Noise) -> None:
+    """Table and spacing come together; a copy is an integer of the table's times the spacing."""
+    one = _one(law)
+    table = one.table()
+    assert (table is None) == (one.spacing is None)
+    assert law.spacing == one.spacing
+    if table is None or one.spacing is None:
+        return
+    # Inputs off the lattice are rounded to it, and nothing else of them is left in the copies.
+    x = np.array([0.0, 0.3, -1.7, 1.0])
+    points = np.rint(x / one.spacing)
+    for kind in (np.float32, np.float64):
+        noisy = _draws(one, (4,), 500, kind=kind, x=x.astype(kind))
+        cells = np.rint(noisy.astype(np.float64) / one.spacing)
+        assert (noisy == np.multiply(cells, one.spacing, dtype=kind)).all()
+        assert (np.abs(cells - points) <= table.reach).all()
+        here = _draws(one, (4,), 500, kind=kind, x=(points * one.spacing).astype(kind))
+        assert (here == noisy).all()
 
 
 def region_has_the_radius(law: Noise) -> None:
@@ -267,6 +287,7 @@ NOISE_CHECKS: dict[str, Callable[[Noise], None]] = by_name(
     draws_follow_the_density,
     draws_do_not_depend_on_the_cut,
     multiplier_is_the_transform,
+    lattice_noise_is_made_of_integers,
     region_has_the_radius,
 )
 

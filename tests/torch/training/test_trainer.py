@@ -173,6 +173,24 @@ def test_the_noise_of_an_input_goes_on_from_that_of_the_epoch_before():
     assert grown([[0, 1, 2, 3]], 1, smoothing="search")[0] > 1.0
 
 
+def test_search_in_training_looks_at_less_noise_too():
+    from rsbounds_torch._sampler import NoisyModel
+    from rsbounds_torch.training._per_input import input_noise
+
+    # A slab 0.42 wide on either side: under a sigma of 0.5 class 1 has 60 % of the votes, and
+    # the radius is largest at a sigma of about 0.2.
+    def slab(batch):
+        inside = batch[:, 0].abs() < 0.42
+        return torch.stack([~inside, inside], 1).float()
+
+    sampled = NoisyModel(slab, num_classes=2, noise=LAW, batch_size=64)
+    x, rows = torch.zeros(20, 2), np.arange(20)
+    noise = input_noise("search", {}, LAW, (2,), 20, seed=1)
+    for epoch in range(3):
+        noise.update(sampled, x, rows, epoch)
+    assert np.median(noise.factor) < 0.8
+
+
 RANKS = """
 import sys
 import torch
