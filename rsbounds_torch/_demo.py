@@ -27,6 +27,8 @@ from rsbounds_torch.optimizers import OPTIMIZERS, optimize_noise
 from rsbounds_torch.training import train
 
 SIGMAS = (0.25, 0.5)
+#: The digits are multiples of 1/16, and so on this lattice: exact noise costs them nothing.
+LATTICE = 1 / 256
 EPOCHS = 60
 #: Digits for which a law is found, and what finds it.
 FOUND, SMOOTHING = 10, "ddrs"
@@ -119,7 +121,8 @@ def run_demo(
             model, (images[learned], labels[learned]), noise=rsbounds.Gaussian(sigma),
             folder=folder / f"cnn_sigma{sigma:g}", epochs=EPOCHS, batch_size=100, seed=seed,
         )  # fmt: skip
-        classifier = SmoothedClassifier(model, num_classes=10, noise=rsbounds.Gaussian(sigma))
+        law = rsbounds.Gaussian(sigma, lattice=LATTICE)
+        classifier = SmoothedClassifier(model, num_classes=10, noise=law)
         print(f"sigma {sigma}: certifying {inputs} digits, n = {n}, into {store}", flush=True)
         certify_dataset(classifier, data, store=store, n=n, alpha=alpha, seed=seed)
     some = min(FOUND, inputs)

@@ -225,7 +225,7 @@ def _certify(given: argparse.Namespace) -> int:
     with rsbounds.RunStore(given.store) as store:
         labels = stored_labels(store)
         told = stored_answers(store).tolist() if kind == "decide" else []
-    answers = {word: told.count(word) for word in ANSWERS if word in told} if told else None
+    answers = {word: told.count(word) for word in ANSWERS} if told else None
     write_certificates(result, path)
     more: dict[str, Any] = {} if answers is None else {"radius": given.decide, "answers": answers}
     if smoothing is not None:

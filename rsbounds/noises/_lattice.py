@@ -32,6 +32,8 @@ from rsbounds.streams import MAX_BITS, Table
 #: Columns that "auto" stays within: 64 kB, in a core's own memory.
 _AUTO_BITS = 14
 _SMALLEST, _LARGEST = 1e-30, 1e30
+#: Spacings that an input may be from 0, whatever its type.
+_FARTHEST = 2.0**31
 _EIGHT_BITS = 255
 
 
@@ -116,16 +118,28 @@ def distances(x: NDArray[Any], spacing: float, norm: str) -> NDArray[np.float64]
     Returns
     -------
     (B,) float64
+
+    Raises
+    ------
+    ValueError
+        Numbers that have no lattice point with room for noise.
     """
     flat = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
+    if not (np.abs(flat) < spacing * _FARTHEST).all():
+        raise ValueError(
+            f"inputs hold {np.abs(flat).max():g} with noise on a lattice of {spacing:g}; allowed: "
+            f"numbers up to {spacing * _FARTHEST:g}, or a coarser lattice"
+        )
     found = np.empty(len(flat))
     for row, values in enumerate(flat):
         with np.errstate(over="ignore"):
             moved = np.abs(values - values.astype(np.float32).astype(np.float64))
         cells = values / spacing
         nearest = np.rint(cells)
-        # The product and the difference are rounded, by less than 2^-52 |x| together.
-        away = np.abs(values - nearest * spacing) + 2.0**-51 * np.abs(values)
+        # The product and the difference are rounded, by less than 2^-52 |x| together; neither is
+        # where spacings are halved and halved again from 1.
+        slack = 0.0 if math.frexp(spacing)[0] == 0.5 else 2.0**-51
+        away = np.abs(values - nearest * spacing) + slack * np.abs(values)
         # Near the middle between two lattice points either may have been taken.
         unsure = np.abs(cells - nearest) > 0.5 - 2.0**-18
         away = np.where(unsure, spacing * (0.5 + 2.0**-17), away) + 2.0 * moved

@@ -27,7 +27,8 @@ class Adaptive:
     rule that stops may be anything. The rule here asks what every later look would find if the
     votes went on in the same proportions, and stops where none would raise the best radius r by
     more than ``gain`` times max(r, u), u the radius that a margin of one buys. (Without u, rows
-    with tiny radii would be drawn to the end.)
+    with tiny radii would be drawn to the end.) A bound that holds at every time
+    (`MarginSequence`) in place of a few looks takes more draws for the same average radius.
 
     Parameters
     ----------
@@ -62,6 +63,7 @@ class Adaptive:
     See Also
     --------
     rsbounds.Decide : Is the radius at least r?
+    rsbounds.MarginSequence : Radii that hold at every time at once, without a rule that stops.
     rsbounds.sample_until : Draws the votes that a rule asks for.
     rsbounds.geometric_looks : Where to look.
 

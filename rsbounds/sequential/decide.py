@@ -160,6 +160,7 @@ class Decide:
         if not noise.curve_only:
             self._set_thresholds()
         self._counts: NDArray[np.int64] | None = None
+        self._seen: NDArray[np.int64] | None = None
         self._n = np.zeros(rows, dtype=np.int64)
         self._margin = (
             MarginTest(self.radius, self._named(), noise=noise) if competitors == "all" else None
@@ -181,6 +182,10 @@ class Decide:
         if self.competitors == "all" and self.no == "proven":
             some = np.maximum(below, 0.0)
             self._pieces = Pieces(2.0 * some, _thresholds(some, probit), probit)
+            if self._selection is not None:
+                picked = np.array(self._selection.counts)
+                picked[np.arange(len(picked)), np.maximum(self._selection.top, 0)] = -1
+                self._rival = np.broadcast_to(picked.argmax(axis=1), self.radius.shape)
 
     def __len__(self) -> int:
         return self.radius.size
@@ -232,7 +237,7 @@ class Decide:
         """
         if not self.active.any():
             raise ValueError("counts were given after every answer; allowed: while active.any()")
-        fresh, total = checked_increments(counts, self.top, self._selection, self._counts)
+        fresh, total = checked_increments(counts, self.top, self._selection, self._seen)
         if self._counts is not None and fresh.shape != self._counts.shape:
             raise ValueError(
                 f"counts has {fresh.shape[1]} columns; allowed: {self._counts.shape[1]} as before"
@@ -243,6 +248,9 @@ class Decide:
         checked_total(sums)
         self._counts = taken if self._counts is None else self._counts + taken
         self._n = sums
+        if self._selection is not None and not self._selection.independent:
+            # All votes given, those of rows with their answer too: the sample to compare.
+            self._seen = fresh if self._seen is None else self._seen + fresh
         rows = np.flatnonzero(grow & (self._n > 0))
         if rows.size:
             self._answer_rows(rows, three_cells(self._counts[rows], self.top[rows]))
@@ -282,9 +290,7 @@ class Decide:
             # The mean of the capitals against each competitor is at least this part of one.
             price = math.log(self._counts.shape[1] - 1) * (1.0 + 1e-15)
         else:
-            picked = np.array(self._selection.counts)[rows]
-            picked[np.arange(len(rows)), np.maximum(self.top[rows], 0)] = -1
-            rival = self._counts[rows, picked.argmax(axis=1)]
+            rival = self._counts[rows, self._rival[rows]]
         return self._pieces.refuted(
             votes[:, 0], rival, votes.sum(axis=1), rows, np.full(len(rows), level + price),
             self.prior_no[::-1],

@@ -62,8 +62,11 @@ def _settle(
 
 @kernel
 def _write(out: Any, x: Any, e: Any, spacing: Any) -> None:
+    # In two steps, for numba widens what it adds: an integer that the type holds, and its product.
     for i in range(out.size):
-        out[i] = spacing * (x[i] + e[i])
+        out[i] = _i32(x[i] + e[i])
+    for i in range(out.size):
+        out[i] *= spacing
 
 
 @kernel

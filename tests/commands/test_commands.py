@@ -152,8 +152,10 @@ def test_demo(tmp_path, capsys):
         for rest in (".png", ".svg", "_certificates.tsv", "_comparison.json", "_counts.npz"):
             assert f"digits_sigma{sigma}{rest}" in made
     counts = str(folder / "digits_sigma0.25_counts.npz")
-    code, out, _ = run(capsys, "certify", counts, "--sigma", "0.25", "--json")
+    law = ("--sigma", "0.25", "--lattice", "1/256")
+    code, out, _ = run(capsys, "certify", counts, *law, "--json")
     written = rsbounds.Certificates.read(folder / "digits_sigma0.25_certificates.tsv")
+    assert written.details["offset"] == 0.0
     radii = [row["radius"] for row in json.loads(out)["rows"]]
     assert written.radius.tolist() == radii
     assert run(capsys, "demo", "--output", str(folder), "--inputs", "0")[0] == 2

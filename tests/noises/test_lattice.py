@@ -77,9 +77,26 @@ def exact_distance(x, spacing, norm):
     return max(found)
 
 
+def test_an_input_on_a_lattice_of_halves_is_at_no_distance():
+    x = np.arange(-64, 65)[None] / 16
+    for kind in (np.float32, np.float64):
+        for norm in ("l1", "l2"):
+            assert distances(x.astype(kind), 1 / 256, norm) == 0
+            assert distances(x.astype(kind) + kind(2**-12), 1 / 256, norm) > 0
+
+
+@pytest.mark.parametrize("far", [1e9, 1e300])
+def test_inputs_too_far_for_the_lattice_are_refused(far):
+    law = rsbounds.Gaussian(0.25, lattice=1 / 255)
+    with pytest.raises(ValueError, match=r"inputs hold 1e.* with noise on a lattice of 0.00392"):
+        rsbounds.sample_counts(np.argmax, [[0.0, -far]], noise=law, n=9, num_classes=2)
+
+
 @settings(max_examples=200, deadline=None)
 @given(
-    spacing=st.one_of(st.sampled_from([1 / 255, 1 / 2040, 2.0**-10, 0.1]), st.floats(1e-4, 1.0)),
+    spacing=st.one_of(
+        st.sampled_from([1 / 255, 1 / 2040, 2.0**-10, 2.0**-3, 0.1]), st.floats(1e-4, 1.0)
+    ),
     x=st.lists(st.floats(-40, 40), min_size=1, max_size=6),
     middles=st.lists(st.integers(-9000, 9000), min_size=1, max_size=3),
     norm=st.sampled_from(["l1", "l2"]),

@@ -194,6 +194,18 @@ def test_decisions_can_be_asked_again(tmp_path):
             rebound(store, limit=10)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"radius": 0.4}, {"prior": [1.0, 1.0]}, {"competitors": "complement"},
+                {"no": "proven"}, {"alpha": 0.01}],
+)  # fmt: skip
+def test_decisions_are_not_resumed_with_another_question(changes, tmp_path):
+    run(tmp_path / "run.sqlite", "decide", n=500)
+    with pytest.raises(ValueError, match="alpha" if "alpha" in changes else "options") as error:
+        run(tmp_path / "run.sqlite", "decide", n=500, **changes)
+    for value in changes.values():
+        assert str(value) in str(error.value) or repr(value) in str(error.value)
+
+
 def test_looks_can_be_bounded_again(tmp_path):
     own = run(tmp_path / "run.sqlite", "adaptive")
     with RunStore(tmp_path / "run.sqlite") as store:

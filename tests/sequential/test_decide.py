@@ -473,6 +473,7 @@ def test_a_hopeless_row_stops_early_and_others_do_not():
                 test.update(
                     np.array([rng.multinomial(k, q) for k, q in zip(test.wanted, p, strict=True)])
                 )
+                test = pickle.loads(pickle.dumps(test))
             told[competitors, no] = test
         one = told[competitors, "futile"]
         assert (one.status[:50] == "futile").all()

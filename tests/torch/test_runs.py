@@ -278,6 +278,9 @@ def test_demo(tmp_path, capsys, monkeypatch):
     assert {"cnn_sigma0.25.sqlite", "cnn_sigma0.5.sqlite", "report.tsv", "runs.png"} <= names
     assert {"cnn_sigma0.5_ddrs.sqlite", "regions.png"} <= names
     assert "noise found by" in out
+    with rsbounds.RunStore(folder / "cnn_sigma0.5_ddrs.sqlite") as store:
+        assert [row.evidence for row in store.rows()] == [{"offset": 0.0}]
+        assert "exact noise" in str(rsbounds.rebound(store))
     kept = (folder / "cnn_sigma0.25" / "checkpoint.pt").stat().st_mtime_ns
     # Again: the trainings and the runs are taken up.
     again = ["demo", "--output", str(folder), "--inputs", "3", "--n", "100"]
