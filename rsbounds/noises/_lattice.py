@@ -32,6 +32,8 @@ from rsbounds.streams import MAX_BITS, Table
 #: Columns that "auto" stays within: 64 kB, in a core's own memory.
 _AUTO_BITS = 14
 _SMALLEST, _LARGEST = 1e-30, 1e30
+#: Spacings that an input may be from 0, whatever its type.
+_FARTHEST = 2.0**31
 _EIGHT_BITS = 255
 
 
@@ -116,8 +118,18 @@ def distances(x: NDArray[Any], spacing: float, norm: str) -> NDArray[np.float64]
     Returns
     -------
     (B,) float64
+
+    Raises
+    ------
+    ValueError
+        Numbers that have no lattice point with room for noise.
     """
     flat = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
+    if not (np.abs(flat) < spacing * _FARTHEST).all():
+        raise ValueError(
+            f"inputs hold {np.abs(flat).max():g} with noise on a lattice of {spacing:g}; allowed: "
+            f"numbers up to {spacing * _FARTHEST:g}, or a coarser lattice"
+        )
     found = np.empty(len(flat))
     for row, values in enumerate(flat):
         with np.errstate(over="ignore"):

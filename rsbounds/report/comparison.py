@@ -18,6 +18,7 @@ from rsbounds._parallel import Progress
 from rsbounds._types import Certificates, Guarantee, Selection
 from rsbounds.bounds.margin import MARGIN_METHODS
 from rsbounds.certificates import certify
+from rsbounds.certificates.exact import offset_in
 from rsbounds.noises import Noise
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
 from rsbounds.report.limit import LimitCurve, likelihood_limit
@@ -252,7 +253,7 @@ def compare(
     Parameters
     ----------
     counts, top, noise, alpha
-        As in `certify`.
+        As in `certify`; with noise on a lattice, radii are about the inputs rounded to it.
     labels : (B,) integers, optional
         True classes; without them shares of certified rows are shown for accuracy.
     radii : (R,) float array_like, optional
@@ -286,6 +287,9 @@ def compare(
     >>> [row.method for row in comparison.rows]
     ['runner-up (split=optimal)', 'runner-up', 'complement']
     """
+    if isinstance(noise, Noise):
+        # A sample of another lattice is refused.
+        offset_in(noise, counts)
     table = _validate.count_table(counts)
     timed = _timed(table, top, noise, alpha, _settings(methods), progress)
     if radii is None:

@@ -70,6 +70,17 @@ def mean_reaches(y: NDArray[np.float64], m: float, alpha: float) -> bool:
     return bool(best[0] >= goal)
 
 
+def mean_could_reach(n: int, m: float, alpha: float) -> bool:
+    """Whether `mean_reaches` would be true of n ones, without playing them."""
+    logs = [
+        math.log(w) + n * math.log1p(c * (1.0 / m - 1.0))
+        for c, w in zip(CAPS, WEIGHTS, strict=True)
+    ]
+    goal = threshold(n, alpha, max(CAPS))
+    # A margin for the rounding of the product, so that "yes" is sure.
+    return bool(np.logaddexp.reduce(logs) >= math.log(goal) + 1e-9 * n**0.5)
+
+
 class Twins:
     """Bets on pairs of draws against "both come from one distribution".
 

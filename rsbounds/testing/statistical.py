@@ -21,7 +21,7 @@ from rsbounds import _validate
 from rsbounds.bounds.mean import confidence_sequence
 from rsbounds.bounds.mean._samples import SIDES, Side, checked_samples, checked_support, to_unit
 from rsbounds.bounds.proportion import clopper_pearson_lower
-from rsbounds.testing._bets import Odds, Twins, mean_reaches
+from rsbounds.testing._bets import Odds, Twins, mean_could_reach, mean_reaches
 from rsbounds.testing._coverage import outside, split_sides
 from rsbounds.testing._trials import (
     MISSED_ALARM,
@@ -88,7 +88,11 @@ def assert_error_rate(
 
 
 def _inside(name: str, value: Any) -> float:
-    return _validate.number(name, value, "a number with 0 < value < 1", lambda v: 0 < v < 1)
+    # Beyond, no capital can be computed, and no number of trials would do.
+    return _validate.number(
+        name, value, "a number with 0 < value < 1, 1e-12 or more from both",
+        lambda v: 1e-12 <= v <= 1.0 - 1e-12,
+    )  # fmt: skip
 
 
 def _checked_trials(max_trials: int | None, default: float) -> int:
@@ -111,7 +115,7 @@ def _probability(
     """Trials of an event until "its probability is at most p" (or at least) is settled."""
     __tracebackhide__ = True
     level = -math.log(_validate.alpha(false_alarm, "false_alarm"))
-    most = _checked_trials(max_trials, 1000.0 / min(p, 1.0 - p))
+    most = _checked_trials(max_trials, max(1000.0, 50.0 * level) / min(p, 1.0 - p))
     root = checked_seed(seed)
     odds = Odds(p)
     below, above = odds.against_at_least, odds.against_at_most
@@ -170,11 +174,12 @@ def assert_probability_at_most(
         Given a numpy Generator, True or False; or an array (m,) of them, m independent trials.
         All of its randomness comes from the generator.
     p : float
-        Probability claimed, strictly between 0 and 1.
+        Probability claimed, strictly between 0 and 1 (by 1e-12 or more).
     false_alarm : float
         Probability of failing a true claim.
     max_trials : int, optional
-        Trials after which the claim passes; by default 1000 / min(p, 1 - p).
+        Trials after which the claim passes; by default 1000 / min(p, 1 - p), and more where
+        false_alarm is below 1e-9: enough to refute a claim that is wrong by a quarter.
     seed : int, optional
         Of the generator; by default a fresh one, which a failure names.
 
@@ -210,7 +215,7 @@ def assert_probability_at_most(
     __tracebackhide__ = True
     name = name_of(event, "event")
     return _probability(
-        event, booleans, _inside("p", p), True, f"P({name}) <= {p:g}", name,
+        event, booleans, _inside("p", p), True, f"P({name}) <= {p:.12g}", name,
         false_alarm, max_trials, seed,
     )  # fmt: skip
 
@@ -237,7 +242,7 @@ def assert_probability_at_least(
     __tracebackhide__ = True
     name = name_of(event, "event")
     return _probability(
-        event, booleans, _inside("p", p), False, f"P({name}) >= {p:g}", name,
+        event, booleans, _inside("p", p), False, f"P({name}) >= {p:.12g}", name,
         false_alarm, max_trials, seed,
     )  # fmt: skip
 
@@ -369,7 +374,7 @@ def assert_mean_at_least(
 
     y = np.empty(0)
     settled: Verdict = "not refuted"
-    for batch in batches(drawn, read, most, lambda n: mean_reaches(np.ones(n), below, false_alarm)):
+    for batch in batches(drawn, read, most, lambda n: mean_could_reach(n, below, false_alarm)):
         y = np.concatenate([y, *batch])
         if mean_reaches(1.0 - y, below, false_alarm):
             settled = "refuted"

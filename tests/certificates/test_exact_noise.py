@@ -93,6 +93,8 @@ def test_a_sample_of_another_lattice_is_refused(law):
     other, top = sampled(X, law, n=200)
     with pytest.raises(ValueError, match=r"lattice=1/255\), on a lattice of 1/255, and the sample"):
         rsbounds.certify(other, top, noise=LAW)
+    with pytest.raises(ValueError, match="and the sample was drawn"):
+        rsbounds.compare(other, top, noise=LAW)
     soft = rsbounds.sample_scores(scores, X[0], noise=LAW, n=50, seed=1)
     with pytest.raises(ValueError, match="drawn with noise of a lattice of 1/255"):
         rsbounds.certify_soft(soft, 1, noise=law)

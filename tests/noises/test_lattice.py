@@ -85,6 +85,13 @@ def test_an_input_on_a_lattice_of_halves_is_at_no_distance():
             assert distances(x.astype(kind) + kind(2**-12), 1 / 256, norm) > 0
 
 
+@pytest.mark.parametrize("far", [1e9, 1e300])
+def test_inputs_too_far_for_the_lattice_are_refused(far):
+    law = rsbounds.Gaussian(0.25, lattice=1 / 255)
+    with pytest.raises(ValueError, match=r"inputs hold 1e.* with noise on a lattice of 0.00392"):
+        rsbounds.sample_counts(np.argmax, [[0.0, -far]], noise=law, n=9, num_classes=2)
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     spacing=st.one_of(

@@ -19,7 +19,7 @@ from rsbounds.testing import (
     assert_same_distribution,
     stopping_distribution,
 )
-from rsbounds.testing._bets import Odds, Twins, mean_reaches
+from rsbounds.testing._bets import Odds, Twins, mean_could_reach, mean_reaches
 from rsbounds.testing._trials import MISSED_ALARM, next_look
 
 
@@ -201,7 +201,7 @@ def test_bad_numbers_are_named():
     def event(rng):
         return rng.random() < 0.5
 
-    for p in (0.0, 1.0, -0.1, 1.5, math.nan, None, "0.5"):
+    for p in (0.0, 1.0, -0.1, 1.5, math.nan, None, "0.5", 5e-324, 1e-100, math.nextafter(1, 0)):
         with pytest.raises(ValueError, match=r"p is .*allowed: a number with 0 < value < 1"):
             assert_probability_at_most(event, p)
     with pytest.raises(ValueError, match="false_alarm is 0"):
@@ -286,6 +286,16 @@ def test_mean_false_alarms_exactly(m):
     crossed = next(t for t in range(1, 601) if stop(t, np.array([s[t - 1]]))[0])
     assert mean_reaches(1.0 - x[:crossed], 1.0 - m, 0.05)
     assert not mean_reaches(1.0 - x[: crossed - 1], 1.0 - m, 0.05)
+
+
+def test_how_many_ones_a_mean_takes():
+    for m, alpha in [(0.5, 1e-9), (0.9, 1e-3), (1e-3, 1e-9), (0.999, 0.2)]:
+        n = next(n for n in range(1, 10**5) if mean_could_reach(n, m, alpha))
+        assert mean_reaches(np.ones(n), m, alpha)
+        assert n == 1 or not mean_reaches(np.ones(n - 1), m, alpha)
+    # Where it takes more than there is memory for, that is said, and nothing is tried.
+    with pytest.raises(ValueError, match=r"max_trials is 100000 .*allowed: at least 2\d{10}"):
+        assert_mean_at_least(lambda rng: rng.random(), 1e-9)
 
 
 def test_means():
