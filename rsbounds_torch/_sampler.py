@@ -186,7 +186,7 @@ class NoisyModel:
         table = self._votes(x, pieces, source, progress)
         return SampledCounts(
             table[:, :-1], kind, chosen, table[:, -1], lattice=self.noise.spacing,
-            offset=self.offset_of(inputs),
+            offset=self.offset_of(inputs, len(x)),
         )  # fmt: skip
 
     def sample_scores(
@@ -248,7 +248,7 @@ class NoisyModel:
             )
         return BoundedSamples(
             values[0] if single else values, (0.0, 1.0), chosen, lattice=self.noise.spacing,
-            offset=self.offset_of(inputs),
+            offset=self.offset_of(inputs, len(x)),
         )  # fmt: skip
 
     def share_of_draws(self, n: int, rank: int, size: int) -> tuple[int, int]:
@@ -317,14 +317,13 @@ class NoisyModel:
         draws = Draws(self.noise, seed, role, streams)
         return self._scores(self.batch_of(inputs), n, scored, draws, False)
 
-    def offset_of(self, inputs: Inputs) -> Offset | None:
+    def offset_of(self, inputs: Inputs, rows: int) -> Offset | None:
         """How far inputs, as they were given, are from the law's lattice; None where it has none.
 
         As in `rsbounds.Counts`.
         """
         if self.noise.spacing is None:
             return None
-        rows = len(self.batch_of(inputs))
         held = inputs.detach().double().cpu() if isinstance(inputs, torch.Tensor) else inputs
         return offset_of(self.noise, np.asarray(held, dtype=np.float64).reshape(rows, -1))
 

@@ -461,7 +461,9 @@ class SmoothedClassifier(NoisyModel):
 
     def _offset(self, inputs: Inputs) -> NDArray[np.float64] | None:
         """How far inputs are from the law's lattice, in its norm."""
-        found = self.offset_of(inputs)
+        if self.noise.spacing is None:
+            return None
+        found = self.offset_of(inputs, len(self.batch_of(inputs)))
         return None if found is None else found[self.noise.norm]
 
     def _selected(
