@@ -56,7 +56,10 @@ class Futility:
             votes = last * np.stack([1 - rest, rest * share, rest * (1 - share)], axis=1)
             good = capital(votes, question) >= level
             low, high = np.where(good, middle, low), np.where(good, high, middle)
-        self._reach = low.reshape(rows, -1)
+        # Where not even votes for A alone get there, nothing does.
+        sure = np.tile([float(last), 0.0, 0.0], (rows, 1))
+        never = capital(sure, np.arange(rows)) < level
+        self._reach = np.where(never[:, None], -1e9, low.reshape(rows, -1))
 
     def hopeless(self, votes: NDArray[np.int64], question: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(m,) whether a later yes is improbable, from (m, 3) votes."""
@@ -70,8 +73,9 @@ class Futility:
 
 @part
 def _deviation(p: float, q: float) -> float:
-    """KL divergence of two coins, neither of them certain."""
-    return p * math.log(p / q) + (1.0 - p) * math.log((1.0 - p) / (1.0 - q))
+    """KL divergence of two coins, the second not a certain one."""
+    first = p * math.log(p / q) if p > 0.0 else 0.0
+    return first + ((1.0 - p) * math.log((1.0 - p) / (1.0 - q)) if p < 1.0 else 0.0)
 
 
 @kernel
@@ -85,12 +89,13 @@ def _hopeless_rows(
     half_square: float,
     found: NDArray[np.bool_],
 ) -> None:
-    """`Futility.hopeless`; half a vote more for each side keeps all shares inside of (0, 1)."""
+    """`Futility.hopeless`; half a vote more for each side keeps the rival's share off 0 and 1."""
     width = nodes[1] - nodes[0]
     for i in range(question.size):
         n = votes[i, 0] + votes[i, 1] + votes[i, 2]
         lost = n - votes[i, 0]
-        rest = (lost + 0.5) / (n + 1.0)
+        # As it is: a row that lost no vote may have any rest, however small.
+        rest = lost / n
         share = (votes[i, 1] + 0.5) / (lost + 1.0)
         odds = math.log(share / (1.0 - share))
         error = 1.0 / math.sqrt((lost + 1.0) * share * (1.0 - share))
@@ -105,7 +110,9 @@ def _hopeless_rows(
             low, high = reach[question[i], left], reach[question[i], left + 1]
             there = math.exp(low * (1.0 - part_of) + high * part_of)
             far = rest * _deviation(share, tried)
-            if there < rest:
+            if there <= 0.0:
+                far = math.inf
+            elif there < rest:
                 far += _deviation(rest, there)
             elif abs(step) < 0.1:
                 # Within reach as it is.

@@ -502,6 +502,20 @@ def test_a_hopeless_row_stops_early_and_others_do_not():
         assert one.certificates().abstained[:50].all()
 
 
+def test_a_row_without_a_lost_vote_is_hopeless_only_where_no_votes_are_enough():
+    # Half a vote against it was enough to give it up.
+    for law, radius in [(NOISE, 2.2), (rsbounds.Uniform(half_width=0.5), 0.499999)]:
+        for competitors in ("all", "complement"):
+            for limit, answer in [(10**8, "yes"), (1000, "futile")]:
+                test = rsbounds.Decide(
+                    radius, 0, noise=law, no="futile", limit=limit, competitors=competitors
+                )
+                while test.active.any():
+                    test.update([test.wanted[0], 0])
+                assert test.status[0] == answer
+                assert answer == "yes" or test.n[0] == 64
+
+
 def test_options_of_decide_are_checked():
     for options, message in [
         ({"competitors": "some"}, "competitors is 'some'; allowed: all, complement"),
