@@ -10,13 +10,14 @@ PIP_FLAGS = --quiet --disable-pip-version-check --constraint constraints.txt
 # Threads that wait let others run: with the default, a busy machine is ten times slower.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help demo test bench bench-compare paper-checks paper-training clean
+.PHONY: help demo test bench bench-compare paper-checks paper-training mutants clean
 
 help:
 	@echo "make demo          train a small classifier, certify it, write demo/"
 	@echo "make test          lint, types, tests, documentation snippets"
 	@echo "make bench         speed and memory, as ratios within one process"
 	@echo "make bench-compare CPU time before and after: REF=<commit>, by default HEAD"
+	@echo "make mutants       plants known mistakes and names the tests that catch them; an hour"
 	@echo "make paper-checks  one verdict per published claim, into paper_checks/REPORT.md;"
 	@echo "                   minutes; ARGS='--only training' makes one section anew"
 	@echo "make paper-training trains every method for certificates, into paper_checks/training.md;"
@@ -61,6 +62,9 @@ paper-checks: .venv-test/ready
 
 paper-training: .venv-test/ready
 	@.venv-test/bin/python -m paper_checks.training $(ARGS)
+
+mutants: .venv-test/ready
+	@.venv-test/bin/python tests/mutants/run.py --output tests/mutants/TABLE.md
 
 clean:
 	rm -rf .venv-demo .venv-test demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

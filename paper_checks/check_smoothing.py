@@ -117,6 +117,7 @@ def plane() -> Iterator[Check]:
     yield Check(
         f"{PAPER}, Figure 1", f"areas grow at every angle: {' <= '.join(order)}",
         "every angle from 0 to 90 degrees", shown, "3 %", ordered,
+        "the judge keeps the start where nothing larger was found",
     )  # fmt: skip
     for name in ("rotated", "rddrs"):
         if name not in held:
@@ -127,6 +128,8 @@ def plane() -> Iterator[Check]:
             f"{PAPER}, Figure 1", f"turning the plane does not change the area of {name}",
             "varies by less than 3 %", f"{100 * spread:.1f} % (ancer {100 * others:.1f} %)", "-",
             spread < 0.03,
+            "one run at each angle, with draws that do not turn; the section `plane` has means "
+            "over seeds",
         )  # fmt: skip
     classifier, x = three_classes(np.deg2rad(30))
     regions = {}

@@ -55,7 +55,7 @@ def one_of_each_kind(start: Noise, shape: tuple[int, ...]) -> list[str]:
     """For each kind of law that can be found, the first method that finds it."""
     each = start.scaled([1.0])
     found: dict[str, str] = {}
-    for name in OPTIMIZERS:
+    for name in OPTIMIZERS.working():
         found.setdefault(OPTIMIZERS[name]().start(each, shape).name, name)
     return list(found.values())
 

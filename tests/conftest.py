@@ -11,8 +11,8 @@ settings.register_profile(
 )
 settings.load_profile("fixed")
 
-# Benchmarks are scripts: `make bench`.
-collect_ignore = ["benchmarks"]
+# Scripts: `make bench`, `make mutants`.
+collect_ignore = ["benchmarks", "mutants"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -294,7 +294,7 @@ def test_kernels_give_the_same_without_compilation():
 
 # Folders of tests that belong to no one package, and files about the whole repository.
 GENERAL_FOLDERS = {"benchmarks", "contracts", "coverage", "known", "properties", "torch"}
-GENERAL_FILES = {"test_compare", "test_layout", "test_paper_checks"}
+GENERAL_FILES = {"test_compare", "test_layout", "test_mutants", "test_paper_checks"}
 
 
 def test_the_tests_mirror_the_packages():

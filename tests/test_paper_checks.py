@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REPORT = ROOT / "paper_checks" / "REPORT.md"
 #: Sections whose verdicts rest on many draws or images, which a quick run does not have.
 STATISTICAL = {"t_certify_curves", "mean_widths"}
+PLANE = {"plane", "smoothing"}
 AGAIN = "REPORT.md is older than its checks: make paper-checks ARGS='--only {}'"
 
 
@@ -28,7 +29,7 @@ def sections():
 def quick(name):
     if name in ("t_certify_curves",):
         pytest.importorskip("sklearn", reason="our own counts need scikit-learn")
-    if name == "smoothing":
+    if name in PLANE:
         pytest.importorskip("torch", reason="the adapter needs torch")
     return list(importlib.import_module(f"paper_checks.check_{name}").run(quick=True))
 
@@ -46,8 +47,8 @@ def test_the_report_has_the_rows_of_every_section(name):
         assert (check.source, check.claim) in told, AGAIN.format(name)
         if name not in STATISTICAL:
             assert told[check.source, check.claim][5] == check.verdict, check
-    # The plane of `smoothing` takes a minute; published logs and counts are not everywhere.
-    if name != "smoothing" and data_folder() is not None:
+    # The plane takes minutes; published logs and counts are not everywhere.
+    if name not in PLANE and data_folder() is not None:
         assert [(c.source, c.claim) for c in checks] == list(told), AGAIN.format(name)
 
 
@@ -196,6 +197,19 @@ def test_regions_found_in_the_plane_are_larger():
     fixed, found = (sorted(held[name]) for name in ("fixed", "search"))
     assert found[0] > 1.3 * fixed[1]
     assert fixed[1] < 1.2 * fixed[0]
+
+
+def test_areas_of_several_seeds_are_compared():
+    pytest.importorskip("torch", reason="the adapter needs torch")
+    import numpy as np
+
+    from paper_checks.check_plane import area, compared
+
+    one = np.array([1.0, 1.1, 0.9, 1.0])
+    for shift, verdict in ((0.0, "holds"), (0.15, "not decided"), (1.0, "fails")):
+        check = compared("a", "b", "c", {0: one, 90: one + shift}, "d")
+        assert check.verdict == verdict, check
+    assert area(30, 500, first="search", steps=1, draws=20) > 0.01
 
 
 def test_smoothing_is_not_checked_without_data(monkeypatch, tmp_path, capsys):

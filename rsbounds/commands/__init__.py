@@ -1,6 +1,6 @@
 """The command line: one file per group of subcommands.
 
-The contract is in `rsbounds.commands._base`. To add a subcommand: a file with a `Command`, and one
+`Command` has the contract. To add a subcommand: a file with a `Command`, and one
 line here, or an entry point of the group ``rsbounds.commands`` in another package.
 """
 

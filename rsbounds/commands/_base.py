@@ -1,14 +1,4 @@
-"""The contract of a subcommand, and the registry of them.
-
-Contract
---------
-A subcommand is a `Command`, registered under its name here or through an entry point of the group
-``rsbounds.commands`` in any other package. ``arguments`` describes its options; ``run`` gets them
-parsed and returns the exit code. What goes wrong is raised, not printed: ValueError for bad input,
-OSError for files, ImportError for a missing extra. The program around it (`_program`) turns errors,
-closed pipes and interrupts into one sentence and an exit code, the same for every command. Its
-module is imported to print the list of commands, so it imports what is heavy inside ``run``.
-"""
+"""What a subcommand is (`Command` has the contract), and the registry of them."""
 
 from __future__ import annotations
 
@@ -23,7 +13,34 @@ COMMANDS: Registry[Command] = Registry("command", "rsbounds.commands")
 
 @dataclass(frozen=True)
 class Command:
-    """One subcommand; see the module's text for the contract.
+    """One subcommand of ``rsbounds``.
+
+    Contract
+    --------
+    A subcommand is an object of this class, registered under its name here or through an entry
+    point of the group ``rsbounds.commands`` in any other package. ``arguments`` describes its
+    options; ``run`` gets them parsed and returns the exit code. What goes wrong is raised, not
+    printed: ValueError for bad input, OSError for files, ImportError for a missing extra. The
+    program around it (`run_program`) turns errors, closed pipes and interrupts into one sentence
+    and an exit code, the same for every command. Its module is imported to print the list of
+    commands, so it imports what is heavy inside ``run``.
+
+    Examples
+    --------
+    >>> from rsbounds.commands import Command, run_program
+    >>> def arguments(parser):
+    ...     parser.add_argument("number", type=int)
+    >>> def run(given):
+    ...     if given.number < 0:
+    ...         raise ValueError(f"NUMBER is {given.number}; allowed: 0 and above")
+    ...     print(given.number**2)
+    ...     return 0
+    >>> commands = {"square": Command("the square of a number", arguments, run)}
+    >>> run_program("mine", "What this program does.", commands, ["square", "12"])
+    144
+    0
+    >>> run_program("mine", "What this program does.", commands, ["square", "--", "-1"])
+    2
 
     Attributes
     ----------

@@ -123,7 +123,12 @@ def _refused(who: str, error: BaseException, code: int) -> int:
 
 
 def _warner(who: str) -> Any:
+    said = set()
+
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"{who}: {message}", file=sys.stderr)
+        # Each sentence once: a plug-in that cannot be loaded is met wherever a registry is read.
+        if str(message) not in said:
+            said.add(str(message))
+            print(f"{who}: {message}", file=sys.stderr)
 
     return show

@@ -35,9 +35,14 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save(figure: Any, target: Path) -> Path:
-    """Write the figure; the file appears only when complete."""
+    """Write the figure; the file appears only when complete, the same bytes for the same one."""
+    from matplotlib import rc_context
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=target.suffix[1:].lower(), dpi=150)
+    kind = target.suffix[1:].lower()
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with rc_context({"svg.hashsalt": "rsbounds"}):
+        figure.savefig(buffer, format=kind, dpi=150, metadata=undated.get(kind))
     with _text.complete_file(target, "wb") as stream:
         stream.write(buffer.getvalue())  # type: ignore[arg-type]
     return target

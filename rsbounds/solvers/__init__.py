@@ -1,4 +1,4 @@
-"""Inner solvers: the most probable null point of a region. Contract: `rsbounds.solvers._base`."""
+"""Inner solvers: the most probable null point of a region. `Solver` has the contract."""
 
 from __future__ import annotations
 

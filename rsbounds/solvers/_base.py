@@ -1,16 +1,4 @@
-"""The contract of an inner solver.
-
-Given a monotone region and a level L, a solver looks for the q with g(q) <= L under which
-the region is most probable, inside {q1 >= a1, q2 <= b2}, and returns
-
-* ``value``: P_q(region) at the best point it found (a lower bound on the supremum),
-* ``point``: that q,
-* ``upper``: a *proven* upper bound on the supremum, or infinity if it proves nothing.
-
-A value above the error probability refutes L; only ``upper`` can accept it. Solvers know
-nothing of bounds; `rsbounds.bounds.margin` runs any of them under one outer search. To add
-one: a file, and one line in `rsbounds.solvers` (or an entry point of ``rsbounds.solvers``).
-"""
+"""What an inner solver is (`Solver` has the contract), and what solvers share."""
 
 from __future__ import annotations
 
@@ -69,7 +57,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Solution:
-    """What a solver found; see the module's text."""
+    """What a solver found; `Solver` says what each number is."""
 
     value: float
     point: tuple[float, float, float]
@@ -79,7 +67,31 @@ class Solution:
 
 @runtime_checkable
 class Solver(Protocol):
-    """See the module's text."""
+    """A solver: a class whose objects are called; its fields are its options.
+
+    Contract
+    --------
+    Given a monotone region and a level L, a solver looks for the q with g(q) <= L under which
+    the region is most probable, inside {q1 >= a1, q2 <= b2}, and returns
+
+    * ``value``: P_q(region) at the best point it found (a lower bound on the supremum),
+    * ``point``: that q,
+    * ``upper``: a *proven* upper bound on the supremum, or infinity if it proves nothing.
+
+    A value above the error probability refutes L; only ``upper`` can accept it. Solvers know
+    nothing of bounds; `rsbounds.bounds.margin` runs any of them under one outer search. To add
+    one: a file, and one line in `rsbounds.solvers` (or an entry point of ``rsbounds.solvers``).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rsbounds.solvers import SOLVERS, Region, Window
+    >>> rank = np.minimum(np.arange(3, 14), 11)  # x1 >= x2 + 3
+    >>> region = Region(n=10, boundary=rank, scale="linear")
+    >>> found = SOLVERS["branch-and-bound"]()(region, 0.1, Window(), enough=1.0)
+    >>> bool(found.value <= found.upper < found.value + 1e-4)
+    True
+    """
 
     def __call__(self, region: Region, level: float, window: Window, enough: float) -> Solution:
         """Solve; may stop as soon as a value exceeds ``enough``."""

@@ -78,6 +78,25 @@ def test_margins_hold(method):
         assert (found.details["runner_up"] == 1).mean() > 0.9
 
 
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_the_split_is_two_bounds_at_their_shares_of_alpha(share):
+    # A class at all of alpha in place of its share was no more often wrong than alpha, here.
+    x = scores(np.random.default_rng(3), 400)
+    alpha = 0.1
+    low = rsbounds.mean_bound(x[:, 0], alpha=share * alpha, method="prpl-eb").lower[0]
+    high = rsbounds.mean_bound(
+        x[:, 1:], alpha=(1 - share) * alpha, side="upper", method="prpl-eb", axis=0
+    ).upper
+    for scale, exact in (
+        ("linear", low - high.max()),
+        ("probit", ndtri(low) - ndtri(high.max())),
+    ):
+        found = rsbounds.soft_margin_bound(
+            x, 0, alpha=alpha, scale=scale, share=share, method="prpl-eb"
+        )
+        assert found.lower[0] == pytest.approx(exact, abs=1e-12)
+
+
 def test_difference_is_tighter_than_the_split_where_scores_move_together():
     x = scores(np.random.default_rng(1), 2000, (9.0, 1.0))
     split = rsbounds.soft_margin_bound(x, 0, alpha=0.001, scale="linear")

@@ -203,6 +203,47 @@ def test_every_role_of_the_adapter_is_checked(installed, capsys, monkeypatch):
     cases[0].run()
 
 
+def test_a_broken_plug_in_of_any_group_costs_a_sentence_and_no_more(tmp_path, capsys, monkeypatch):
+    from importlib.metadata import EntryPoint
+
+    from rsbounds import _registry
+    from rsbounds.commands import COMMANDS
+
+    (tmp_path / "a_script.py").write_text("import sys\nsys.exit('usage: a_script FILE')\n")
+    (tmp_path / "counts.tsv").write_text("label\tclass_0\tclass_1\n0\t95\t5\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def points(group):
+        return [
+            EntryPoint("gone", "no_such_module:X", group),
+            EntryPoint("end", "a_script:X", group),
+        ]
+
+    monkeypatch.setattr(_registry, "entry_points", points)
+    for registry in (*CORE.values(), COMMANDS):
+        for attribute in ("_targets", "_loaded", "_points"):
+            monkeypatch.setattr(registry, attribute, dict(getattr(registry, attribute)))
+        monkeypatch.setattr(registry, "_found", False)
+    file = str(tmp_path / "counts.tsv")
+    assert main(["certify", file, "--sigma", "0.5", "--json"]) == 0
+    out, said = capsys.readouterr()
+    assert json.loads(out)["summary"]["certified"] == 1
+    lines = said.splitlines()
+    assert len(lines) == len(set(lines)) == 2
+    assert (
+        "left out: noise 'end' cannot be loaded from a_script:X of module a_script (SystemExit"
+        in said
+    )
+    for registry in (MARGIN_METHODS, MEAN_METHODS):
+        with pytest.warns(RuntimeWarning, match="left out"):
+            assert "gone" not in registry.working()
+    assert main(["end"]) == 2
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    assert "cannot be loaded: command 'gone'" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_process_that_finds_the_package_uses_it(site):
     # From the metadata alone, as after an installation.
     code = (

@@ -1,5 +1,7 @@
 """Proofs of disjointness against 50 digits, linear programs, grids and sampled points."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from rsbounds.regions import (
     shrink_into,
     shrink_to_avoid,
 )
+from rsbounds.regions.disjoint import _checked
 
 mp.dps = 50
 KINDS = ["l1", "l2", "linf", "ellipsoid", "rotated", "low-rank", "cross-polytope"]
@@ -396,3 +399,31 @@ def test_points_on_a_border_are_not_inside():
 def test_bad_arguments_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(Ball([1.0], norm="l2"))
+
+
+def test_a_direction_proves_only_what_it_does_in_exact_arithmetic():
+    # Terms that cancel: the sum as floats has it was often above two radii that were larger. The
+    # support of an l1 ball in a direction whose largest number is 1 is its radius.
+    rng = np.random.default_rng(0)
+    proofs = near = 0
+    for _ in range(400):
+        d = int(rng.integers(2, 12))
+        w = rng.uniform(-1.0, 1.0, (1, d))
+        w[0, rng.integers(d)] = 1.0
+        v = rng.normal(size=(1, d)) * 1e8
+        v[0, -1] -= (w @ v.T)[0, 0] / w[0, -1]
+        v[0, -1] += 1.0 / w[0, -1]
+        terms = zip(w[0].tolist(), v[0].tolist(), strict=True)
+        exact = sum(Fraction(a) * Fraction(b) for a, b in terms)
+        found = float((w * v).sum())
+        for reach in (0.5 * found, found, found * (1 - 4e-15), found * (1 - 1e-6)):
+            if not reach > 0:
+                continue
+            a, b = Ball([0.25 * reach], norm="l1"), Ball([0.75 * reach], norm="l1")
+            if _checked(a, b, v, w).proven[0]:
+                proofs += 1
+                assert exact > Fraction(float(a.radius[0])) + Fraction(float(b.radius[0]))
+            near += exact <= Fraction(reach)
+    # Both kinds were met.
+    assert proofs > 100
+    assert near > 100

@@ -137,3 +137,17 @@ def test_bad_arguments_are_named(call, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         call(tmp_path / "r.png")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ["svg", "pdf", "png"])
+def test_the_same_picture_is_the_same_bytes(tmp_path, monkeypatch, ending):
+    # Dates, and names of clipping paths drawn at random, made each file another one.
+    from rsbounds.report._drawing import new_figure, save
+
+    made = []
+    for time in ("1000000000", "1500000000"):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", time)
+        figure = new_figure(2, 2)
+        figure.subplots().plot([0, 1], [0, 2])
+        made.append(save(figure, tmp_path / f"{time}.{ending}").read_bytes())
+    assert made[0] == made[1]

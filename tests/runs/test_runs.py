@@ -58,6 +58,11 @@ def test_a_run_is_select_estimate_certify(tmp_path):
     rows = plain(tmp_path / "run.sqlite")
     assert [r[13] for r in rows] == expected.radius.tolist()
     assert all(r[5:8] == (50, 500, 0) for r in rows)
+    # Votes of the first draws of the estimation sample would have chosen the same classes.
+    with rsbounds.RunStore(tmp_path / "run.sqlite") as store:
+        kept = [(row.select.tolist(), row.estimate.tolist()) for row in store.rows()]
+    both = zip(np.asarray(select).tolist(), np.asarray(estimate).tolist(), strict=True)
+    assert kept == list(both)
 
 
 def test_the_store_says_what_made_it(tmp_path):

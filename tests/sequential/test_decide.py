@@ -337,6 +337,25 @@ def test_adaptive_with_one_look_is_certify():
     assert not run.active.any()
 
 
+def test_each_look_is_a_bound_at_its_share_of_alpha():
+    # Every look at all of alpha errs too seldom to be seen by simulation.
+    first, second = np.array([[80, 15, 5]]), np.array([[720, 145, 35]])
+    for counts, looks in (((first,), (100, 1000)), ((first, second), (100, 1000))):
+        run = rsbounds.Adaptive(
+            [0], noise=NOISE, alpha=0.1, looks=looks, shares=(0.3, 0.7), gain=0.0
+        )
+        for part in counts:
+            run.update(part)
+        bounds = [
+            rsbounds.margin_lower_bound(
+                table, 0, alpha=0.1 * share, scale="probit", method="runner-up"
+            ).lower[0]
+            for table, share in ((first, 0.3), (first + second, 0.7))
+        ]
+        want = max(bounds[: len(counts)])
+        assert run.certificates().margin_lower[0] == pytest.approx(want, rel=1e-12)
+
+
 def test_adaptive_refuses():
     for arguments, message in [
         ({"looks": ()}, "looks is empty"),

@@ -74,6 +74,27 @@ def bisect(rejected):
     return low
 
 
+# No enumeration could tell ln(1/alpha) from the ln(2/alpha) that is proven: both are wide.
+@pytest.mark.parametrize("alpha", [0.3, 0.001, 1e-100])
+def test_the_plain_bounds_are_their_theorems(alpha):
+    for row in ROWS:
+        n, x = len(row), [Fraction(value) for value in row.tolist()]
+        mean = sum(x) / n
+        variance = sum((value - mean) ** 2 for value in x) / (n - 1)
+        with mpmath.workdps(40):
+            centre, spread = (mpmath.mpf(v.numerator) / v.denominator for v in (mean, variance))
+            log_two, log_one = mpmath.log(2 / mpmath.mpf(alpha)), -mpmath.log(mpmath.mpf(alpha))
+            width = mpmath.sqrt(2 * spread * log_two / n) + 7 * log_two / (3 * (n - 1))
+            for method, wide in (
+                ("empirical-bernstein", width),
+                ("hoeffding", mpmath.sqrt(log_one / (2 * n))),
+            ):
+                exact = max(centre - wide, mpmath.mpf(0))
+                found = mean_bound(row, alpha=alpha, method=method).lower[0]
+                assert found <= exact
+                assert exact - found <= 1e-12
+
+
 @pytest.mark.parametrize("alpha", [0.1, 0.001])
 @pytest.mark.parametrize("x", ROWS, ids=range(len(ROWS)))
 def test_prpl_eb(x, alpha):
@@ -166,19 +187,21 @@ def test_weights_never_exceed_one():
         assert sum(Fraction(float(w)) for w in shares) <= 1
 
 
-def goal_capital(x, m, n, alpha, caps, weights, pilot):
-    """Total capital of the goal-reaching bets against m, from their definition."""
+def exact_hazard(p):
+    """phi(Phi^-1(p)) / p; 0 from 1 on."""
     normal = NormalDist()
+    low = max(p, 1e-17)
+    return normal.pdf(normal.inv_cdf(low)) / low if p < 1 else 0.0
+
+
+def goal_capital(x, m, n, alpha, caps, weights, pilot, hazard=exact_hazard):
+    """Total capital of the goal-reaching bets against m, from their definition."""
     capital = list(weights)
     total, squares, sigma2 = 0.0, 0.0, 0.25
     best = 0.0
     for t, value in enumerate(x, start=1):
         p = (1 if t <= pilot else sum(capital)) * alpha / goal.AIM
-        hazard = 0.0
-        if p < 1:
-            y = normal.inv_cdf(max(p, 1e-17))
-            hazard = normal.pdf(y) / max(p, 1e-17)
-        wish = hazard / math.sqrt(sigma2 * (n - t + 1))
+        wish = hazard(p) / math.sqrt(sigma2 * (n - t + 1))
         capital = [
             w * (1 + min(wish, c / m) * (value - m)) for w, c in zip(capital, caps, strict=True)
         ]
@@ -199,11 +222,14 @@ def test_goal(x):
     assert grid[-1] == 1.0
     got = mean_bound(x, alpha=alpha, method="goal").lower[0]
     cell = int(np.searchsorted(grid, got)) if got > 0 else -1
+    settings = (n, alpha, method.caps, method.weights, pilot)
     if got > 0:
         assert grid[cell] == got
+        # The bound is a candidate that was rejected, not the nearest one that was not.
+        assert goal_capital(x, got, *settings, hazard=goal._hazard) >= (1 - 1e-9) / alpha
     # The table of hazards is interpolated: allow the decision to differ by one cell.
     want = 0
-    while goal_capital(x, grid[want], n, alpha, method.caps, method.weights, pilot) >= 1 / alpha:
+    while goal_capital(x, grid[want], *settings) >= 1 / alpha:
         want += 1
     assert abs((want - 1) - cell) <= 1
 
