@@ -12,7 +12,10 @@ Three things follow for a certificate (`rsbounds.certificates.exact`): a sample 
 numbers is one of the exact law except with probability n d DISTANCE, which is taken from alpha; the
 statement is about the lattice point Q(x), so that |x - Q(x)| is taken from the radius; and the law
 must be the same at every input, so that the spacing is a parameter of the law and never chosen by
-an input.
+an input. And one for whoever answers at a perturbed input x' with this noise: votes at x' are those
+at Q(x'), so that the certificate covers the answer where |Q(x') - x| is within the radius. Pictures
+of 8 bits are on the lattice of "auto", and nothing is lost; elsewhere |x' - Q(x')| goes off the
+radius too (h sqrt(d) / 2 at most).
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Rddrs(NoiseOptimizer[RddrsState]):
         Geometry of the step.
     first : {"low-rank", "rotated", "search", "ddrs"} or None
         What finds the start; None takes it as it is. After "low-rank", whose complement has the
-        coordinates' axes, the region is largest; after the others it turns with the inputs.
+        coordinates' axes, the region is largest; the others know nothing of coordinates.
     antithetic, scores, temperature
         As in `rsbounds_torch.optimizers.ancer.Ancer`.
     """
