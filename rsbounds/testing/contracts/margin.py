@@ -1,4 +1,7 @@
-"""The contract of a margin method, check by check."""
+"""The contract of a margin method, check by check.
+
+What fails says the same under pytest as elsewhere: PYTEST_DONT_REWRITE.
+"""
 
 from __future__ import annotations
 
