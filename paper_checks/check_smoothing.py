@@ -43,10 +43,12 @@ BAND = 0.05
 
 def run(quick: bool = False) -> Iterator[Check]:
     try:
-        import torch  # noqa: F401
+        import torch
     except ImportError:
         print("  no PyTorch here: data-dependent smoothing is not checked")
         return
+    # Sums, and so the figures, depend on how many threads take part in them.
+    torch.set_num_threads(1)
     if not quick:
         yield from plane()
     kept_table = FOLDER / "smoothing.md"

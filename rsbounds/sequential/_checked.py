@@ -82,6 +82,28 @@ def checked_total(total: NDArray[np.int64]) -> None:
         )
 
 
+def checked_columns(fresh: NDArray[np.int64], before: NDArray[np.int64] | None) -> None:
+    """Refuse votes for another number of classes than before."""
+    if before is not None and fresh.shape != before.shape:
+        raise ValueError(
+            f"counts has {fresh.shape[1]} columns; allowed: {before.shape[1]} as before"
+        )
+
+
+def checked_sums(
+    counts: ArrayLike,
+    top: NDArray[np.int64],
+    selection: Selection | None,
+    before: NDArray[np.int64] | None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(B, K) votes with those of `checked_increments`, and (B,) how many were added."""
+    fresh, total = checked_increments(counts, top, selection, before)
+    checked_columns(fresh, before)
+    sums = fresh if before is None else before + fresh
+    checked_total(sums.sum(axis=1))
+    return sums, total
+
+
 def checked_increments(
     counts: ArrayLike,
     top: NDArray[np.int64],

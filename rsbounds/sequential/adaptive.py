@@ -13,7 +13,12 @@ from rsbounds._types import NO_CLASS, Certificates, MarginBound, Selection, plai
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound, margin_method
 from rsbounds.certificates.exact import level_left
 from rsbounds.noises import Noise
-from rsbounds.sequential._checked import checked_increments, checked_law, checked_top
+from rsbounds.sequential._checked import (
+    checked_columns,
+    checked_increments,
+    checked_law,
+    checked_top,
+)
 from rsbounds.sequential._record import certificates
 from rsbounds.sequential.looks import checked_looks, geometric_looks
 
@@ -167,10 +172,7 @@ class Adaptive:
             `Decide`; nothing is taken then.
         """
         fresh, total = checked_increments(counts, self.top, self._selection, self._counts)
-        if self._counts is not None and fresh.shape != self._counts.shape:
-            raise ValueError(
-                f"counts has {fresh.shape[1]} columns; allowed: {self._counts.shape[1]} as before"
-            )
+        checked_columns(fresh, self._counts)
         wrong = total != self.wanted
         if wrong.any():
             row = int(np.argmax(wrong))

@@ -16,6 +16,7 @@ from rsbounds.bounds.mean.beta_binomial import checked_prior
 from rsbounds.certificates.exact import level_left
 from rsbounds.noises import Noise
 from rsbounds.sequential._checked import (
+    checked_columns,
     checked_curve,
     checked_increments,
     checked_law,
@@ -238,10 +239,7 @@ class Decide:
         if not self.active.any():
             raise ValueError("counts were given after every answer; allowed: while active.any()")
         fresh, total = checked_increments(counts, self.top, self._selection, self._seen)
-        if self._counts is not None and fresh.shape != self._counts.shape:
-            raise ValueError(
-                f"counts has {fresh.shape[1]} columns; allowed: {self._counts.shape[1]} as before"
-            )
+        checked_columns(fresh, self._counts)
         grow = self.active
         taken = np.where(grow[:, None], fresh, 0)
         sums = self._n + np.where(grow, total, 0)

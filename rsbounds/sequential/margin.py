@@ -17,9 +17,8 @@ from rsbounds.sequential import _tangents
 from rsbounds.sequential._capital import capital_rows, evidence_rows
 from rsbounds.sequential._checked import (
     checked_curve,
-    checked_increments,
     checked_rows,
-    checked_total,
+    checked_sums,
 )
 from rsbounds.sequential._state import compared, plain
 
@@ -149,15 +148,7 @@ class MarginTest:
             that bring all counts so far to those that the class was selected from, as for
             `Decide`; nothing is taken then.
         """
-        before = self._counts
-        fresh, _ = checked_increments(counts, self.top, self._selection, before)
-        if before is not None and fresh.shape != before.shape:
-            raise ValueError(
-                f"counts has {fresh.shape[1]} columns; allowed: {before.shape[1]} as before"
-            )
-        sums = fresh if before is None else before + fresh
-        checked_total(sums.sum(axis=1))
-        self._counts = sums
+        self._counts, _ = checked_sums(counts, self.top, self._selection, self._counts)
 
     @property
     def log_capital(self) -> NDArray[np.float64]:

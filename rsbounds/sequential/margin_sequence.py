@@ -14,10 +14,9 @@ from rsbounds._types import NO_CLASS, Certificates, Selection
 from rsbounds.certificates.exact import level_left, nearer
 from rsbounds.noises import Noise
 from rsbounds.sequential._checked import (
-    checked_increments,
     checked_law,
+    checked_sums,
     checked_top,
-    checked_total,
 )
 from rsbounds.sequential._margin_sequence import SLOPES, lower_rows, stakes
 from rsbounds.sequential._record import certificates
@@ -160,15 +159,7 @@ class MarginSequence:
             that bring all counts so far to those that the class was selected from, as for
             `Decide`; nothing is taken then.
         """
-        before = self._counts
-        fresh, total = checked_increments(counts, self.top, self._selection, before)
-        if before is not None and fresh.shape != before.shape:
-            raise ValueError(
-                f"counts has {fresh.shape[1]} columns; allowed: {before.shape[1]} as before"
-            )
-        sums = fresh if before is None else before + fresh
-        checked_total(sums.sum(axis=1))
-        self._counts = sums
+        self._counts, total = checked_sums(counts, self.top, self._selection, self._counts)
         self._look(np.flatnonzero((total > 0) & (self.top != NO_CLASS)))
 
     def _look(self, rows: NDArray[np.int64]) -> None:
