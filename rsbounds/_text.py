@@ -74,9 +74,19 @@ def mean_down(values: Iterable[float]) -> float:
     if not count:
         return 0.0
     total = sum((whole * Fraction(2) ** (e - 53) for e, whole in sums.items()), Fraction(0))
-    mean = total / count
-    near = float(mean)
-    return near if Fraction(near) <= mean else math.nextafter(near, -math.inf)
+    return float_down(total / count)
+
+
+def float_down(value: Fraction) -> float:
+    """The largest float that is at most ``value``.
+
+    Examples
+    --------
+    >>> float_down(Fraction(1, 10)) < Fraction(1, 10) < Fraction(0.1)
+    True
+    """
+    near = float(value)
+    return near if Fraction(near) <= value else math.nextafter(near, -math.inf)
 
 
 def share(value: float, total: int, digits: int = 3) -> str:

@@ -50,6 +50,16 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", help="margin methods, separated by commas (default: all)")
     parser.add_argument("--radii", help="radii of the accuracy columns, separated by commas")
     parser.add_argument("--output", default="report", metavar="DIR", help="folder (report)")
+    parser.add_argument(
+        "--beta", type=float, default=0.05,
+        help="error probability of each statement about the population and about all certificates "
+        "at once (0.05)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--inputs", type=int, metavar="N",
+        help="inputs that each run is meant to have (default: its whole data set); those without a "
+        "certificate yet count as not certified in these statements",
+    )  # fmt: skip
     add_force(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
@@ -59,7 +69,7 @@ def _report(given: argparse.Namespace) -> int:
 
     result = report_runs(
         given.stores, given.output, methods=names_of(given.methods), radii=radii_of(given.radii),
-        force=given.force,
+        beta=given.beta, inputs=given.inputs, force=given.force,
     )  # fmt: skip
     print(json.dumps(result.as_dict()) if given.json else result)
     return 0

@@ -7,16 +7,26 @@ from rsbounds.report.comparison import Comparison, ComparisonRow, compare
 from rsbounds.report.figure import plot_certified_accuracy
 from rsbounds.report.regions import plot_axes, plot_regions
 from rsbounds.report.runs import RunReport, report_runs
+from rsbounds.report.statements import (
+    JointAccuracy,
+    PopulationAccuracy,
+    joint_accuracy,
+    population_accuracy,
+)
 
 __all__ = [
     "Comparison",
     "ComparisonRow",
+    "JointAccuracy",
+    "PopulationAccuracy",
     "RunReport",
     "average_certified_radius",
     "certified_accuracy",
     "compare",
+    "joint_accuracy",
     "plot_axes",
     "plot_certified_accuracy",
     "plot_regions",
+    "population_accuracy",
     "report_runs",
 ]

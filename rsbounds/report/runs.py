@@ -20,6 +20,7 @@ from rsbounds.noises import noise_from_dict
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy, sizes
 from rsbounds.report.comparison import accuracy_radii, method_label
 from rsbounds.report.figure import plot_certified_accuracy
+from rsbounds.report.statements import statements_of, statements_text
 from rsbounds.runs import RunStore, rebound
 from rsbounds.runs.kinds import kind_of_run
 from rsbounds.runs.rebounding import stored_labels
@@ -49,6 +50,9 @@ class RunReport:
         The noise of some inputs of runs that found a law for each, from the smallest to the
         largest: run, method, input, noise, proxy_scale and inscribed_scale, which are the radii
         of the law's region at a margin of one over those of the law that the search began with.
+    statements : tuple of dict
+        What each run's own certificates say together: run, and as plain values the
+        `rsbounds.report.PopulationAccuracy` (population) and `JointAccuracy` (joint) of its inputs.
     """
 
     lines: tuple[dict[str, Any], ...]
@@ -56,12 +60,14 @@ class RunReport:
     files: tuple[str, ...]
     size: str = "radius"
     found: tuple[dict[str, Any], ...] = ()
+    statements: tuple[dict[str, Any], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {
             "radii": list(self.radii), "size": self.size, "lines": list(self.lines),
             "files": list(self.files), "found": list(self.found),
+            "statements": list(self.statements),
         }  # fmt: skip
 
     def __str__(self) -> str:
@@ -81,7 +87,8 @@ class RunReport:
             for line in self.lines
         ]  # fmt: skip
         written = "".join(f"\nwritten: {name}" for name in self.files)
-        return _text.table(header, body) + self._noise() + written
+        said = f"\n\n{statements_text(self.statements)}" if self.statements else ""
+        return _text.table(header, body) + self._noise() + said + written
 
     def _noise(self) -> str:
         """What noise was found, where it was."""
@@ -105,6 +112,8 @@ class _Run:
     labels: NDArray[np.int64] | None
     invalid: int
     found: Sequence[Mapping[str, Any]] = ()
+    #: Inputs of its data set.
+    inputs: int | None = None
 
 
 def report_runs(
@@ -113,6 +122,8 @@ def report_runs(
     *,
     methods: Sequence[str] | None = None,
     radii: ArrayLike | None = None,
+    beta: float = 0.05,
+    inputs: int | None = None,
     force: bool = False,
 ) -> RunReport:
     """Certified accuracy, ACR and abstentions of stored runs, as tables and figures.
@@ -133,6 +144,12 @@ def report_runs(
         Registered margin methods; by default all that are usable and take milliseconds per row.
     radii : float array_like, optional
         Radii of the accuracy columns.
+    beta : float
+        Error probability of each statement about the population that the inputs of a run are a
+        random sample of, and about all its certificates at once.
+    inputs : int, optional
+        Inputs that each run is meant to have, where that is not the whole data set; those that
+        are not finished count as not certified in these statements.
     force : bool
         Replace files that are there (a store never).
 
@@ -148,6 +165,7 @@ def report_runs(
         already; nothing is written then.
     """
     figures = report_files(stores, folder, force=force)
+    _validate.alpha(beta, "beta")
     fast = [name for name in MARGIN_METHODS.working() if not MARGIN_METHODS[name].seconds_per_row]
     kinds = {name: MARGIN_METHODS[name] for name in (fast if methods is None else methods)}
     runs = {Path(path).stem: _read(path, kinds) for path in stores}
@@ -162,9 +180,14 @@ def report_runs(
         _line(name, run, method, at, size) for name, run in runs.items() for method in run.by_method
     ]
     found = tuple({"run": name, **line} for name, run in runs.items() for line in run.found)
+    said = tuple(
+        statements_of(name, run.own, run.labels, at, beta=beta, size=size,
+                      inputs=run.inputs if inputs is None else inputs)
+        for name, run in runs.items()
+    )  # fmt: skip
     Path(folder).mkdir(parents=True, exist_ok=True)
     written = [Path(folder, name) for name in _TABLES]
-    _write_tables(written, lines, at, found)
+    _write_tables(written, lines, at, found, said)
     for name, paths in figures.items():
         if name in runs:
             run = runs[name]
@@ -181,7 +204,7 @@ def report_runs(
             for path in paths
         ]
     files = tuple(str(file) for file in written)
-    return RunReport(tuple(lines), tuple(at.tolist()), files, size, found)
+    return RunReport(tuple(lines), tuple(at.tolist()), files, size, found, said)
 
 
 def _sizes_of(tables: Sequence[Certificates]) -> tuple[str, ...]:
@@ -226,16 +249,17 @@ def _read(path: str | os.PathLike[str], kinds: Mapping[str, type[MarginMethod]])
     with RunStore(path) as store:
         invalid = sum(row.invalid > 0 for row in store.rows())
         own, labels, found = rebound(store), stored_labels(store), _found(store)
+        planned = store.config.get("inputs")
         if not kind_of_run(store.config).votes:
             # What stopped the draws, or became of the scores, is part of the run.
-            return _Run(own, {own.method: own}, labels, invalid, found)
+            return _Run(own, {own.method: own}, labels, invalid, found, planned)
         by_method = {
             method_label(name, options): rebound(store, method=name, **options)
             for name, kind in kinds.items()
             if kind.usable()
             for options in kind.variants
         }
-        return _Run(own, by_method, labels, invalid, found)
+        return _Run(own, by_method, labels, invalid, found, planned)
 
 
 def _found(store: RunStore) -> list[dict[str, Any]]:
@@ -284,6 +308,7 @@ def _write_tables(
     lines: Sequence[dict[str, Any]],
     at: NDArray[np.float64],
     found: Sequence[dict[str, Any]],
+    said: Sequence[dict[str, Any]],
 ) -> None:
     keys = [key for key in lines[0] if key != "accuracy"]
     with _text.complete_file(paths[0]) as stream:
@@ -292,4 +317,5 @@ def _write_tables(
             cells = ["" if line[key] is None else line[key] for key in keys]
             stream.write("\t".join(map(str, [*cells, *line["accuracy"]])) + "\n")
     with _text.complete_file(paths[1]) as stream:
-        json.dump({"radii": at.tolist(), "lines": lines, "found": found}, stream, allow_nan=False)
+        what = {"radii": at.tolist(), "lines": lines, "found": found, "statements": said}
+        json.dump(what, stream, allow_nan=False)
