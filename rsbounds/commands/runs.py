@@ -49,7 +49,14 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--methods", help="margin methods, separated by commas (default: all)")
     parser.add_argument("--radii", help="radii of the accuracy columns, separated by commas")
-    parser.add_argument("--output", default="report", metavar="DIR", help="folder (report)")
+    parser.add_argument(
+        "--output", metavar="DIR", help="folder (report; none where there are requirements)"
+    )
+    parser.add_argument(
+        "--require", action="append", default=[], metavar="EXPRESSION",
+        help="what every run must meet (or one, 'RUN: ...'), else the exit code is 1: "
+        "'accuracy@0.5 >= 0.6', 'acr > 0.35', 'abstained <= 10%%'; may be repeated",
+    )  # fmt: skip
     parser.add_argument(
         "--beta", type=float, default=0.05,
         help="error probability of each statement about the population and about all certificates "
@@ -65,14 +72,30 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(given: argparse.Namespace) -> int:
-    from rsbounds.report.runs import report_runs
+    from rsbounds.report import check_requirements, report_runs
 
-    result = report_runs(
-        given.stores, given.output, methods=names_of(given.methods), radii=radii_of(given.radii),
-        beta=given.beta, inputs=given.inputs, force=given.force,
-    )  # fmt: skip
-    print(json.dumps(result.as_dict()) if given.json else result)
-    return 0
+    shared = {"beta": given.beta, "inputs": given.inputs}
+    verdicts = check_requirements(given.stores, given.require, **shared) if given.require else ()
+    folder = given.output
+    if folder is None and not given.require:
+        folder = "report"
+    result = None
+    if folder is not None:
+        result = report_runs(
+            given.stores, folder, methods=names_of(given.methods), radii=radii_of(given.radii),
+            force=given.force, **shared,
+        )  # fmt: skip
+    elif given.methods is not None or given.radii is not None or given.force:
+        raise ValueError(
+            "--methods, --radii or --force is given with --require alone, which writes no report; "
+            "allowed: --output DIR with them"
+        )
+    if given.json:
+        checked = {"requirements": [one.as_dict() for one in verdicts]} if given.require else {}
+        print(json.dumps({**(result.as_dict() if result else {}), **checked}))
+    else:
+        print(*(line for line in (result, *verdicts) if line is not None), sep="\n")
+    return 0 if all(one.met for one in verdicts) else 1
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ from rsbounds.report.accuracy import average_certified_radius, certified_accurac
 from rsbounds.report.comparison import Comparison, ComparisonRow, compare
 from rsbounds.report.figure import plot_certified_accuracy
 from rsbounds.report.regions import plot_axes, plot_regions
+from rsbounds.report.requirements import Verdict, check_requirements
 from rsbounds.report.runs import RunReport, report_runs
 from rsbounds.report.statements import (
     JointAccuracy,
@@ -20,8 +21,10 @@ __all__ = [
     "JointAccuracy",
     "PopulationAccuracy",
     "RunReport",
+    "Verdict",
     "average_certified_radius",
     "certified_accuracy",
+    "check_requirements",
     "compare",
     "joint_accuracy",
     "plot_axes",

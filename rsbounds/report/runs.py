@@ -170,7 +170,7 @@ def report_runs(
     kinds = {name: MARGIN_METHODS[name] for name in (fast if methods is None else methods)}
     runs = {Path(path).stem: _read(path, kinds) for path in stores}
     tables = [table for run in runs.values() for table in run.by_method.values()]
-    drawn = _sizes_of(tables)
+    drawn = sizes_of(tables)
     size = drawn[0]
     if radii is None:
         at = accuracy_radii([sizes(table, size) for table in tables])
@@ -207,7 +207,7 @@ def report_runs(
     return RunReport(tuple(lines), tuple(at.tolist()), files, size, found, said)
 
 
-def _sizes_of(tables: Sequence[Certificates]) -> tuple[str, ...]:
+def sizes_of(tables: Sequence[Certificates]) -> tuple[str, ...]:
     """Which radii are drawn: those of balls where any region is none, if they are known."""
     if all(not table.norm.startswith("scaled ") for table in tables):
         return ("radius",)
