@@ -21,6 +21,7 @@ from .bounds.proportion import clopper_pearson_upper as clopper_pearson_upper
 from .certificates import MemoryClassifier as MemoryClassifier
 from .certificates import certify as certify
 from .certificates import certify_soft as certify_soft
+from .certificates import certify_top_k as certify_top_k
 from .certificates import hardmax as hardmax
 from .certificates import predict as predict
 from .certificates import select_top as select_top

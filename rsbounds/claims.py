@@ -28,6 +28,11 @@ class Claim(abc.ABC):
     #: (B, K) selection counts that the claim was chosen from, or None where it was given.
     selection: NDArray[Any] | None
 
+    def check_table(self, rows: int, classes: int) -> None:
+        """Raise ValueError where the claim cannot be about a table of that shape."""
+        if len(self) != rows:
+            raise ValueError(f"top is a claim about {len(self)} rows; allowed: {rows}")
+
     @abc.abstractmethod
     def __len__(self) -> int:
         """Rows that the claim is about."""
@@ -67,6 +72,73 @@ class Top(Claim):
         return Top(self.classes[rows], chosen)
 
 
+@dataclass(frozen=True, eq=False)
+class TopK(Claim):
+    """At input i, fewer than k classes are at least as probable as the class ``classes[i]``.
+
+    The margin of that claim is the largest m at which it holds for all shifts of m/2: with t
+    classes T of the k most probable others, A is above the least of T where t P(A) > P(T), and a
+    shift takes P(A) to g^-1(g(P(A)) - m/2) and P(T) to g^-1(g(P(T)) + m/2) at worst (g: the
+    scale). So it is the best over t of the largest m for P(T) the sum of the t smallest of the k
+    largest probabilities of other classes (Jia et al. 2020, Theorem 1); for k = 1 it is
+    g(p_A) - g(p_c), which `Top` claims.
+
+    Parameters
+    ----------
+    classes : (B,) int64
+        A class for each row.
+    k : int
+        2 <= k < K.
+    selection : (B, K) array, optional
+        Selection counts that they were chosen from.
+    unions : bool
+        Whether classes may be taken together; False leaves t = 1, for a law whose curve is about
+        one class at a time.
+
+    Raises
+    ------
+    ValueError
+        k below 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rsbounds.claims import TopK
+    >>> TopK(np.array([3, 1, 1]), 2)[1:].classes
+    array([1, 1])
+    """
+
+    classes: NDArray[np.int64]
+    k: int
+    selection: NDArray[Any] | None = None
+    unions: bool = True
+
+    def __post_init__(self) -> None:
+        _validate.integer("k", self.k, low=2)
+
+    def check_table(self, rows: int, classes: int) -> None:
+        super().check_table(rows, classes)
+        _validate.class_indices(self.classes, rows, classes)
+        checked_k(self.k, classes)
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def __getitem__(self, rows: slice) -> TopK:
+        chosen = None if self.selection is None else self.selection[rows]
+        return TopK(self.classes[rows], self.k, chosen, self.unions)
+
+
+def checked_k(k: Any, classes: int) -> int:
+    """A number of classes that are not all of them: every class is among all K."""
+    if isinstance(k, (int, np.integer)) and not isinstance(k, (bool, np.bool_)) and k >= classes:
+        raise ValueError(
+            f"k is {k} of {classes} classes, among which every class is; allowed: 1 to "
+            f"{classes - 1}"
+        )
+    return _validate.integer("k", k, low=1, high=classes - 1)
+
+
 def checked_claim(top: ArrayLike | Selection | Claim, rows: int, classes: int) -> Claim:
     """A claim about ``rows`` rows of ``classes`` classes, from what a caller may give.
 
@@ -76,8 +148,7 @@ def checked_claim(top: ArrayLike | Selection | Claim, rows: int, classes: int) -
         Not a claim, or one about other rows or classes.
     """
     if isinstance(top, Claim) and not isinstance(top, Top):
-        if len(top) != rows:
-            raise ValueError(f"top is a claim about {len(top)} rows; allowed: {rows}")
+        top.check_table(rows, classes)
         return top
     given: Any
     selection: NDArray[Any] | None

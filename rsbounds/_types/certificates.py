@@ -48,6 +48,7 @@ class Certificate:
     norm: str
     class_name: str | None = None
     id: str | None = None
+    k: int = 1
 
     def __str__(self) -> str:
         who = f"input {self.index if self.id is None else self.id}"
@@ -58,7 +59,7 @@ class Certificate:
         if _is_scaled(self.norm) and self.inscribed_radius is not None:
             others = f", inscribed {_ball(self.norm)} radius {_text.down(self.inscribed_radius)}"
         return (
-            f"{who}: class {called} within {self.norm} radius "
+            f"{who}: class {called}{_among(self.k)} within {self.norm} radius "
             f"{_text.down(self.radius)}{others} ({self.method}, error probability {self.alpha:g})"
         )
 
@@ -66,7 +67,8 @@ class Certificate:
 @dataclass(frozen=True, eq=False, repr=False)
 class Certificates:
     """Certified radii: with probability at least 1 - alpha, per row, no perturbation
-    smaller than ``radius`` changes the smoothed classifier's answer ``top``.
+    smaller than ``radius`` changes the smoothed classifier's answer ``top``; where ``k`` is above
+    1, none takes ``top`` from its k most probable classes.
 
     The arrays cannot be changed. ``(certificates.top == labels).mean()`` is the share of inputs
     certified with the right class: an abstention equals no label.
@@ -118,6 +120,8 @@ class Certificates:
     about : {"fixed noise", "memory"}
         Which classifier the rows are about: the one smoothed with the noise of the row, or the
         one that a memory of disjoint regions makes of many (`rsbounds.MemoryClassifier`).
+    k : int
+        Among how many of the most probable classes ``top`` stays (`rsbounds.certify_top_k`).
     """
 
     candidate: NDArray[np.int64]
@@ -140,6 +144,7 @@ class Certificates:
     ids: tuple[str, ...] | None = None
     about: Literal["fixed noise", "memory"] = "fixed noise"
     details: Mapping[str, Any] = field(default_factory=dict)
+    k: int = 1
     # Filled in where they are not given.
     inscribed_radius: NDArray[np.float64] = None  # type: ignore[assignment]
     proxy_radius: NDArray[np.float64] = None  # type: ignore[assignment]
@@ -217,7 +222,7 @@ class Certificates:
                 "class_name": self.classes[top] if self.classes and top is not None else None,
                 "id": None if self.ids is None else self.ids[key],
             }
-            return Certificate(**{**values, **shared, **named})
+            return Certificate(**{**values, **shared, **named, "k": self.k})
         chosen = {f.name: getattr(self, f.name) for f in fields(self)}
         chosen.update({name: getattr(self, name)[key] for name in self._ROWS})
         if self.ids is not None:
@@ -276,6 +281,7 @@ class Certificates:
             f"{text}\n{int(self.certified.sum())} of {len(self)} certified, {', '.join(said)}\n"
             f"{self.noise}, {self.method}, alpha {self.alpha:g}, guarantee: {self.assurance}"
             f"{'' if self.about == 'fixed noise' else f', about the {self.about} classifier'}"
+            f"{f', class{_among(self.k)}' if self.k > 1 else ''}"
         )
 
     @property
@@ -320,7 +326,7 @@ class Certificates:
     def _columns(self) -> dict[str, str]:
         """Columns of the exported forms, and which field of a row each holds."""
         columns = {f.name: f.name for f in fields(Certificate)}
-        del columns["class_name"], columns["id"]
+        del columns["class_name"], columns["id"], columns["k"]
         if self.classes is not None:
             columns["class"] = "class_name"
         if self.ids is not None:
@@ -342,6 +348,7 @@ class Certificates:
             "input_hash": self.input_hash,
             **({} if self.classes is None else {"classes": list(self.classes)}),
             **({} if self.about == "fixed noise" else {"about": self.about}),
+            **({} if self.k == 1 else {"k": self.k}),
             **({"details": dict(self.details)} if self.details else {}),
         }
 
@@ -421,6 +428,7 @@ class Certificates:
             shared["classes"] = tuple(shared["classes"])
         if "about" in shared:
             _validate.choice("about", shared["about"], ("fixed noise", "memory"))
+        _validate.integer("k", shared.get("k", 1), low=1)
         if "id" in columns:
             shared["ids"] = tuple(columns["id"])
         columns["candidate"] = [NO_CLASS if c is None else c for c in columns["candidate"]]
@@ -450,6 +458,11 @@ class Certificates:
 def _is_scaled(norm: str) -> bool:
     """Whether a law's radius has no unit, its region being no ball."""
     return norm.startswith("scaled ")
+
+
+def _among(k: int) -> str:
+    """Among which classes a class stays, where it need not be the first."""
+    return "" if k == 1 else f" among the top {k}"
 
 
 def _ball(norm: str) -> str:

@@ -8,6 +8,7 @@ from rsbounds.certificates.memory import MemoryAnswer, MemoryClassifier
 from rsbounds.certificates.prediction import predict, select_top, voted_top
 from rsbounds.certificates.simplex import hardmax, soft_lipschitz, softmax, sparsemax
 from rsbounds.certificates.soft import certify_soft, soft_margin_bound
+from rsbounds.certificates.top_k import certify_top_k
 from rsbounds.certificates.votes import certify_votes
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "MemoryClassifier",
     "certify",
     "certify_soft",
+    "certify_top_k",
     "certify_votes",
     "family_alpha",
     "hardmax",

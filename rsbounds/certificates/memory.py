@@ -270,10 +270,10 @@ class MemoryClassifier:
         return dataclasses.replace(certificates, candidate=candidate, about="memory", **sizes)
 
     def _check_certificates(self, certificates: Certificates, noise: Noise) -> None:
-        if certificates.about != "fixed noise":
+        if certificates.about != "fixed noise" or certificates.k > 1:
+            what = "top k" if certificates.k > 1 else f"classifier with a {certificates.about}"
             raise ValueError(
-                f"certificates are about the classifier with a {certificates.about}; allowed: "
-                "those of each input's own noise"
+                f"certificates are about the {what}; allowed: answers under each input's own noise"
             )
         if noise.name != self.fingerprint["noise"] or noise.norm != certificates.norm:
             raise ValueError(

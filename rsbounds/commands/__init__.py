@@ -10,6 +10,7 @@ from rsbounds.commands._base import COMMANDS, Command
 from rsbounds.commands._program import main, run_program
 
 COMMANDS.register("certify", "rsbounds.commands.counts:CERTIFY")
+COMMANDS.register("top-k", "rsbounds.commands.counts:TOP_K")
 COMMANDS.register("compare", "rsbounds.commands.counts:COMPARE")
 COMMANDS.register("mean", "rsbounds.commands.mean:MEAN")
 COMMANDS.register("methods", "rsbounds.commands.methods:METHODS")

@@ -1,4 +1,4 @@
-"""``rsbounds certify`` and ``rsbounds compare``: radii from files of counts."""
+"""``rsbounds certify``, ``top-k`` and ``compare``: radii from files of counts."""
 
 from __future__ import annotations
 
@@ -123,6 +123,18 @@ def _certify(given: argparse.Namespace) -> int:
         table.counts, top, noise=law, alpha=given.alpha, method=given.method, progress=None,
         **method_options(given.option),
     )  # fmt: skip
+    _finish(given, path, table, result, covered)
+    return 0
+
+
+def _finish(
+    given: argparse.Namespace,
+    path: Path | None,
+    table: CountFile,
+    result: rsbounds.Certificates,
+    covered: bool,
+) -> None:
+    """Name the rows, write them and show them."""
     result = dataclasses.replace(
         result,
         guarantee=result.guarantee if covered else "none",
@@ -130,7 +142,30 @@ def _certify(given: argparse.Namespace) -> int:
         ids=None if table.id is None else tuple(table.id),
     )
     write_certificates(result, path)
-    show_certificates(given, result, table.label, path=path)
+    about: dict[str, Any] = {"k": result.k} if result.k > 1 else {}
+    show_certificates(given, result, table.label, path=path, **about)
+
+
+def _top_k_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_table_arguments(parser)
+    parser.add_argument(
+        "--k", type=int, required=True, help="the class stays among the k most probable, 1 to K - 1"
+    )
+    add_method(parser, None, "margin method", "runner-up; exact of k = 1")
+    add_certificates(parser)
+    add_law_flags(parser)
+
+
+def _top_k(given: argparse.Namespace) -> int:
+    path = checked_output(given, given.output, (".tsv", ".jsonl"), [given.file])
+    law = law_of(given)
+    table = _table(given)
+    top, covered = _top(given, table)
+    result = rsbounds.certify_top_k(
+        table.counts, top, given.k, noise=law, alpha=given.alpha, method=given.method,
+        progress=None, **method_options(given.option),
+    )  # fmt: skip
+    _finish(given, path, table, result, covered)
     return 0
 
 
@@ -202,4 +237,5 @@ def _compare(given: argparse.Namespace) -> int:
 
 
 CERTIFY = Command("certified radii for a file of counts", _certify_arguments, _certify)
+TOP_K = Command("radii in which a class stays among the k most probable", _top_k_arguments, _top_k)
 COMPARE = Command("every margin method on the same counts", _compare_arguments, _compare)

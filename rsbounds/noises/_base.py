@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsbounds import _validate
 from rsbounds._registry import Registry
 from rsbounds._types import MarginBound, Scale
-from rsbounds.noises._curve import inverse, radius_of_pair
+from rsbounds.noises._curve import inverse, radius_of_pair, radius_of_unions
 from rsbounds.noises._parameters import decoded, encoded, like
 from rsbounds.noises._record import Record
 from rsbounds.regions import Ball, Region
@@ -101,6 +101,8 @@ class Noise(Record):
     curve_only: ClassVar[bool] = False
     #: No larger radius holds for every classifier.
     tight: ClassVar[bool] = True
+    #: The curve holds for any set of outcomes: several classes together, values up to a threshold.
+    unions: ClassVar[bool] = True
     #: `transform` can be differentiated in the parameters.
     has_rsample: ClassVar[bool] = True
     #: Parameters that tests build the law with; at least one set where it is registered.
@@ -374,7 +376,8 @@ class Noise(Record):
         Parameters
         ----------
         bound : MarginBound
-            The bound; a ``curve_only`` law takes its details ``p_a_lower`` and ``p_b_upper``.
+            The bound; a ``curve_only`` law takes its details ``p_a_lower`` and ``p_b_upper``, or
+            ``p_t_upper`` (`rsbounds.claims.TopK`).
 
         Returns
         -------
@@ -390,6 +393,8 @@ class Noise(Record):
             raise ValueError(f"bound is on the {bound.scale} scale; allowed: {self.scale}")
         if not self.curve_only:
             return self.radius(bound.lower)
+        if {"p_a_lower", "p_t_upper"} <= set(bound.details):
+            return radius_of_unions(self, bound.details["p_a_lower"], bound.details["p_t_upper"])
         if not {"p_a_lower", "p_b_upper"} <= set(bound.details):
             raise ValueError(
                 f"method is {bound.method!r}; allowed with noise {self.name}: one that bounds "

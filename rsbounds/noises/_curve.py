@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,20 @@ from numpy.typing import ArrayLike, NDArray
 _ERROR = 1e-14
 
 Curve = Callable[[Any, Any], NDArray[np.float64]]
+
+
+class Law(Protocol):
+    """What is asked of a noise law here."""
+
+    @property
+    def unions(self) -> bool: ...
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]: ...
+
+    def roc(self, r: ArrayLike, b: ArrayLike) -> NDArray[np.float64]: ...
+
+    def check_rows(self, rows: int) -> None: ...
 
 
 def inverse(roc: Curve, r: ArrayLike, c: ArrayLike) -> NDArray[np.float64]:
@@ -32,11 +46,12 @@ def radius_of_pair(
     p_a: NDArray[np.float64],
     p_b: NDArray[np.float64],
     batch_shape: tuple[int, ...],
+    size: int = 1,
 ) -> NDArray[np.float64]:
-    """Largest r with roc(r, 1 - p_a) + roc(r, p_b) < 1, rounded down; 0 where there is none."""
+    """Largest r with size roc(r, 1 - p_a) + roc(r, p_b) < size, rounded down; 0 where none."""
 
     def inside(r: NDArray[np.float64]) -> NDArray[np.bool_]:
-        return roc(r, 1.0 - p_a) + roc(r, p_b) < 1.0 - _ERROR
+        return size * roc(r, 1.0 - p_a) + roc(r, p_b) < size * (1.0 - _ERROR)
 
     start = np.zeros(np.broadcast_shapes(p_a.shape, batch_shape))
     far = np.ones_like(start)
@@ -48,6 +63,19 @@ def radius_of_pair(
         far = np.where(further, 2.0 * far, far)
     near = _bisected(inside, start, far)
     return np.where(inside(near), near, 0.0)
+
+
+def radius_of_unions(
+    law: Law, p_a: NDArray[np.float64], p_t: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(B,) largest r at which, for some t, one of t classes that have p_t together has less than A.
+
+    ``p_t`` is (B, k), for t from 1 to k; of a law whose curve is about single classes, t is 1.
+    """
+    law.check_rows(len(p_a))
+    sizes = range(1, p_t.shape[1] + 1 if law.unions else 2)
+    found = [radius_of_pair(law.roc, p_a, p_t[:, t - 1], law.batch_shape, t) for t in sizes]
+    return np.asarray(np.max(found, axis=0))
 
 
 def _bisected(

@@ -61,6 +61,7 @@ class Lipschitz(Noise):
     scale: ClassVar[Scale] = "linear"
     norm: ClassVar[str] = "l2"
     tight: ClassVar[bool] = False
+    unions: ClassVar[bool] = False
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"constant": 2.0, "noise": Gaussian(0.25)},
         {"constant": (2.0, 3.0), "noise": Uniform(np.array([0.5, 2.0]))},

@@ -15,6 +15,8 @@ from rsbounds._numerics import margin_down, proportion_lower
 from rsbounds._types import Guarantee
 from rsbounds.bounds.margin._base import MarginMethod, Problem
 from rsbounds.bounds.margin._rows import largest_other
+from rsbounds.bounds.margin._top_k import Levels, top_k_rows
+from rsbounds.claims import Claim, Top, TopK
 
 
 @kernel
@@ -46,6 +48,9 @@ class Bonferroni(MarginMethod):
     optimal-certified-radius, eq. 4-6, whose stated reason does not hold; with
     ``over="classes"`` the simultaneous bounds at alpha/K.
 
+    Of a `TopK` claim, ``over="pair"`` shares alpha over A and the k classes that would have to be
+    above it, and ``over="classes"`` is the bound of Jia et al. 2020, Theorem 2.
+
     Parameters
     ----------
     over : {"pair", "classes"}
@@ -60,6 +65,7 @@ class Bonferroni(MarginMethod):
     cost: ClassVar[str] = "two tail inversions per row"
     choose: ClassVar[str] = "as the textbook baseline; runner-up with a fixed split is tighter"
 
+    claims: ClassVar[tuple[type[Claim], ...]] = (Top, TopK)
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"over": "classes"})
 
     def __post_init__(self) -> None:
@@ -67,6 +73,10 @@ class Bonferroni(MarginMethod):
 
     def rows(self, problem: Problem) -> Mapping[str, NDArray[Any]]:
         counts, top, n = problem.counts, problem.top, problem.n
+        if isinstance(problem.claim, TopK):
+            bounds = problem.claim.k + 1 if self.over == "pair" else counts.shape[1]
+            share = problem.alpha / bounds
+            return top_k_rows(problem, Levels(share, share, 0.0))
         share = problem.alpha / (2 if self.over == "pair" else counts.shape[1])
         lower, p_a, p_b = np.empty(n.size), np.empty(n.size), np.empty(n.size)
         _kernel(counts, top, n, share, problem.probit, lower, p_a, p_b)

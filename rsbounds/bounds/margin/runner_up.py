@@ -16,6 +16,8 @@ from rsbounds._numerics import margin_down, proportion_lower
 from rsbounds._types import Guarantee
 from rsbounds.bounds.margin._base import MarginMethod, Problem
 from rsbounds.bounds.margin._rows import largest_other
+from rsbounds.bounds.margin._top_k import planned_levels, top_k_rows
+from rsbounds.claims import Claim, Top, TopK
 
 #: Shares of alpha tried for p_A where the split is planned or optimised.
 FRACTIONS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
@@ -118,6 +120,10 @@ class RunnerUp(MarginMethod):
     ``split="optimal"`` takes the best split for the observed counts, as T-Certify does; that
     is validated by enumeration and not proven.
 
+    Of a `TopK` claim, k classes would have to be above A: their bounds and those of their sums
+    share the rest of alpha, and no class gets less than alpha/K, so that the bound is never below
+    that of ``bonferroni`` over all classes (`rsbounds.bounds.margin._top_k` has the proof).
+
     Parameters
     ----------
     split : float, "selection" or "optimal"
@@ -135,6 +141,7 @@ class RunnerUp(MarginMethod):
     cost: ClassVar[str] = "two tail inversions per row and fraction"
     choose: ClassVar[str] = "for very long tables (a microsecond per row), or very large n"
 
+    claims: ClassVar[tuple[type[Claim], ...]] = (Top, TopK)
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"split": "optimal"})
 
     def __post_init__(self) -> None:
@@ -158,6 +165,13 @@ class RunnerUp(MarginMethod):
 
     def rows(self, problem: Problem) -> Mapping[str, NDArray[Any]]:
         counts, top, n = problem.counts, problem.top, problem.n
+        if isinstance(problem.claim, TopK):
+            if isinstance(self.split, str):
+                raise ValueError(
+                    f"split is {self.split!r}; allowed for a claim of kind TopK: a number in (0, 1]"
+                )
+            levels = planned_levels(problem.alpha, self.split, problem.claim.k, counts.shape[1])
+            return top_k_rows(problem, levels)
         if self.split == "selection" and problem.selection is None:
             raise ValueError(
                 "split is 'selection' but top carries no selection counts; allowed: "
