@@ -30,6 +30,7 @@ from .certificates import soft_margin_bound as soft_margin_bound
 from .certificates import softmax as softmax
 from .certificates import sparsemax as sparsemax
 from .noises import Gaussian as Gaussian
+from .noises import Laplace as Laplace
 from .noises import Lipschitz as Lipschitz
 from .noises import Uniform as Uniform
 from .noises import lipschitz_radius as lipschitz_radius

@@ -160,7 +160,7 @@ class SmoothedClassifier(NoisyModel):
         n: int = 100_000,
         n0: int = 100,
         alpha: float = 0.001,
-        method: str | MarginMethod = "exact",
+        method: str | MarginMethod | None = None,
         seed: int | None = None,
         index: int | Sequence[int] = 0,
         noise: Noise | None = None,
@@ -216,12 +216,13 @@ class SmoothedClassifier(NoisyModel):
         >>> bool((result.radius < [0.4, 0.9]).all())
         True
         """
-        level, chosen = _validate.alpha(alpha), margin_method(method, options)
+        source = self if noise is None else self.under(noise)
+        named = source.noise.default_method if method is None else method
+        level, chosen = _validate.alpha(alpha), margin_method(named, options)
         _validate.integer("n", n, low=1, high=_validate.MAX_N)
         _validate.integer("n0", n0, low=1, high=_validate.MAX_N)
         key = chosen_seed(seed)
         arguments: dict[str, Any] = {"seed": key, "index": index, "progress": progress}
-        source = self if noise is None else self.under(noise)
         select = source.sample_counts(inputs, n=n0, role="select", **arguments)
         estimate = source.sample_counts(inputs, n=n, role="estimate", **arguments)
         invalid = select.invalid + estimate.invalid

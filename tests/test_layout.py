@@ -35,7 +35,7 @@ ORDER = {
 }  # fmt: skip
 PUBLIC = """
 Adaptive BoundedSamples Certificate Certificates Comparison CountSequence Counts Decide Gaussian
-Guarantee Lipschitz MarginBound MarginSequence MarginTest MeanBound
+Guarantee Laplace Lipschitz MarginBound MarginSequence MarginTest MeanBound
 MemoryClassifier NO_CLASS Prediction Predictions RunStore Selection
 Uniform average_certified_radius certified_accuracy certify certify_dataset certify_soft
 certify_top_k clopper_pearson_interval clopper_pearson_lower clopper_pearson_upper compare
@@ -206,7 +206,7 @@ def test_every_public_function_has_every_section():
 
 # What rests on a theorem names it in full; every door says which doors are beside it.
 SOURCED = """
-Decide Gaussian Uniform average_certified_radius certified_accuracy certify certify_soft
+Decide Gaussian Laplace Uniform average_certified_radius certified_accuracy certify certify_soft
 clopper_pearson_lower confidence_sequence margin_lower_bound mean_bound predict select_top
 soft_margin_bound sparsemax
 """

@@ -113,7 +113,7 @@ def certify(
     *,
     noise: Noise,
     alpha: float = 0.001,
-    method: str | MarginMethod = "exact",
+    method: str | MarginMethod | None = None,
     progress: bool | None = False,
     **options: Any,
 ) -> Certificates:
@@ -139,8 +139,9 @@ def certify(
         The law the draws came from, such as ``Gaussian(sigma=0.25)``.
     alpha : float
         Error probability of each row's statement, in (0, 1); what exact noise takes included.
-    method : str or MarginMethod
-        Margin bound, by name (`rsbounds methods` lists them) or as an object.
+    method : str or MarginMethod, optional
+        Margin bound, by name (`rsbounds methods` lists them) or as an object; by default the law's
+        own: ``exact``, or ``runner-up`` where a law is known by its curve (`Laplace`).
     progress : bool, optional
         Show a progress line; None shows it where stderr is a terminal.
     **options
@@ -188,7 +189,8 @@ def certify(
     total = _validate.alpha(alpha)
     draws = 0 if noise.spacing is None else int(_validate.count_rows(table)[1].max())
     level = level_left(noise.spacing, total, draws)
+    chosen = noise.default_method if method is None else method
     bound = margin_lower_bound(
-        table, top, alpha=level, scale=noise.scale, method=method, progress=progress, **options
+        table, top, alpha=level, scale=noise.scale, method=chosen, progress=progress, **options
     )
     return ball(bound, noise, content_hash(table), alpha=total, offset=offset)

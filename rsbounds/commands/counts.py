@@ -29,7 +29,7 @@ from rsbounds.commands._output import (
 )
 
 #: Default of an option, to tell "not given" from any value that can be given.
-_DEFAULTS = {"alpha": 0.001, "counts": "class_", "method": "exact"}
+_DEFAULTS = {"alpha": 0.001, "counts": "class_"}
 
 _TOP_HELP = (
     "where each row's class comes from: 'selection' (argmax of the selection columns), 'label' "
@@ -107,7 +107,7 @@ def _top(given: argparse.Namespace, table: CountFile) -> tuple[Any | Selection, 
 
 def _certify_arguments(parser: argparse.ArgumentParser) -> None:
     _add_table_arguments(parser)
-    add_method(parser, "exact", "margin method")
+    add_method(parser, None, "margin method", "the law's: exact, or runner-up")
     add_certificates(parser)
     add_law_flags(parser)
 

@@ -1,6 +1,6 @@
 """Noise laws: how a noisy copy is made, and how far the input can move before votes do.
 
-``Gaussian(sigma, lattice=...)`` and ``Uniform(half_width, lattice=...)`` are drawn on a lattice:
+``Gaussian(sigma, lattice=...)``, and `Laplace` and `Uniform` alike, are drawn on a lattice:
 integers from a table of the exact cell probabilities, turned into floats only after they were added
 to the input's place on the lattice. What is certified is then a classifier of the reals that rounds
 to the lattice first, by the theorem over the reals, and no rounding is left out: it holds in
@@ -20,12 +20,14 @@ from rsbounds.noises._parameters import like, namespace
 from rsbounds.noises.diagonal import DiagonalGaussian, DiagonalUniform
 from rsbounds.noises.full import FullGaussian
 from rsbounds.noises.gaussian import Gaussian
+from rsbounds.noises.laplace import Laplace
 from rsbounds.noises.lipschitz import Lipschitz, lipschitz_radius
 from rsbounds.noises.low_rank import LowRankGaussian
 from rsbounds.noises.uniform import Uniform
 
 NOISES.register("gaussian", "rsbounds.noises.gaussian:Gaussian")
 NOISES.register("uniform", "rsbounds.noises.uniform:Uniform")
+NOISES.register("laplace", "rsbounds.noises.laplace:Laplace")
 NOISES.register("diagonal-gaussian", "rsbounds.noises.diagonal:DiagonalGaussian")
 NOISES.register("diagonal-uniform", "rsbounds.noises.diagonal:DiagonalUniform")
 NOISES.register("full-gaussian", "rsbounds.noises.full:FullGaussian")
@@ -38,6 +40,7 @@ __all__ = [
     "DiagonalUniform",
     "FullGaussian",
     "Gaussian",
+    "Laplace",
     "Lipschitz",
     "LowRankGaussian",
     "Noise",

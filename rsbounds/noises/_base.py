@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsbounds import _validate
 from rsbounds._registry import Registry
 from rsbounds._types import MarginBound, Scale
-from rsbounds.noises._curve import inverse, radius_of_pair, radius_of_unions
+from rsbounds.noises import _curve
 from rsbounds.noises._parameters import decoded, encoded, like
 from rsbounds.noises._record import Record
 from rsbounds.regions import Ball, Region
@@ -20,11 +20,6 @@ from rsbounds.regions import Ball, Region
 NOISES: Registry[type[Noise]] = Registry(
     "noise", "rsbounds.noises", "rsbounds.testing.contracts:noise_cases"
 )
-
-_EPS = float(np.finfo(np.float64).eps)
-_LARGEST = float(np.finfo(np.float64).max)
-#: Below this, products of numbers lose the accuracy that rounding down counts on.
-_SMALLEST = 1e-290
 
 Self = TypeVar("Self", bound="Noise")
 
@@ -52,7 +47,7 @@ class Noise(Record):
       at a point at distance r. Class A is certified against c at r where
       ``1 - roc(r, 1 - p_A) > roc(r, p_c)``. Where that inequality reads g(p_A) - g(p_c) > r/k, the
       law names the margin scale g in ``scale`` and k in `radius_per_margin`, and its curve follows.
-      A law whose curve is no margin scale sets ``curve_only`` and writes `roc`.
+      A law whose curve is no margin scale sets ``curve_only`` and writes `roc`, concave in b.
     - **Region.** `region` turns a bound into the set of perturbations that it certifies, in the
       norm ``norm``. Radii are rounded down, and never infinite.
 
@@ -97,7 +92,8 @@ class Noise(Record):
     norm: ClassVar[str]
     #: Scale of the margin that the radius is a multiple of.
     scale: ClassVar[Scale] = "linear"
-    #: The curve is no margin scale: a radius needs bounds on p_A and on p_c, on ``scale``'s side.
+    #: The curve is no margin scale: a radius comes from bounds on p_A and on p_c, or, smaller, from
+    #: one on p_A - p_c (``scale`` is then "linear").
     curve_only: ClassVar[bool] = False
     #: No larger radius holds for every classifier.
     tight: ClassVar[bool] = True
@@ -260,6 +256,11 @@ class Noise(Record):
     # -- curve ---------------------------------------------------------------------------
 
     @property
+    def default_method(self) -> str:
+        """The margin method where none is named: the one with the largest radii."""
+        return "runner-up" if self.curve_only else "exact"
+
+    @property
     def radius_per_margin(self) -> float | NDArray[np.float64]:
         """Radius for a margin of one: a number, or one for each input."""
         raise ValueError(f"noise is {self}; allowed: laws with a margin scale")
@@ -300,10 +301,14 @@ class Noise(Record):
         -------
         ndarray
         """
-        return inverse(self.roc, r, c)
+        return _curve.inverse(self.roc, r, c)
 
     def radius(self, margin: ArrayLike) -> NDArray[np.float64]:
         """Certified radius for lower bounds on the margin; 0 where the margin is not above 0.
+
+        A ``curve_only`` law takes the margin p_A - p_c, and gives the radius of the pair around 1/2
+        with that margin: the curve is concave, so that of all pairs with the same margin the sum
+        roc(r, 1 - p_A) + roc(r, p_c) is largest there. `radius_of_pair` of the pair itself is more.
 
         Parameters
         ----------
@@ -329,20 +334,17 @@ class Noise(Record):
         values = _validate.real_array("margin", margin)
         if np.isnan(values).any():
             raise ValueError("margin is NaN; allowed: numbers")
-        if self.curve_only:
-            raise ValueError(f"noise {self.name} has no margin scale; allowed: radius_of_pair")
         if values.ndim:
             self.check_rows(values.shape[0])
-        unit = np.minimum(self.radius_per_margin, _LARGEST)
-        with np.errstate(over="ignore", under="ignore"):
-            found = np.clip(values, 0.0, _LARGEST) * (unit * (1.0 - 4.0 * _EPS))
-        found = np.where(unit >= _SMALLEST, np.minimum(found, _LARGEST), 0.0)
-        return np.where(found >= _SMALLEST, found, 0.0)
+        if self.curve_only:
+            return np.where(values > 0, self._radius_of_pair(*_curve.pair_of_margin(values)), 0.0)
+        return _curve.multiples(values, self.radius_per_margin)
 
     def radius_of_pair(self, p_a: ArrayLike, p_b: ArrayLike) -> NDArray[np.float64]:
         """Certified radius where p_A >= ``p_a`` and every other class has at most ``p_b``.
 
-        From the curve by bisection: the largest r with roc(r, 1 - p_a) + roc(r, p_b) < 1.
+        The largest r with roc(r, 1 - p_a) + roc(r, p_b) < 1: by bisection, where the law does not
+        write `_radius_of_pair`.
 
         Parameters
         ----------
@@ -367,8 +369,13 @@ class Noise(Record):
                 raise ValueError(f"{name} is {values!r}; allowed: probabilities from 0 to 1")
         if low.ndim:
             self.check_rows(low.shape[0])
+        return self._radius_of_pair(low, high)
 
-        return radius_of_pair(self.roc, low, high, self.batch_shape)
+    def _radius_of_pair(
+        self, p_a: NDArray[np.float64], p_b: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """`radius_of_pair` of probabilities."""
+        return _curve.radius_of_pair(self.roc, p_a, p_b, self.batch_shape)
 
     def certified_radius(self, bound: MarginBound) -> NDArray[np.float64]:
         """(B,) radii that a margin bound on ``scale`` certifies, rounded down.
@@ -377,7 +384,7 @@ class Noise(Record):
         ----------
         bound : MarginBound
             The bound; a ``curve_only`` law takes its details ``p_a_lower`` and ``p_b_upper``, or
-            ``p_t_upper`` (`rsbounds.claims.TopK`).
+            ``p_t_upper`` (`rsbounds.claims.TopK`), where the method bounds probabilities.
 
         Returns
         -------
@@ -386,21 +393,17 @@ class Noise(Record):
         Raises
         ------
         ValueError
-            A bound on another scale, on the margin alone where two probabilities are needed,
-            or for another number of inputs.
+            A bound on another scale, or for another number of inputs.
         """
         if bound.scale != self.scale:
             raise ValueError(f"bound is on the {bound.scale} scale; allowed: {self.scale}")
-        if not self.curve_only:
-            return self.radius(bound.lower)
-        if {"p_a_lower", "p_t_upper"} <= set(bound.details):
-            return radius_of_unions(self, bound.details["p_a_lower"], bound.details["p_t_upper"])
-        if not {"p_a_lower", "p_b_upper"} <= set(bound.details):
-            raise ValueError(
-                f"method is {bound.method!r}; allowed with noise {self.name}: one that bounds "
-                "both probabilities (runner-up, bonferroni, t-certify, complement)"
+        if self.curve_only and {"p_a_lower", "p_t_upper"} <= set(bound.details):
+            return _curve.radius_of_unions(
+                self, bound.details["p_a_lower"], bound.details["p_t_upper"]
             )
-        return self.radius_of_pair(bound.details["p_a_lower"], bound.details["p_b_upper"])
+        if self.curve_only and {"p_a_lower", "p_b_upper"} <= set(bound.details):
+            return self.radius_of_pair(bound.details["p_a_lower"], bound.details["p_b_upper"])
+        return self.radius(bound.lower)
 
     # -- region --------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What follows from a law's curve by bisection, rounded to the safe side."""
+"""What follows from a law's curve by bisection, and multiples, rounded to the safe side."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 #: Error allowed for in what a curve returns.
 _ERROR = 1e-14
+
+_EPS = float(np.finfo(np.float64).eps)
+_LARGEST = float(np.finfo(np.float64).max)
+#: Below this, products of numbers lose the accuracy that rounding down counts on.
+_SMALLEST = 1e-290
 
 Curve = Callable[[Any, Any], NDArray[np.float64]]
 
@@ -26,6 +31,23 @@ class Law(Protocol):
     def roc(self, r: ArrayLike, b: ArrayLike) -> NDArray[np.float64]: ...
 
     def check_rows(self, rows: int) -> None: ...
+
+
+def multiples(values: NDArray[np.float64], unit: ArrayLike) -> NDArray[np.float64]:
+    """So many units, rounded down and finite; 0 where values are not above 0, or below 1e-290."""
+    size = np.minimum(unit, _LARGEST)
+    with np.errstate(over="ignore", under="ignore"):
+        found = np.clip(values, 0.0, _LARGEST) * (size * (1.0 - 4.0 * _EPS))
+    found = np.where(size >= _SMALLEST, np.minimum(found, _LARGEST), 0.0)
+    return np.where(found >= _SMALLEST, found, 0.0)
+
+
+def pair_of_margin(
+    margin: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The shares around 1/2 with a margin p_A - p_c, the first rounded down, the other up."""
+    high = np.minimum(0.5 * (1.0 - np.clip(margin, 0.0, 1.0)) * (1.0 + 2.0 * _EPS), 0.5)
+    return np.nextafter(1.0 - high, 0.0), high
 
 
 def inverse(roc: Curve, r: ArrayLike, c: ArrayLike) -> NDArray[np.float64]:

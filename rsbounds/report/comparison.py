@@ -73,10 +73,11 @@ class Comparison:
         The noise law.
     alpha : float
         Error probability of each row's statement.
-    limit : ComparisonRow
+    limit : ComparisonRow or None
         The likelihood limit (`rsbounds.report.limit.likelihood_limit`): not a bound, but where
-        valid bounds end on average as n grows.
-    limit_curve : LimitCurve
+        valid bounds end on average as n grows. None where the law is known by its curve: it is a
+        limit of margins.
+    limit_curve : LimitCurve or None
         Its radii, for the plot.
     """
 
@@ -86,11 +87,13 @@ class Comparison:
     certificates: dict[str, Certificates]
     noise: str
     alpha: float
-    limit: ComparisonRow
-    limit_curve: LimitCurve
+    limit: ComparisonRow | None
+    limit_curve: LimitCurve | None
 
     def curves(self) -> dict[str, Certificates | LimitCurve]:
         """What the certified-accuracy plot shows: the methods, and the limit."""
+        if self.limit is None or self.limit_curve is None:
+            return {**self.certificates}
         return {**self.certificates, self.limit.method: self.limit_curve}
 
     def __repr__(self) -> str:
@@ -111,7 +114,7 @@ class Comparison:
         body = []
         first = next(iter(self.certificates.values()))
         total = len(first)
-        for row in (*self.rows, self.limit):
+        for row in (*self.rows, *([] if self.limit is None else [self.limit])):
             certified = Decimal(_text.share(row.certified, total)).scaleb(2)
             cells = [row.method, row.guarantee, f"{certified}%"]
             cells.append(_text.down(row.mean_radius, 5))
@@ -136,7 +139,7 @@ class Comparison:
             "radii": self.radii.tolist(),
             "labelled": self.labelled,
             "methods": [asdict(row) for row in self.rows],
-            "limit": asdict(self.limit),
+            "limit": None if self.limit is None else asdict(self.limit),
         }
 
 
@@ -302,8 +305,10 @@ def compare(
         for label, result, took in timed
     ]
     rows.sort(key=lambda r: -r.mean_radius)
-    limit = likelihood_limit(table, timed[0][1].candidate, alpha=alpha, scale=noise.scale)
-    curve = limit.curve(noise)
+    curve = None
+    if not noise.curve_only:
+        limit = likelihood_limit(table, timed[0][1].candidate, alpha=alpha, scale=noise.scale)
+        curve = limit.curve(noise)
     certificates = {label: result for label, result, _ in timed}
     return Comparison(
         tuple(rows),
@@ -312,6 +317,6 @@ def compare(
         {row.method: certificates[row.method] for row in rows},
         str(noise),
         timed[0][1].alpha,
-        _row("limit (not a bound)", curve, labels, at, "none", 0.0),
+        None if curve is None else _row("limit (not a bound)", curve, labels, at, "none", 0.0),
         curve,
     )

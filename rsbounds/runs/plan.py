@@ -97,7 +97,9 @@ class RunPlan:
         self.noise.check_rows(self.inputs)
         _validate.choice("kind", self.kind, tuple(KINDS))
         if self.method is None:
-            object.__setattr__(self, "method", KINDS[self.kind].default)
+            object.__setattr__(
+                self, "method", KINDS[self.kind].default or self.noise.default_method
+            )
         made = self.work()
         made.check_law(self.noise)
         object.__setattr__(self, "options", made.options)

@@ -16,12 +16,20 @@ from rsbounds.noises import Noise
 
 
 def checked_law(noise: Any) -> Noise:
-    """A law whose radius is a multiple of the margin."""
+    """A law of noise."""
     if not isinstance(noise, Noise):
         raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
-    if noise.curve_only:
-        raise ValueError(f"noise is {noise}; allowed: laws with a margin scale")
     return noise
+
+
+def checked_scale(noise: Any) -> Noise:
+    """A law whose radius is a multiple of the margin."""
+    if checked_law(noise).curve_only:
+        raise ValueError(
+            f"noise is {noise}, known by its curve; allowed: laws with a margin scale, or "
+            "no='futile' against all competitors"
+        )
+    return checked_law(noise)
 
 
 def checked_curve(noise: Any) -> Noise:

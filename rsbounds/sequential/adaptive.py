@@ -284,12 +284,13 @@ class Adaptive:
         """Whether some later look is expected to gain enough."""
         worth = np.zeros(len(rows), dtype=bool)
         law = self.noise.at(rows)
-        now = law.radius(best)
+        # A radius to measure gains by: some laws have no largest one at the margin 1.
+        now, unit = law.radius(best), law.radius(0.5 if law.curve_only else 1.0)
         for later in range(look + 1, len(self.looks)):
             factor = self.looks[later] / self.looks[look]
             expected = np.floor(counts * factor + 0.5).astype(np.int64)
             there = law.radius(self._bound_at(later, expected, rows).lower)
-            worth |= there - now > self.gain * np.maximum(now, law.radius(1.0))
+            worth |= there - now > self.gain * np.maximum(now, unit)
         return worth
 
     def certificates(self) -> Certificates:

@@ -19,8 +19,8 @@ from rsbounds.sequential._checked import (
     checked_columns,
     checked_curve,
     checked_increments,
-    checked_law,
     checked_rows,
+    checked_scale,
     checked_total,
 )
 from rsbounds.sequential._futility import Futility
@@ -138,7 +138,7 @@ class Decide:
         _validate.choice("no", no, ("proven", "futile"))
         self.competitors, self.no = competitors, no
         plain = competitors == "complement" or no == "proven"
-        self.noise = checked_law(noise) if plain else checked_curve(noise)
+        self.noise = checked_scale(noise) if plain else checked_curve(noise)
         self.alpha = _validate.alpha(alpha)
         # An update may hold more draws than were wanted.
         self._level = level_left(noise.spacing, self.alpha, _validate.MAX_N)

@@ -46,7 +46,7 @@ class MarginSequence:
         Class of each input, fixed before the counts are seen. A selection sample also says which
         slopes and stakes to favour.
     noise : Noise
-        The law the draws come from; one with a margin scale.
+        The law the draws come from.
     alpha : float
         Error probability of each row's statement, all times together.
     n_target : int

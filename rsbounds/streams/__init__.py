@@ -33,10 +33,12 @@ from rsbounds.streams._base import (
 from rsbounds.streams._cells import (
     DISTANCE,
     GAUSSIAN_REACH,
+    LAPLACE_REACH,
     MAX_BITS,
     NUMBERS,
     Table,
     gaussian_table,
+    laplace_table,
     uniform_table,
 )
 from rsbounds.streams._pieces import Piece, batches
@@ -45,6 +47,7 @@ __all__ = [
     "BASES",
     "DISTANCE",
     "GAUSSIAN_REACH",
+    "LAPLACE_REACH",
     "MAX_BITS",
     "MAX_INDEX",
     "NUMBERS",
@@ -62,6 +65,7 @@ __all__ = [
     "batches",
     "checked_role",
     "gaussian_table",
+    "laplace_table",
     "role_number",
     "uniform_table",
 ]

@@ -34,6 +34,8 @@ MAX_BITS = 16
 FURTHER = 1 << 31
 #: Gaussian cells reach so many standard deviations, or more.
 GAUSSIAN_REACH = 13.0
+#: Laplace cells reach so many widths, or more.
+LAPLACE_REACH = 88.0
 #: No table is further than this from the law of its cells, in total variation.
 DISTANCE = 1.3e-38
 #: Numbers of an input that a draw has counters for.
@@ -141,6 +143,49 @@ def gaussian_masses(ratio: Fraction, bits: int) -> list[int]:
         masses.append(max(density * shape >> _WORKING, 0))
         density = density * step >> _WORKING
         step = step * twice >> _WORKING
+    return masses
+
+
+@functools.lru_cache(maxsize=32)
+def laplace_table(width: float, spacing: float) -> Table:
+    """The table of the Laplace law of a width in cells of a spacing of at most the width.
+
+    As `gaussian_table`: the law of the cells given |eta| <= reach, with P(|eta| > reach) =
+    exp(-(reach + 1/2) spacing / width).
+    """
+    ratio = Fraction(spacing) / Fraction(width)
+    if not ratio <= 1:
+        raise ValueError(f"spacing is {spacing!r}; allowed: at most the width = {width!r}")
+    bits = columns_for(LAPLACE_REACH / float(ratio))
+    masses = laplace_masses(ratio, bits)
+    total = masses[0] + 2 * sum(masses[1:])
+    weights = [(mass << RESOLUTION) // total for mass in masses]
+    beyond = math.exp(-(len(masses) - 0.5) * float(ratio))
+    return _table(weights, bits, beyond * (1.0 + 1e-9))
+
+
+def laplace_masses(ratio: Fraction, bits: int) -> list[int]:
+    """Masses of the cells 0 to reach, up to a common factor, with 256 bits below the point.
+
+    With q = exp(-spacing / width) the cell 0 has 1 - sqrt(q), and the cell k > 0 has
+    q^k (1 / sqrt(q) - sqrt(q)) / 2. Every product is rounded down by less than one unit of 2^-256,
+    and the errors of k of them add up to less than k + 2 units.
+    """
+    fine = _WORKING + 16
+    # exp(-ratio / 2), its series cut where terms are below 2^-fine.
+    half, part, j = 0, 1 << fine, 0
+    while part:
+        half += part if j % 2 == 0 else -part
+        j += 1
+        part = part * ratio.numerator // (2 * j * ratio.denominator)
+    half >>= fine - _WORKING
+    one = 1 << _WORKING
+    step, side = half * half >> _WORKING, ((one << _WORKING) // half - half) >> 1
+    masses = [one - half]
+    power = one
+    for _ in range((1 << (bits - 1)) - 1):
+        power = power * step >> _WORKING
+        masses.append(power * side >> _WORKING)
     return masses
 
 

@@ -96,13 +96,34 @@ def test_a_third_partys_law_goes_all_the_way(registered, tmp_path):
     assert (direct.radius[:2] == found.radius[:2]).all()
 
 
-def test_a_method_that_bounds_only_the_margin_is_refused(registered):
-    with pytest.raises(ValueError, match="method is 'exact'; allowed with noise laplace"):
-        rsbounds.certify([90, 5, 5], 0, noise=registered)
-    with pytest.raises(ValueError, match="allowed: radius_of_pair"):
-        registered.radius(0.5)
-    with pytest.raises(ValueError, match="allowed: laws with a margin scale"):
+def test_a_margin_alone_gives_the_radius_of_its_hardest_pair(registered):
+    # Of Laplace noise that is -width log(1 - margin).
+    counts = [900, 60, 40]
+    pair = rsbounds.certify(counts, 0, noise=registered)
+    assert pair.method == "runner-up"
+    margin = rsbounds.certify(counts, 0, noise=registered, method="exact")
+    assert margin.radius == pytest.approx(-0.5 * np.log1p(-margin.margin_lower), rel=1e-9)
+    assert (margin.radius > 0.6).all()
+    with pytest.raises(ValueError, match="known by its curve; allowed: laws with"):
         rsbounds.Decide(0.1, 0, noise=registered)
+
+
+def test_what_rests_on_margins_takes_a_law_known_by_its_curve(registered):
+    # What is one number for each look, or for scores, is the margin.
+    counts = np.array([900, 60, 40])
+    run = rsbounds.MarginSequence(0, noise=registered, n_target=1000)
+    run.update(counts)
+    adaptive = rsbounds.Adaptive(0, noise=registered, looks=(1000, 10_000))
+    adaptive.update(counts)
+    assert adaptive.active.all(), "a look at ten times the draws gains more than a little"
+    scores = np.repeat(np.eye(3), counts, axis=0)
+    soft = rsbounds.certify_soft(scores, 0, noise=registered, method="hoeffding")
+    most = -0.5 * np.log1p(-0.84)
+    for radius in (run.radius, adaptive.certificates().radius, soft.radius):
+        assert 0.6 * most < radius[0] < most
+    compared = rsbounds.compare(counts, 0, noise=registered)
+    assert compared.limit is None
+    assert "not a bound" not in str(compared)
 
 
 def broken(**changes):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpmath import mp
 
-from rsbounds.streams import DISTANCE, gaussian_table, uniform_table
+from rsbounds.streams import DISTANCE, gaussian_table, laplace_table, uniform_table
 from rsbounds.streams._cells import RESOLUTION, lattice_point
 
 LAWS = [(0.25, 1 / 255), (1.0, 0.5), (3.0, 1 / 7), (0.1 + 0.2, 2.0**-6)]
@@ -104,3 +104,24 @@ def test_what_does_not_fit_is_refused():
     for bad in (1e9, np.nan, np.inf):
         with pytest.raises(ValueError, match="allowed in float64"):
             lattice_point(np.array([bad]), 1 / 2040, 8191)
+
+
+@pytest.mark.parametrize(("width", "spacing"), [(0.5, 1 / 255), (1.0, 1.0), (0.1 + 0.2, 2.0**-10)])
+def test_laplace_cells_are_those_of_60_digits(width, spacing):
+    table = laplace_table(width, spacing)
+    found = weights(table)
+    assert sum(found) == 1 << RESOLUTION
+    assert found == found[::-1]
+    with mp.workdps(90):
+        step = mp.mpf(spacing) / mp.mpf(width)
+        one = mp.mpf(2) ** -RESOLUTION
+        beyond = mp.exp(-(table.reach + 0.5) * step)
+        exact = [1 - mp.exp(-step / 2)]
+        exact += [mp.exp(-k * step) * mp.sinh(step / 2) for k in range(1, table.reach + 1)]
+        for k, value in enumerate(exact[1:], start=1):
+            got = found[table.reach + k] * one
+            assert abs(got - value / (1 - beyond)) <= one * (1 + mp.mpf(2) ** -30), k
+        gap = [abs(found[table.reach + k] * one - value) for k, value in enumerate(exact)]
+        assert (gap[0] + 2 * sum(gap[1:]) + beyond) / 2 <= table.distance <= DISTANCE
+    with pytest.raises(ValueError, match=r"spacing is 0.6; allowed: at most the width = 0.5"):
+        laplace_table(0.5, 0.6)

@@ -72,8 +72,8 @@ class Kind(abc.ABC):
 
     #: What the store and the command line call it.
     name: ClassVar[str]
-    #: The method where none is named.
-    default: ClassVar[str]
+    #: The method where none is named; None where it is the law's.
+    default: ClassVar[str | None]
     #: Whether every input takes n draws of votes, so that ranks can share the draws of an input
     #: and every margin method can bound its row again.
     votes: ClassVar[bool] = False

@@ -78,8 +78,6 @@ class ScoresKind(Kind):
         }  # fmt: skip
 
     def check_law(self, noise: Noise) -> None:
-        if noise.curve_only:
-            raise ValueError(f"noise is {noise}; allowed for scores: laws with a margin scale")
         if self._pair == "difference" and noise.scale != "linear":
             raise ValueError(
                 f"pair is 'difference' with {noise}, whose scale is {noise.scale}; allowed: 'split'"

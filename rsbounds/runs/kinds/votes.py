@@ -24,7 +24,7 @@ class VotesKind(Kind):
     """
 
     name: ClassVar[str] = "votes"
-    default: ClassVar[str] = "exact"
+    default: ClassVar[str | None] = None
     votes: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:

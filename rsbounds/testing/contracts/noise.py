@@ -32,7 +32,7 @@ def declares_itself(law: Noise) -> None:
     for word in ("name", "norm", "scale", "base"):
         assert isinstance(getattr(law, word, None), str), f"{word} is not declared"
     assert law.name in str(law)
-    assert law.scale in ("linear", "probit")
+    assert law.scale in ("linear",) if law.curve_only else ("linear", "probit")
     assert law.base in BASES
     assert law.batch_shape == () or (len(law.batch_shape) == 1 and len(law) == law.batch_shape[0])
     assert (law.base == "draw") == (law.support(law.event_shape or (3,)) is not None)
@@ -61,17 +61,14 @@ def rows_of_a_batch_are_laws(law: Noise) -> None:
     shape = law.event_shape or (3,)
     for i, part in enumerate(parts):
         assert (_draws(law, shape, 5, row=i) == _draws(part, shape, 5)).all()
-    if not law.curve_only:
-        margins = np.linspace(0.1, 0.9, rows)
-        together = law.radius(margins)
-        assert together.tolist() == [
-            float(p.radius(m)) for p, m in zip(parts, margins, strict=True)
-        ]
+    margins = np.linspace(0.1, 0.9, rows)
+    together = law.radius(margins)
+    assert together.tolist() == [float(p.radius(m)) for p, m in zip(parts, margins, strict=True)]
 
 
 def refuses_another_number_of_inputs(law: Noise) -> None:
     """Radii for more margins than the law has inputs are refused, not broadcast."""
-    if law.curve_only or not law.batch_shape:
+    if not law.batch_shape:
         return
     for rows in {1, len(law) + 1} - {len(law)}:
         try:
@@ -83,17 +80,16 @@ def refuses_another_number_of_inputs(law: Noise) -> None:
 
 def radius_is_rounded_down_and_finite(law: Noise) -> None:
     """Zero without margin, increasing, never infinite; a NaN is refused."""
-    if law.curve_only:
-        return
     rows = len(law) if law.batch_shape else 1
     for margin in (0.0, -1.0, -np.inf):
         assert (law.radius(np.full(rows, margin)) == 0).all(), f"margin {margin}"
     radii = [law.radius(np.full(rows, m)) for m in (1e-9, 0.1, 0.7, 1.0, 40.0, 1e300, np.inf)]
     assert (np.diff(radii, axis=0) >= 0).all()
     assert np.isfinite(radii).all()
-    unit = np.asarray(law.radius_per_margin)
-    assert (radii[3] <= unit).all()
-    assert (radii[3] >= unit * (1 - 1e-14)).all()
+    if not law.curve_only:
+        unit = np.asarray(law.radius_per_margin)
+        assert (radii[3] <= unit).all()
+        assert (radii[3] >= unit * (1 - 1e-14)).all()
     try:
         law.radius(np.full(rows, np.nan))
     except ValueError:
@@ -146,6 +142,11 @@ def radius_follows_from_the_curve(law: Noise) -> None:
     assert (sums < 1).all()
     assert (one.radius_of_pair([0.5, 0.2], [0.5, 0.3]) == 0).all()
     if one.curve_only:
+        # A margin has the radius of its hardest pair, which is around 1/2.
+        radius = one.radius(low - high)
+        assert (radius <= curve * (1 + 1e-12)).all()
+        even = 0.5 * (low - high)
+        assert (radius >= one.radius_of_pair(0.5 + even, 0.5 - even) * (1 - 1e-9)).all()
         return
     margin = ndtri(low) - ndtri(high) if one.scale == "probit" else low - high
     radius = one.radius(margin)
@@ -198,8 +199,8 @@ def worst_classifier_flips_at_the_radius(law: Noise) -> None:
     for cut in np.array([0.1, 0.5, 1.2]) * line.width:
         p_a = 1.0 - line.above(cut)
         radius = float(line.law.radius_of_pair(p_a, 1.0 - p_a))
-        assert line.above(cut - radius * (1 - 1e-6)) < 0.5, f"p_A = {p_a}: lost within the radius"
-        assert line.above(cut - radius * (1 + 1e-6)) > 0.5, f"p_A = {p_a}: kept beyond it"
+        assert line.above(cut - radius * (1 - 1e-9)) < 0.5, f"p_A = {p_a}: lost within the radius"
+        assert line.above(cut - radius * (1 + 1e-9)) > 0.5, f"p_A = {p_a}: kept beyond it"
 
 
 def draws_follow_the_density(law: Noise) -> None:
@@ -263,7 +264,7 @@ def lattice_noise_is_made_of_integers(law: Noise) -> None:
 
 def region_has_the_radius(law: Noise) -> None:
     """`region` has one entry per input, holds no less than nothing, and not its boundary."""
-    if law.curve_only or law.norm == "l0":
+    if law.norm == "l0":
         return
     rows = len(law) if law.batch_shape else 2
     region = law.region(np.full(rows, 0.8))
