@@ -5,6 +5,7 @@ from ._version import __version__ as __version__
 from ._types import BoundedSamples as BoundedSamples
 from ._types import Certificate as Certificate
 from ._types import Certificates as Certificates
+from ._types import CertifiedQuantiles as CertifiedQuantiles
 from ._types import Counts as Counts
 from ._types import Guarantee as Guarantee
 from ._types import MarginBound as MarginBound
@@ -20,6 +21,7 @@ from .bounds.proportion import clopper_pearson_lower as clopper_pearson_lower
 from .bounds.proportion import clopper_pearson_upper as clopper_pearson_upper
 from .certificates import MemoryClassifier as MemoryClassifier
 from .certificates import certify as certify
+from .certificates import certify_quantile as certify_quantile
 from .certificates import certify_soft as certify_soft
 from .certificates import certify_top_k as certify_top_k
 from .certificates import hardmax as hardmax
@@ -39,6 +41,7 @@ from .report import average_certified_radius as average_certified_radius
 from .report import certified_accuracy as certified_accuracy
 from .report import compare as compare
 from .report import plot_certified_accuracy as plot_certified_accuracy
+from .report import plot_quantiles as plot_quantiles
 from .runs import RunStore as RunStore
 from .runs import certify_dataset as certify_dataset
 from .runs import rebound as rebound

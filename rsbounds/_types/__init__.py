@@ -5,6 +5,7 @@ from __future__ import annotations
 from rsbounds._types._common import NO_CLASS, Guarantee, Scale, content_hash, plain_options
 from rsbounds._types.bounds import MarginBound, MeanBound
 from rsbounds._types.certificates import Certificate, Certificates
+from rsbounds._types.quantiles import CertifiedQuantiles
 from rsbounds._types.samples import BoundedSamples, Counts, Prediction, Predictions, Selection
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "BoundedSamples",
     "Certificate",
     "Certificates",
+    "CertifiedQuantiles",
     "Counts",
     "Guarantee",
     "MarginBound",

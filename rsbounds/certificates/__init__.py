@@ -6,6 +6,7 @@ from rsbounds.certificates.ball import certify
 from rsbounds.certificates.family import family_alpha
 from rsbounds.certificates.memory import MemoryAnswer, MemoryClassifier
 from rsbounds.certificates.prediction import predict, select_top, voted_top
+from rsbounds.certificates.quantile import certify_quantile
 from rsbounds.certificates.simplex import hardmax, soft_lipschitz, softmax, sparsemax
 from rsbounds.certificates.soft import certify_soft, soft_margin_bound
 from rsbounds.certificates.top_k import certify_top_k
@@ -15,6 +16,7 @@ __all__ = [
     "MemoryAnswer",
     "MemoryClassifier",
     "certify",
+    "certify_quantile",
     "certify_soft",
     "certify_top_k",
     "certify_votes",

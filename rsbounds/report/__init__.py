@@ -5,6 +5,7 @@ from __future__ import annotations
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
 from rsbounds.report.comparison import Comparison, ComparisonRow, compare
 from rsbounds.report.figure import plot_certified_accuracy
+from rsbounds.report.quantiles import plot_quantiles
 from rsbounds.report.regions import plot_axes, plot_regions
 from rsbounds.report.requirements import Verdict, check_requirements
 from rsbounds.report.runs import RunReport, report_runs
@@ -29,6 +30,7 @@ __all__ = [
     "joint_accuracy",
     "plot_axes",
     "plot_certified_accuracy",
+    "plot_quantiles",
     "plot_regions",
     "population_accuracy",
     "report_runs",

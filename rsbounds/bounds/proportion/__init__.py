@@ -7,5 +7,11 @@ from rsbounds.bounds.proportion.clopper_pearson import (
     clopper_pearson_lower,
     clopper_pearson_upper,
 )
+from rsbounds.bounds.proportion.order_statistics import lower_rank
 
-__all__ = ["clopper_pearson_interval", "clopper_pearson_lower", "clopper_pearson_upper"]
+__all__ = [
+    "clopper_pearson_interval",
+    "clopper_pearson_lower",
+    "clopper_pearson_upper",
+    "lower_rank",
+]
