@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsbounds import _text, _validate
 from rsbounds._parallel import Progress
 from rsbounds._types import BoundedSamples, Counts
+from rsbounds.certificates.complete import draws_of, sampled_only
 from rsbounds.certificates.exact import Offset, offset_of
 from rsbounds.noises import Noise
 from rsbounds.sequential import Adaptive, Decide
@@ -162,7 +163,7 @@ def sample_counts(
     inputs: ArrayLike,
     *,
     noise: Noise,
-    n: int,
+    n: int | None = None,
     num_classes: int | None = None,
     role: Role = "estimate",
     seed: int | None = None,
@@ -185,8 +186,8 @@ def sample_counts(
         Inputs in raw units; float32 stays float32, integers become float64.
     noise : Noise
         Law of the noise; one with parameters for B inputs gives each its own.
-    n : int
-        Draws per input.
+    n : int, optional
+        Draws per input. A law that is enumerated has all of its cells, and nothing is drawn.
     num_classes : int, optional
         K; needed where the classifier returns class indices.
     role : {"estimate", "select"}
@@ -235,20 +236,22 @@ def sample_counts(
     >>> bool((certificates.radius < [0.3, 0.4]).all())
     True
     """
-    _validate.integer("n", n, low=1, high=_validate.MAX_N)
     source, chosen = _source(inputs, noise, role, seed, index, batch_size)
+    draws = draws_of(noise, n)
     if num_classes is not None:
         num_classes = _validate.integer("num_classes", num_classes, low=2)
-    pieces = [Piece(row, 0, n) for row in range(len(source.inputs))]
-    with Progress(len(pieces) * n, f"{role} votes", progress) as bar:
+    pieces = [Piece(row, 0, draws) for row in range(len(source.inputs))]
+    with Progress(len(pieces) * draws, f"{role} votes", progress) as bar:
         table, invalid = _tally(classifier, source, pieces, num_classes, bar)
     if invalid.any():
         row = int(np.argmax(invalid > 0))
         raise ValueError(
-            f"classifier returned NaN scores at input {row}, on {invalid[row]} of {n} draws; "
+            f"classifier returned NaN scores at input {row}, on {invalid[row]} of {draws} draws; "
             "allowed: numbers"
         )
-    return Counts(table, role, chosen, lattice=noise.spacing, offset=source.offset)
+    return Counts(
+        table, role, chosen, lattice=noise.spacing, offset=source.offset, cells=noise.cells
+    )
 
 
 def sample_pieces(
@@ -409,6 +412,7 @@ def sample_scores(
     """
     _validate.integer("n", n, low=1, high=_validate.MAX_N)
     source, chosen = _source(_validate.array("x", x)[None], noise, role, seed, index, batch_size)
+    sampled_only(noise, "scores")
     low, high = float(support[0]), float(support[1])
     if not low < high:
         raise ValueError(f"support is {support!r}; allowed: (a, b) with a < b")

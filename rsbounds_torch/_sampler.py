@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from rsbounds import _validate
+from rsbounds.certificates.complete import draws_of, sampled_only
 from rsbounds.certificates.exact import Offset, offset_of
 from rsbounds.noises import Noise
 from rsbounds.streams import Piece, checked_role
@@ -125,7 +126,7 @@ class NoisyModel:
         self,
         inputs: Inputs,
         *,
-        n: int,
+        n: int | None = None,
         role: Role = "estimate",
         seed: int | None = None,
         index: int | Sequence[int] = 0,
@@ -142,8 +143,8 @@ class NoisyModel:
         ----------
         inputs : (B, ...) or (...) tensor or array_like
             A batch of inputs, or one input, in raw units.
-        n : int
-            Draws per input.
+        n : int, optional
+            Draws per input. A law that is enumerated has all of its cells, and nothing is drawn.
         role : {"estimate", "select"}
             What the counts are for.
         seed : int, optional
@@ -177,8 +178,7 @@ class NoisyModel:
         >>> counts.n, counts.values.argmax(axis=1)
         (array([1000, 1000]), array([1, 0]))
         """
-        _validate.integer("n", n, low=1, high=_validate.MAX_N)
-        first, stop = _inputs.checked_share("draws", draws, n)
+        first, stop = _inputs.checked_share("draws", draws, draws_of(self.noise, n))
         chosen, kind = _inputs.chosen_seed(seed), checked_role(role)
         x, _ = self._batch_of(inputs)
         source = Draws(self.noise, chosen, kind, _inputs.stream_numbers(index, len(x)))
@@ -186,7 +186,7 @@ class NoisyModel:
         table = self._votes(x, pieces, source, progress)
         return SampledCounts(
             table[:, :-1], kind, chosen, table[:, -1], lattice=self.noise.spacing,
-            offset=self.offset_of(inputs, len(x)),
+            offset=self.offset_of(inputs, len(x)), cells=self.noise.cells,
         )  # fmt: skip
 
     def sample_scores(
@@ -234,6 +234,7 @@ class NoisyModel:
         """
         from rsbounds import BoundedSamples
 
+        sampled_only(self.noise, "scores")
         _validate.integer("n", n, low=1, high=_validate.MAX_N)
         chosen, kind = _inputs.chosen_seed(seed), checked_role(role)
         scored = simplex_map(map, temperature)

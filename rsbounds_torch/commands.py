@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rsbounds
+from rsbounds.certificates.complete import draws_of
 from rsbounds.commands import Command, run_program
 from rsbounds.commands._laws import add_law_flags, law_of
 from rsbounds.commands._output import (
@@ -63,10 +64,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "MODULE:FACTORY")  # fmt: skip
     add("--labels", metavar="FILE", help="IDX file of labels")
     add("--num-classes", type=int, required=True, help="classes K")
-    add("--n", "--draws", dest="n", type=int, default=100_000,
-        help="draws (default 100000), at most so many with --decide and --adaptive; spell it "
-        "--draws under torchrun, which takes --n for an option of its own")  # fmt: skip
-    add("--n0", type=int, default=100, help="selection draws (default 100)")
+    add("--n", "--draws", dest="n", type=int,
+        help="draws (default 100000, or all cells of an enumerated law), at most so many with "
+        "--decide and --adaptive; spell it --draws under torchrun, which takes --n for an option "
+        "of its own")  # fmt: skip
+    add("--n0", type=int, help="selection draws (default 100)")
     add("--alpha", type=float, default=0.001, help="error probability per input")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--decide", type=float, metavar="R",
@@ -200,6 +202,7 @@ def _certify(given: argparse.Namespace) -> int:
     files = [f for f in (given.store, given.weights, given.data, given.labels) if f is not None]
     path = checked_output(given, given.output, (".tsv", ".jsonl"), files)
     size, law = _batch_size(given.batch_size), law_of(given)
+    draws = draws_of(law, given.n, 100_000)
     kind, options = _kind(given)
     smoothing = _smoothing(given)
     try:
@@ -216,7 +219,7 @@ def _certify(given: argparse.Namespace) -> int:
             batch_size=size, input_bounds=given.input_bounds,
         )  # fmt: skip
         result = certify_dataset(
-            classifier, data, store=given.store, n=given.n, n0=given.n0, alpha=given.alpha,
+            classifier, data, store=given.store, n=draws, n0=given.n0, alpha=given.alpha,
             kind=kind, method=given.method, indices=indices, seed=given.seed,
             model_id=given.model_id, smoothing=smoothing, on_error=given.on_error, **options,
         )  # fmt: skip

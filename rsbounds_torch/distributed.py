@@ -53,8 +53,8 @@ def certify_dataset(
     dataset: Any,
     *,
     store: str | os.PathLike[str],
-    n: int,
-    n0: int = 100,
+    n: int | None = None,
+    n0: int | None = None,
     alpha: float = 0.001,
     kind: Literal["votes", "scores", "decide", "adaptive"] = "votes",
     method: str | None = None,
@@ -86,8 +86,9 @@ def certify_dataset(
         be None, items may be dicts (`rsbounds_torch.data.items_of`).
     store : str or path
         SQLite file of the run, made if it is not there. Under torchrun every rank must see it.
-    n, n0 : int
-        Draws of the estimation and of the selection sample; of "decide" and "adaptive" at most n.
+    n, n0 : int, optional
+        Draws of the estimation and of the selection sample (100 unless given); of "decide" and
+        "adaptive" at most n. A law that is enumerated has all of its cells, and no samples.
     alpha : float
         Error probability for each input.
     kind : {"votes", "scores", "decide", "adaptive"}
@@ -163,7 +164,8 @@ def certify_dataset(
         chosen = on_first(lambda: resumed_seed([path, *_shards(path)], seed))
         plan = everywhere(
             lambda: RunPlan(
-                noise=classifier.noise, n0=n0, n=n, alpha=alpha, kind=kind, method=method,
+                noise=classifier.noise, n0=n0, n=n,  # type: ignore[arg-type]
+                alpha=alpha, kind=kind, method=method,
                 options=options,
                 seed=chosen, num_classes=classifier.num_classes, inputs=len(data),
                 model=fingerprint(classifier.model), model_id=model_id,

@@ -14,8 +14,9 @@ from rsbounds import _text, _validate
 from rsbounds._parallel import Progress
 from rsbounds.bounds.margin import MarginMethod, margin_method
 from rsbounds.bounds.mean import MeanMethod, mean_method
-from rsbounds.certificates import certify_votes, voted_top
-from rsbounds.certificates.exact import farther, level_left, offset_in
+from rsbounds.certificates import certify_votes, predict_votes, voted_top
+from rsbounds.certificates.complete import draws_of, sampled_only
+from rsbounds.certificates.exact import farther, offset_in
 from rsbounds.certificates.scores import Scores, certify_score_rows, score_rows
 from rsbounds.certificates.soft import Pair
 from rsbounds.noises import Noise
@@ -98,7 +99,7 @@ class SmoothedClassifier(NoisyModel):
         self,
         inputs: Inputs,
         *,
-        n: int = 1000,
+        n: int | None = None,
         alpha: float = 0.001,
         seed: int | None = None,
         index: int | Sequence[int] = 0,
@@ -112,8 +113,10 @@ class SmoothedClassifier(NoisyModel):
 
         Parameters
         ----------
-        inputs, n, seed, index, progress
+        inputs, seed, index, progress
             As in `sample_counts`.
+        n : int, optional
+            Draws, 1000 unless given; all cells of a law that is enumerated, whose answer is known.
         alpha : float
             Probability of a wrong answer, in (0, 1).
 
@@ -141,24 +144,17 @@ class SmoothedClassifier(NoisyModel):
         >>> answers.top[0], answers.abstained
         (np.int64(1), array([False,  True]))
         """
-        level = level_left(self.noise.spacing, _validate.alpha(alpha), n)
-        counts = self.sample_counts(inputs, n=n, seed=seed, index=index, progress=progress)
-        bad = counts.invalid > 0
-        candidate, abstained = np.full(len(bad), rsbounds.NO_CLASS), bad.copy()
-        p_value = np.ones(len(bad))
-        if not bad.all():
-            answers = rsbounds.predict(counts.values[~bad], alpha=level)
-            candidate[~bad], abstained[~bad] = answers.candidate, answers.abstained
-            p_value[~bad] = answers.p_value
-        _text.warn_invalid("the model", bad)
-        return rsbounds.Predictions(candidate, abstained, p_value, float(alpha))
+        draws, spent = draws_of(self.noise, n, 1000), _validate.alpha(alpha)
+        counts = self.sample_counts(inputs, n=draws, seed=seed, index=index, progress=progress)
+        _text.warn_invalid("the model", counts.invalid > 0)
+        return predict_votes(counts, counts.invalid, alpha=spent)
 
     def certify(
         self,
         inputs: Inputs,
         *,
-        n: int = 100_000,
-        n0: int = 100,
+        n: int | None = None,
+        n0: int | None = None,
         alpha: float = 0.001,
         method: str | MarginMethod | None = None,
         seed: int | None = None,
@@ -178,8 +174,9 @@ class SmoothedClassifier(NoisyModel):
         ----------
         inputs, seed, index, progress
             As in `sample_counts`.
-        n, n0 : int
-            Draws of the estimation and of the selection sample.
+        n, n0 : int, optional
+            Draws of the estimation and of the selection sample, 100,000 and 100 unless given; a
+            law that is enumerated has all of its cells, which say the class, too.
         alpha, method, **options
             As in `rsbounds.certify`.
 
@@ -219,12 +216,15 @@ class SmoothedClassifier(NoisyModel):
         source = self if noise is None else self.under(noise)
         named = source.noise.default_method if method is None else method
         level, chosen = _validate.alpha(alpha), margin_method(named, options)
-        _validate.integer("n", n, low=1, high=_validate.MAX_N)
-        _validate.integer("n0", n0, low=1, high=_validate.MAX_N)
+        draws = draws_of(source.noise, n, 100_000)
+        draws0 = draws_of(source.noise, n0, 100, name="n0")
         key = chosen_seed(seed)
         arguments: dict[str, Any] = {"seed": key, "index": index, "progress": progress}
-        select = source.sample_counts(inputs, n=n0, role="select", **arguments)
-        estimate = source.sample_counts(inputs, n=n, role="estimate", **arguments)
+        if source.noise.cells is None:
+            select = source.sample_counts(inputs, n=draws0, role="select", **arguments)
+        estimate = source.sample_counts(inputs, n=draws, role="estimate", **arguments)
+        if source.noise.cells is not None:
+            select = estimate
         invalid = select.invalid + estimate.invalid
         result = certify_votes(
             select.values, estimate.values, invalid, noise=source.noise, alpha=level,
@@ -299,6 +299,7 @@ class SmoothedClassifier(NoisyModel):
         >>> bool(0.4 < result.radius[0] < 1.5)
         True
         """
+        sampled_only(self.noise, "scores")
         _validate.integer("n", n, low=2, high=_validate.MAX_N)
         _validate.integer("n0", n0, low=1, high=_validate.MAX_N)
         level, scored, key = (
@@ -471,6 +472,7 @@ class SmoothedClassifier(NoisyModel):
         self, inputs: Inputs, n0: int, seed: int, index: int | Sequence[int]
     ) -> tuple[rsbounds.Selection, Callable[[Decide | Adaptive], None]]:
         """Top classes from a selection sample, and what feeds a stopping rule for them."""
+        sampled_only(self.noise, "rules that stop")
         _validate.integer("n0", n0, low=1, high=_validate.MAX_N)
         x, _ = self._batch_of(inputs)
         streams = stream_numbers(index, len(x))

@@ -10,11 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-#: How sure a statement is. ``proven``: its error probability is at most alpha by a theorem.
+#: How sure a statement is. ``deterministic``: it holds by a theorem, without any chance of error.
+#: ``proven``: its error probability is at most alpha by a theorem.
 #: ``enumerated``: no proof is known; complete enumeration of small cases found no violation.
 #: ``none``: the conditions of the theorem were not met (the top class was chosen from the
 #: estimation counts themselves).
-Guarantee = Literal["proven", "enumerated", "none"]
+Guarantee = Literal["deterministic", "proven", "enumerated", "none"]
 Scale = Literal["linear", "probit"]
 
 #: What stands in an array of classes where a row abstained: the label of nothing. It is not -1,

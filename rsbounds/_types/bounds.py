@@ -29,7 +29,7 @@ class MarginBound:
         p_A - p_c, or Phi^-1(p_A) - Phi^-1(p_c).
     method : str
         Registered name of the method.
-    guarantee : {"proven", "enumerated", "none"}
+    guarantee : {"deterministic", "proven", "enumerated", "none"}
         See `rsbounds.Guarantee`.
     solved : (B,) bool
         False where an inner solver could not prove its answer; the bound is then only as

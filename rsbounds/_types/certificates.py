@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -286,9 +286,11 @@ class Certificates:
 
     @property
     def assurance(self) -> str:
-        """The guarantee in words: in real arithmetic, or with noise that is exactly its law."""
+        """The guarantee in words: without chance, in real arithmetic, or with exact noise."""
         if self.guarantee == "none":
             return "none"
+        if self.guarantee == "deterministic":
+            return "deterministic, all cells counted"
         if not self.details:
             return f"{self.guarantee} in real arithmetic"
         offset, spent = self.details["offset"], self.details["alpha_of_noise"]
@@ -421,8 +423,9 @@ class Certificates:
         Certificates(1 inputs, 1 certified, gaussian(sigma=0.5), l2, exact, alpha 0.001, proven)
         """
         shared, columns = _tables.read(path)
-        _validate.alpha(shared["alpha"])
-        _validate.choice("guarantee", shared["guarantee"], ("proven", "enumerated", "none"))
+        _validate.choice("guarantee", shared["guarantee"], get_args(Guarantee))
+        if shared["guarantee"] != "deterministic" or shared["alpha"] != 0.0:
+            _validate.alpha(shared["alpha"])
         _validate.choice("scale", shared["scale"], ("linear", "probit"))
         if "classes" in shared:
             shared["classes"] = tuple(shared["classes"])

@@ -50,6 +50,8 @@ class Counts(_Table):
         Spacing of the lattice that the noise was drawn on, exactly; None where it was floats.
     offset : mapping or None
         On a lattice, (B,) distances of the inputs from it, rounded up, by norm ("l1", "l2").
+    cells : int or None
+        Of a law that is enumerated, the number of its cells; None where the votes are of a sample.
     """
 
     values: NDArray[np.int64]
@@ -57,6 +59,7 @@ class Counts(_Table):
     seed: int
     lattice: float | None = field(default=None, kw_only=True)
     offset: Mapping[str, NDArray[np.float64]] | None = field(default=None, kw_only=True)
+    cells: int | None = field(default=None, kw_only=True)
 
     @property
     def n(self) -> NDArray[np.int64]:

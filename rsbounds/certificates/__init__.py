@@ -5,7 +5,7 @@ from __future__ import annotations
 from rsbounds.certificates.ball import certify
 from rsbounds.certificates.family import family_alpha
 from rsbounds.certificates.memory import MemoryAnswer, MemoryClassifier
-from rsbounds.certificates.prediction import predict, select_top, voted_top
+from rsbounds.certificates.prediction import predict, predict_votes, select_top, voted_top
 from rsbounds.certificates.quantile import certify_quantile
 from rsbounds.certificates.simplex import hardmax, soft_lipschitz, softmax, sparsemax
 from rsbounds.certificates.soft import certify_soft, soft_margin_bound
@@ -23,6 +23,7 @@ __all__ = [
     "family_alpha",
     "hardmax",
     "predict",
+    "predict_votes",
     "select_top",
     "soft_lipschitz",
     "soft_margin_bound",

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
 from rsbounds._types import Certificates, MarginBound, Selection, content_hash
-from rsbounds.bounds.margin import MarginMethod, margin_lower_bound
-from rsbounds.certificates.exact import details_of, level_left, nearer, offset_in
+from rsbounds.bounds.margin import MarginMethod, bound_of_claim, margin_method
+from rsbounds.certificates.complete import settled
+from rsbounds.certificates.exact import details_of, nearer, offset_in
 from rsbounds.noises import Noise
 from rsbounds.regions import Region
 
@@ -124,7 +125,8 @@ def certify(
     answer ``top`` (the margin method's theorem together with the noise law's, which the
     result names). The default method is proven. Where the noise is drawn on a lattice
     (``Gaussian(sigma, lattice="auto")``) that is so in floating point, for any classifier, and the
-    result says what it took; else in real arithmetic (`rsbounds.sampling`).
+    result says what it took; else in real arithmetic (`rsbounds.sampling`). Where the law is
+    enumerated (`rsbounds.noises.SplitUniform`) there is no error probability: alpha is 0.
 
     Parameters
     ----------
@@ -139,6 +141,7 @@ def certify(
         The law the draws came from, such as ``Gaussian(sigma=0.25)``.
     alpha : float
         Error probability of each row's statement, in (0, 1); what exact noise takes included.
+        A law that is enumerated uses none of it.
     method : str or MarginMethod, optional
         Margin bound, by name (`rsbounds methods` lists them) or as an object; by default the law's
         own: ``exact``, or ``runner-up`` where a law is known by its curve (`Laplace`).
@@ -186,11 +189,9 @@ def certify(
     if not isinstance(noise, Noise):
         raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
     table, offset = _validate.count_table(counts), offset_in(noise, counts)
-    total = _validate.alpha(alpha)
-    draws = 0 if noise.spacing is None else int(_validate.count_rows(table)[1].max())
-    level = level_left(noise.spacing, total, draws)
-    chosen = noise.default_method if method is None else method
-    bound = margin_lower_bound(
-        table, top, alpha=level, scale=noise.scale, method=chosen, progress=progress, **options
+    chosen = margin_method(noise.default_method if method is None else method, options)
+    how = settled(noise, counts, top, alpha=_validate.alpha(alpha), method=chosen)
+    bound = bound_of_claim(
+        table, how.claim, alpha=how.level, scale=noise.scale, method=how.method, progress=progress
     )
-    return ball(bound, noise, content_hash(table), alpha=total, offset=offset)
+    return ball(bound, noise, content_hash(table), alpha=how.alpha, offset=offset)

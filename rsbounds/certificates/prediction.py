@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsbounds import _validate
 from rsbounds._parallel import map_rows
 from rsbounds._types import NO_CLASS, Counts, Predictions, Selection
+from rsbounds.certificates.complete import check_complete
 from rsbounds.certificates.exact import level_left
 
 
@@ -83,7 +84,8 @@ def predict(counts: ArrayLike, *, alpha: float = 0.001) -> Predictions:
     Parameters
     ----------
     counts : (B, K) or (K,) integers
-        Votes for each class.
+        Votes for each class. `Counts` of a law that is enumerated give the answer itself, without
+        an error probability.
     alpha : float
         Probability of a wrong answer, in (0, 1).
 
@@ -122,6 +124,8 @@ def predict(counts: ArrayLike, *, alpha: float = 0.001) -> Predictions:
 
     table = _validate.count_table(counts)
     total = _validate.alpha(alpha)
+    if isinstance(counts, Counts) and counts.cells is not None:
+        return _known_answers(table, counts.cells)
     lattice = counts.lattice if isinstance(counts, Counts) else None
     most = 0 if lattice is None else int(_validate.count_rows(table)[1].max())
     level = level_left(lattice, total, most)
@@ -133,3 +137,36 @@ def predict(counts: ArrayLike, *, alpha: float = 0.001) -> Predictions:
 
     joined = map_rows(work, len(table), chunk=16384)
     return Predictions(joined["top"], ~(joined["p"] <= level), joined["p"], total)
+
+
+def _known_answers(table: NDArray[Any], cells: int) -> Predictions:
+    """The answers themselves, where every cell of an enumerated law was counted."""
+    check_complete(cells, table, f"of {cells} cells")
+    top = select_top(table).top
+    return Predictions(top, np.zeros(len(top), dtype=bool), np.zeros(len(top)), 0.0)
+
+
+def predict_votes(counts: Counts, invalid: NDArray[np.int64], *, alpha: float) -> Predictions:
+    """`predict` of votes some of whose draws had no valid answer: those inputs abstain.
+
+    Parameters
+    ----------
+    counts : Counts
+        The votes.
+    invalid : (B,) int64
+        Draws without a valid answer, which are in no count.
+    alpha : float
+        Probability of a wrong answer, in (0, 1).
+    """
+    good = np.asarray(invalid) == 0
+    candidate, p_value = np.full(len(good), NO_CLASS), np.ones(len(good))
+    abstained, spent = ~good, _validate.alpha(alpha)
+    if good.any():
+        valid = Counts(
+            counts.values[good], counts.role, counts.seed, lattice=counts.lattice,
+            cells=counts.cells,
+        )  # fmt: skip
+        found = predict(valid, alpha=alpha)
+        candidate[good], abstained[good] = found.candidate, found.abstained
+        p_value[good], spent = found.p_value, found.alpha
+    return Predictions(candidate, abstained, p_value, spent)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._types import Certificates, MarginBound, content_hash, plain_options
-from rsbounds.bounds.margin import MarginMethod, bound_of_claim, claimed
+from rsbounds.bounds.margin import MarginMethod, bound_of_claim
 from rsbounds.certificates.ball import ball
-from rsbounds.certificates.exact import level_left
+from rsbounds.certificates.complete import method_for, settled
 from rsbounds.certificates.prediction import voted_top
 from rsbounds.noises import Noise
 
@@ -31,7 +33,7 @@ def certify_votes(
     Parameters
     ----------
     select, estimate : (B, K) int64
-        Votes of the selection and of the estimation sample.
+        Votes of the selection and of the estimation sample; of an enumerated law the same.
     invalid : (B,) int64
         Draws of either sample without a valid answer.
     noise : Noise
@@ -55,22 +57,26 @@ def certify_votes(
         As in `certify`.
     """
     good = np.asarray(invalid) == 0
-    n = estimate.sum(axis=1)
-    level = level_left(noise.spacing, alpha, int(n.max(initial=0)))
+    alpha, method = method_for(noise, alpha, method)
     lower = np.full(len(good), -1.0 if noise.scale == "linear" else -np.inf)
     solved = np.ones(len(good), dtype=bool)
     # A law without a margin scale takes its radius from these two; a bad row keeps [0, 1].
-    details = {"p_a_lower": np.zeros(len(good)), "p_b_upper": np.ones(len(good))}
+    details: dict[str, NDArray[Any]] = {
+        "p_a_lower": np.zeros(len(good)), "p_b_upper": np.ones(len(good)),
+        "lead": np.zeros(len(good), dtype=np.int64),
+    }  # fmt: skip
     if good.any():
         votes = estimate[good]
-        claim = claimed(voted_top(select[good]), votes, method)
-        bound = bound_of_claim(votes, claim, alpha=level, scale=noise.scale, method=method)
+        how = settled(noise, votes, voted_top(select[good]), alpha=alpha, method=method)
+        bound = bound_of_claim(
+            votes, how.claim, alpha=how.level, scale=noise.scale, method=how.method
+        )
         lower[good], solved[good] = bound.lower, bound.solved
         details = {key: values for key, values in details.items() if key in bound.details}
         for key, values in details.items():
             values[good] = bound.details[key]
     bound = MarginBound(
-        lower, voted_top(select).top, n, level, noise.scale, method.name, method.guarantee, solved,
-        details, plain_options(method),
+        lower, voted_top(select).top, estimate.sum(axis=1), alpha, noise.scale, method.name,
+        method.guarantee, solved, details, plain_options(method),
     )  # fmt: skip
     return ball(bound, noise, content_hash(estimate), alpha=alpha, offset=offset)

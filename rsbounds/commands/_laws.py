@@ -79,6 +79,9 @@ def _numbers(text: str) -> Any:
 
 
 def _number(text: str) -> float:
+    if text.isascii() and text.isdigit():
+        # A law may want whole numbers.
+        return int(text)
     above, slash, below = text.partition("/")
     return float(above) / float(below) if slash else float(text)
 

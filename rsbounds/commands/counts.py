@@ -27,6 +27,7 @@ from rsbounds.commands._output import (
     show_certificates,
     write_certificates,
 )
+from rsbounds.noises import Noise
 
 #: Default of an option, to tell "not given" from any value that can be given.
 _DEFAULTS = {"alpha": 0.001, "counts": "class_"}
@@ -34,8 +35,9 @@ _DEFAULTS = {"alpha": 0.001, "counts": "class_"}
 _TOP_HELP = (
     "where each row's class comes from: 'selection' (argmax of the selection columns), 'label' "
     "(the label column), a class index or name for all rows, or 'argmax' (of the counts "
-    "themselves; not covered by any theorem, and the result says so). Default: selection where "
-    "the file has it, else label"
+    "themselves; not covered by any theorem, and the result says so, but where a law is enumerated "
+    "and they are all votes). Default: selection where the file has it, else label; argmax where a "
+    "law is enumerated"
 )
 
 
@@ -70,9 +72,12 @@ def _table(given: argparse.Namespace) -> CountFile:
     )  # fmt: skip
 
 
-def _top(given: argparse.Namespace, table: CountFile) -> tuple[Any | Selection, bool]:
+def _top(given: argparse.Namespace, table: CountFile, law: Noise) -> tuple[Any | Selection, bool]:
     """The classes to certify, and whether a theorem covers them."""
     rule = given.top
+    if law.cells is not None and rule in (None, "argmax"):
+        # All cells are in the counts: it is the smoothed classifier's answer.
+        return rsbounds.select_top(table.counts), True
     if rule is None:
         rule = "selection" if table.select is not None else "label"
         if table.select is None and table.label is None:
@@ -118,7 +123,7 @@ def _certify(given: argparse.Namespace) -> int:
         return _show_again(given, path)
     law = law_of(given)
     table = _table(given)
-    top, covered = _top(given, table)
+    top, covered = _top(given, table, law)
     result = rsbounds.certify(
         table.counts, top, noise=law, alpha=given.alpha, method=given.method, progress=None,
         **method_options(given.option),
@@ -207,7 +212,7 @@ def _compare(given: argparse.Namespace) -> int:
     law = law_of(given)
     radii = radii_of(given.radii)
     table = _table(given)
-    top, covered = _top(given, table)
+    top, covered = _top(given, table, law)
     result = rsbounds.compare(
         table.counts, top, noise=law, alpha=given.alpha, labels=table.label, radii=radii,
         methods=names_of(given.methods), progress=None,

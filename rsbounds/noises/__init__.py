@@ -23,6 +23,7 @@ from rsbounds.noises.gaussian import Gaussian
 from rsbounds.noises.laplace import Laplace
 from rsbounds.noises.lipschitz import Lipschitz, lipschitz_radius
 from rsbounds.noises.low_rank import LowRankGaussian
+from rsbounds.noises.split_uniform import SplitUniform
 from rsbounds.noises.uniform import Uniform
 
 NOISES.register("gaussian", "rsbounds.noises.gaussian:Gaussian")
@@ -33,6 +34,7 @@ NOISES.register("diagonal-uniform", "rsbounds.noises.diagonal:DiagonalUniform")
 NOISES.register("full-gaussian", "rsbounds.noises.full:FullGaussian")
 NOISES.register("low-rank-gaussian", "rsbounds.noises.low_rank:LowRankGaussian")
 NOISES.register("lipschitz", "rsbounds.noises.lipschitz:Lipschitz")
+NOISES.register("split-uniform", "rsbounds.noises.split_uniform:SplitUniform")
 
 __all__ = [
     "NOISES",
@@ -45,6 +47,7 @@ __all__ = [
     "LowRankGaussian",
     "Noise",
     "Scale",
+    "SplitUniform",
     "Uniform",
     "distances",
     "like",

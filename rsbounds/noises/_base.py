@@ -41,7 +41,7 @@ class Noise(Record):
       tensors share; `perturb` adds it to the input, and a law that does not add (it hides pixels,
       say) overrides that. `multiplier` is the promise that the noise is a plain multiple of the
       base draw, which streams then write in one pass, the multiple rounded to the input's type as
-      x + noise is. A deterministic law has the base "draw" and says in `support` how many draws are
+      x + noise is. A deterministic law has the base "draw" and says in `cells` how many draws are
       all of them. A law that can be drawn exactly says how by `spacing` and `table`.
     - **Curve.** ``roc(r, b)``: the largest probability that a set of probability b at x can have
       at a point at distance r. Class A is certified against c at r where
@@ -170,10 +170,6 @@ class Noise(Record):
     def base_size(self, shape: tuple[int, ...]) -> int:
         """Base numbers per draw, for inputs of that shape: as many as the input has."""
         return int(np.prod(shape, dtype=np.int64)) if self.base != "draw" else 1
-
-    def support(self, shape: tuple[int, ...]) -> int | None:
-        """How many draws are all that there are; None where they are random."""
-        return None
 
     def multiplier(self, **parameters: Any) -> Any:
         """What times a base draw is the noise; None where the noise is something else."""

@@ -45,8 +45,13 @@ class Record(abc.ABC):
         """
         return None
 
+    @property
+    def cells(self) -> int | None:
+        """How many draws are all that there are; None where they are random."""
+        return None
+
     def in_floats(self: Self) -> Self:
-        """The law in real numbers, drawn as floats: for training, which needs no exact law."""
+        """The law in real numbers, drawn at random: for training, which needs no exact law."""
         return self
 
     def __len__(self) -> int:

@@ -107,14 +107,15 @@ class Lipschitz(Noise):
     def table(self) -> Table | None:
         return self.noise.table()
 
+    @property
+    def cells(self) -> int | None:
+        return self.noise.cells
+
     def in_floats(self) -> Lipschitz:
         return Lipschitz(self.constant, self.noise.in_floats())
 
     def base_size(self, shape: tuple[int, ...]) -> int:
         return self.noise.base_size(shape)
-
-    def support(self, shape: tuple[int, ...]) -> int | None:
-        return self.noise.support(shape)
 
     def multiplier(self, **parameters: Any) -> Any:
         return self.noise.multiplier(**parameters)

@@ -18,6 +18,7 @@ from rsbounds._parallel import Progress
 from rsbounds._types import Certificates, Guarantee, Selection
 from rsbounds.bounds.margin import MARGIN_METHODS
 from rsbounds.certificates import certify
+from rsbounds.certificates.complete import sampled_only
 from rsbounds.certificates.exact import offset_in
 from rsbounds.noises import Noise
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
@@ -32,7 +33,7 @@ class ComparisonRow:
     ----------
     method : str
         Name, with the options that are not default.
-    guarantee : {"proven", "enumerated", "none"}
+    guarantee : {"deterministic", "proven", "enumerated", "none"}
         See `rsbounds.Guarantee`.
     certified : float
         Share of rows with a radius above 0.
@@ -291,6 +292,7 @@ def compare(
     ['runner-up (split=optimal)', 'runner-up', 'complement']
     """
     if isinstance(noise, Noise):
+        sampled_only(noise, "a comparison of methods")
         # A sample of another lattice is refused.
         offset_in(noise, counts)
     table = _validate.count_table(counts)

@@ -85,9 +85,9 @@ def certify_dataset(
     *,
     store: str | os.PathLike[str],
     noise: Noise,
-    n: int,
     num_classes: int,
-    n0: int = 100,
+    n: int | None = None,
+    n0: int | None = None,
     alpha: float = 0.001,
     kind: Literal["votes", "scores", "decide", "adaptive"] = "votes",
     method: str | None = None,
@@ -119,8 +119,9 @@ def certify_dataset(
         SQLite file of the run, made if it is not there.
     noise : Noise
         Law of the noise.
-    n, n0 : int
-        Draws of the estimation and of the selection sample; of "decide" and "adaptive" at most n.
+    n, n0 : int, optional
+        Draws of the estimation and of the selection sample (100 unless given); of "decide" and
+        "adaptive" at most n. A law that is enumerated has all of its cells, and no samples.
     num_classes : int
         K.
     alpha : float
@@ -195,7 +196,8 @@ def certify_dataset(
             )
         options["map"] = None
     plan = RunPlan(
-        noise=noise, n0=n0, n=n, alpha=alpha, kind=kind, method=method, options=options,
+        noise=noise, n0=n0, n=n,  # type: ignore[arg-type]
+        alpha=alpha, kind=kind, method=method, options=options,
         seed=resumed_seed([store], seed), num_classes=num_classes, inputs=len(array),
         model="" if model_id is None else model_id,
     )  # fmt: skip

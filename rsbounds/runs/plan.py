@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rsbounds import _validate
+from rsbounds.certificates.complete import draws_of
 from rsbounds.noises import Noise
 from rsbounds.runs.kinds import KINDS, VOTES, Kind, kind_of_run
 from rsbounds.runs.store import RunStore
@@ -34,8 +35,8 @@ class RunPlan:
     inputs : int
         Inputs of the data set.
     n, n0 : int
-        Draws of the estimation and of the selection sample; where a rule stops the draws, at
-        most n.
+        Draws of the estimation and of the selection sample (100 unless given); where a rule stops
+        the draws, at most n. A law that is enumerated has all of its cells as both.
     seed : int
         Seed of the noise streams.
     kind : {"votes", "scores", "decide", "adaptive"}
@@ -68,9 +69,10 @@ class RunPlan:
     noise: Noise
     num_classes: int
     inputs: int
-    n: int
     seed: int
-    n0: int = 100
+    # Filled in where they are not given.
+    n: int = None  # type: ignore[assignment]
+    n0: int = None  # type: ignore[assignment]
     alpha: float = 0.001
     kind: str = VOTES
     method: str | None = None
@@ -84,8 +86,9 @@ class RunPlan:
             raise ValueError(
                 f"noise is {self.noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)"
             )
-        _validate.integer("n0", self.n0, low=1, high=_validate.MAX_N)
-        _validate.integer("n", self.n, low=1, high=_validate.MAX_N)
+        for name, default in (("n0", 100), ("n", None)):
+            draws = draws_of(self.noise, getattr(self, name), default, name=name)
+            object.__setattr__(self, name, draws)
         _validate.integer("num_classes", self.num_classes, low=2)
         _validate.integer("inputs", self.inputs, low=1)
         _validate.integer("seed", self.seed, low=0)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsbounds import _validate
 from rsbounds._types import NO_CLASS, Selection
 from rsbounds.bounds.margin._copies import refuse_copies
+from rsbounds.certificates.complete import sampled_only
 from rsbounds.claims import checked_claim
 from rsbounds.noises import Noise
 
@@ -19,6 +20,7 @@ def checked_law(noise: Any) -> Noise:
     """A law of noise."""
     if not isinstance(noise, Noise):
         raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
+    sampled_only(noise, "rules that stop")
     return noise
 
 
@@ -35,6 +37,7 @@ def checked_scale(noise: Any) -> Noise:
 def checked_curve(noise: Any) -> Noise:
     """A law that says how far a share of votes can move."""
     if isinstance(noise, Noise) and noise.curve_only:
+        sampled_only(noise, "rules that stop")
         try:
             (noise[0] if noise.batch_shape else noise).roc(1.0, 0.25)
         except NotImplementedError:

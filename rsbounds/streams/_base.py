@@ -356,7 +356,7 @@ class CounterStream(NoiseStream[NDArray[Any]]):
             _adder(x.dtype)(out, x, kind, factors, first, index, self._key)
             return
         size = law.base_size(self._shape)
-        some = max(_TOGETHER, _NUMBERS // size)
+        some = max(_TOGETHER, _NUMBERS // max(size, len(x)))
         for start in range(0, len(out), some):
             part = out[start : start + some]
             base = _BASES[law.base](len(part), size, x.dtype, first + start, index, self._key)

@@ -205,7 +205,7 @@ def test_bad_files_end_with_code_2_and_one_sentence(tmp_path, capsys, text, mess
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--sigma", "0"], "sigma is 0.0"),
+        (["--sigma", "0"], "sigma is 0; allowed"),
         (["--sigma", "nan"], "sigma is nan"),
         (["--sigma", "1", "--alpha", "1"], "alpha is 1.0"),
         (["--sigma", "1", "--method", "best"], "method is 'best'; known: exact, runner-up"),

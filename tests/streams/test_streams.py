@@ -155,8 +155,7 @@ def test_a_law_that_is_enumerated():
         name, norm = "shift", "l0"
         base = "draw"
 
-        def support(self, shape):
-            return shape[0]
+        cells = 4
 
         def perturb(self, x, base):
             return np.stack([np.roll(x, int(j)) for j in base[:, 0]])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rsbounds import _validate
 from rsbounds._types import Certificates
 from rsbounds.bounds.mean import mean_method
+from rsbounds.certificates.complete import sampled_only
 from rsbounds.certificates.scores import (
     ScoreRow,
     Scores,
@@ -78,6 +79,7 @@ class ScoresKind(Kind):
         }  # fmt: skip
 
     def check_law(self, noise: Noise) -> None:
+        sampled_only(noise, "scores")
         if self._pair == "difference" and noise.scale != "linear":
             raise ValueError(
                 f"pair is 'difference' with {noise}, whose scale is {noise.scale}; allowed: 'split'"

@@ -39,8 +39,12 @@ class VotesKind(Kind):
         self, subject: Subject, inputs: NDArray[Any], indices: Sequence[int], noise: Noise
     ) -> tuple[Drawn, Certificates]:
         n0, n, b = self.settings.n0, self.settings.n, len(indices)
-        select, none0 = subject.votes(inputs, indices, "select", [(0, n0)] * b)
+        if noise.cells is None:
+            select, none0 = subject.votes(inputs, indices, "select", [(0, n0)] * b)
         estimate, none = subject.votes(inputs, indices, "estimate", [(0, n)] * b)
+        if noise.cells is not None:
+            # All cells of an enumerated law say which class it is, too.
+            select, none0 = estimate, none
         drawn = Drawn(
             select, estimate, none0 + none, estimate.sum(axis=1) + none, [None] * b,
             offset_from(noise, inputs),

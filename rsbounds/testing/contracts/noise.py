@@ -35,7 +35,7 @@ def declares_itself(law: Noise) -> None:
     assert law.scale in ("linear",) if law.curve_only else ("linear", "probit")
     assert law.base in BASES
     assert law.batch_shape == () or (len(law.batch_shape) == 1 and len(law) == law.batch_shape[0])
-    assert (law.base == "draw") == (law.support(law.event_shape or (3,)) is not None)
+    assert (law.base == "draw") == (law.cells is not None)
 
 
 def is_read_back_from_plain_values(law: Noise) -> None:
