@@ -12,6 +12,7 @@ from rsbounds import _validate
 from rsbounds._types import BoundedSamples, CertifiedQuantiles, content_hash
 from rsbounds.bounds.proportion import lower_rank
 from rsbounds.certificates.ball import plain_law
+from rsbounds.certificates.complete import sampled_only
 from rsbounds.certificates.exact import details_of, farther, level_left, offset_in
 from rsbounds.noises import Noise
 
@@ -101,6 +102,7 @@ def certify_quantile(
             f"noise is {noise}, whose constant is about probabilities of classes; allowed: a law "
             "whose curve holds for any set of outcomes"
         )
+    sampled_only(noise, "quantiles")
     total, at = _validate.alpha(alpha), _checked_radii(radii)
     part = _validate.number("q", q, "a number in (0, 1)", lambda v: 0 < v < 1)
     _validate.choice("side", side, SIDES)

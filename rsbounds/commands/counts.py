@@ -165,7 +165,7 @@ def _top_k(given: argparse.Namespace) -> int:
     path = checked_output(given, given.output, (".tsv", ".jsonl"), [given.file])
     law = law_of(given)
     table = _table(given)
-    top, covered = _top(given, table)
+    top, covered = _top(given, table, law)
     result = rsbounds.certify_top_k(
         table.counts, top, given.k, noise=law, alpha=given.alpha, method=given.method,
         progress=None, **method_options(given.option),
