@@ -64,7 +64,7 @@ def offset_of(noise: Noise, inputs: ArrayLike) -> Offset | None:
     if noise.spacing is None:
         return None
     values = np.asarray(inputs)
-    return {norm: distances(values, noise.spacing, norm) for norm in ("l1", "l2")}
+    return {norm: distances(values, noise.spacing, norm) for norm in ("l1", "l2", "linf")}
 
 
 def offset_in(noise: Noise, sample: Any) -> NDArray[np.float64] | None:

@@ -17,6 +17,8 @@ class _Law:
     name: str
     kind: type[Noise]
     numbers: tuple[str, ...]
+    #: Fields that are one of some words.
+    texts: tuple[str, ...]
     needed: tuple[str, ...]
     around: str | None
     words: str
@@ -54,10 +56,11 @@ def _laws() -> list[_Law]:
         around = [field for field, text in kinds.items() if "Noise" in text]
         if len(around) > 1 or not set(needed) <= {*numbers, *around}:
             continue
+        texts = tuple(f for f, text in kinds.items() if text.startswith("Literal["))
         words = (kind.__doc__ or name).strip().split(".")[0].split(";")[0]
         found.append(
             _Law(
-                name, kind, numbers, tuple(f for f in needed if f in numbers),
+                name, kind, numbers, texts, tuple(f for f in needed if f in numbers),
                 around[0] if around else None, f"{' '.join(words.split())}, {kind.norm} radius",
             )
         )  # fmt: skip
@@ -67,7 +70,7 @@ def _laws() -> list[_Law]:
 def _numbers(text: str) -> Any:
     """A number or fraction, or several with commas (where the law can have one for each input).
 
-    Or "auto", where the law knows what that means.
+    Or "auto", where the law knows what that means. Whole numbers are told from others.
     """
     if text == "auto":
         return text
@@ -93,13 +96,15 @@ def add_law_flags(parser: argparse.ArgumentParser) -> None:
     shared: dict[str, list[str]] = {}
     for law in laws:
         if law.around is None:
-            for field in law.numbers:
+            for field in (*law.numbers, *law.texts):
                 shared.setdefault(field, []).append(law.name)
     for field, names in shared.items():
+        owners = [law for law in laws if law.name in names]
+        text = field in owners[0].texts
         group.add_argument(
-            _flag(field), dest=f"law_{field}", type=_numbers, metavar="X", help=", ".join(
-                f"{law.words}: {field}" for law in laws if law.name in names
-            ).replace("%", "%%"),
+            _flag(field), dest=f"law_{field}", type=str if text else _numbers,
+            metavar=field.upper() if text else "X",
+            help=", ".join(f"{law.words}: {field}" for law in owners).replace("%", "%%"),
         )  # fmt: skip
     for law in laws:
         if law.around is not None:
@@ -126,7 +131,7 @@ def law_of(given: argparse.Namespace) -> Noise:
     plain = [law for law in laws if law.around is None]
     values = {
         field: getattr(given, f"law_{field}")
-        for field in dict.fromkeys(field for law in plain for field in law.numbers)
+        for field in dict.fromkeys(f for law in plain for f in (*law.numbers, *law.texts))
         if getattr(given, f"law_{field}") is not None
     }
     outer = [
@@ -145,7 +150,7 @@ def law_of(given: argparse.Namespace) -> Noise:
         fitting = [
             law
             for law in plain
-            if set(law.needed) <= set(values) <= set(law.numbers)
+            if set(law.needed) <= set(values) <= {*law.numbers, *law.texts}
             and given.noise in (None, law.name)
         ]
         if not fitting:

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds.noises._base import Noise
-from rsbounds.noises._parameters import spacing_words
+from rsbounds.noises._parameters import spacing_words, words
 from rsbounds.streams import MAX_BITS, Table
 
 #: Columns that "auto" stays within: 64 kB, in a core's own memory.
@@ -89,7 +89,9 @@ class LatticeLaw(Noise):
         text = super().__str__()
         if self.lattice is None:
             return text
-        return f"{text.rpartition('lattice=')[0]}lattice={spacing_words(self.lattice)})"
+        return text.replace(
+            f"lattice={words(self.lattice)}", f"lattice={spacing_words(self.lattice)}"
+        )
 
 
 def _auto(reach: float) -> float:
@@ -115,7 +117,7 @@ def distances(x: NDArray[Any], spacing: float, norm: str) -> NDArray[np.float64]
         the lattice, which is allowed for.
     spacing : float
         Of the lattice.
-    norm : {"l1", "l2"}
+    norm : {"l1", "l2", "linf"}
         In which norm.
 
     Returns
@@ -146,6 +148,9 @@ def distances(x: NDArray[Any], spacing: float, norm: str) -> NDArray[np.float64]
         # Near the middle between two lattice points either may have been taken.
         unsure = np.abs(cells - nearest) > 0.5 - 2.0**-18
         away = np.where(unsure, spacing * (0.5 + 2.0**-17), away) + 2.0 * moved
-        total = math.fsum(away) if norm == "l1" else math.sqrt(math.fsum(away * away))
+        if norm == "linf":
+            total = float(away.max(initial=0.0))
+        else:
+            total = math.fsum(away) if norm == "l1" else math.sqrt(math.fsum(away * away))
         found[row] = total * (1.0 + 1e-14)
     return found

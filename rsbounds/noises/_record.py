@@ -33,6 +33,19 @@ class Record(abc.ABC):
         return None
 
     @property
+    def dimension(self) -> int | None:
+        """How many numbers an input must have; None where any number will do."""
+        return None
+
+    def check_size(self, numbers: int) -> None:
+        """Raise ValueError where the law is for inputs of another size than ``numbers``."""
+        if self.dimension not in (None, numbers):
+            raise ValueError(
+                f"inputs have {numbers} numbers with noise {self}; allowed: {self.dimension}, its "
+                "dimension"
+            )
+
+    @property
     def spacing(self) -> float | None:
         """Spacing of the lattice that the noise is drawn on, exactly; None where it is floats."""
         return None
@@ -144,14 +157,16 @@ class Record(abc.ABC):
         return {}
 
     def _given(self) -> dict[str, Any]:
-        """The fields, without those that are None where nothing is given.
+        """The fields, without those that are None, or "unsaid", where nothing is given.
 
         A law that gains such a field keeps its text and its plain values, which stores compare.
         """
         values = self._values()
         if dataclasses.is_dataclass(self):
             for field in dataclasses.fields(self):
-                if field.default is None and values[field.name] is None:
+                value = values[field.name]
+                unsaid = "unsaid" in field.metadata and value == field.default
+                if unsaid or (field.default is None and value is None):
                     del values[field.name]
         return values
 

@@ -97,6 +97,10 @@ class Lipschitz(Noise):
         return self.noise.event_shape
 
     @property
+    def dimension(self) -> int | None:
+        return self.noise.dimension
+
+    @property
     def base(self) -> str:
         return self.noise.base
 

@@ -52,6 +52,9 @@ class Law(Protocol):
     def base_size(self, shape: tuple[int, ...], /) -> int:
         """Base numbers per draw, for inputs of that shape."""
 
+    def check_size(self, numbers: int, /) -> None:
+        """Raise ValueError where the law is for inputs of another size."""
+
     @property
     def spacing(self) -> float | None:
         """Spacing of the lattice that the noise is drawn on; None where it is floats."""
@@ -88,6 +91,7 @@ class NoiseStream(abc.ABC, Generic[Array]):
     """
 
     def __init__(self, law: Law, shape: tuple[int, ...]) -> None:
+        law.check_size(int(np.prod(shape, dtype=np.int64)))
         self._law = law
         self._batched = bool(law.batch_shape)
         self._shape = shape

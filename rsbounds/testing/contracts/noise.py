@@ -5,10 +5,11 @@ What fails says the same under pytest as elsewhere: PYTEST_DONT_REWRITE.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def rows_of_a_batch_are_laws(law: Noise) -> None:
     assert all(part.batch_shape == () for part in parts)
     assert all(law[[i]][0] == part for i, part in enumerate(parts))
     assert law[:] == law
-    shape = law.event_shape or (3,)
+    shape = _shape(law, (3,))
     for i, part in enumerate(parts):
         assert (_draws(law, shape, 5, row=i) == _draws(part, shape, 5)).all()
     margins = np.linspace(0.1, 0.9, rows)
@@ -173,7 +174,7 @@ def curve_covers_every_direction_of_the_plane(law: Noise) -> None:
     line = _line(law)
     if line is None:
         return
-    one = line.law
+    one = _sized(line.law, 2)
     reach = line.reach + float(_unit(one))
     step = 2.0 * reach / 800
     axis = -reach + step * (np.arange(800) + 0.5)
@@ -220,7 +221,7 @@ def draws_follow_the_density(law: Noise) -> None:
 def draws_do_not_depend_on_the_cut(law: Noise) -> None:
     """Noisy copies are finite, of the input's type, and keyed draw by draw."""
     one = _one(law)
-    shape = one.event_shape or (2, 3)
+    shape = _shape(one, (2, 3))
     for kind in (np.float32, np.float64):
         whole = _draws(one, shape, 40, kind=kind)
         assert whole.dtype == kind
@@ -234,7 +235,7 @@ def multiplier_is_the_transform(law: Noise) -> None:
     one = _one(law)
     if one.multiplier() is None or one.spacing is not None:
         return
-    shape = one.event_shape or (2, 3)
+    shape = _shape(one, (2, 3))
     base = _base_law(one)
     x = np.linspace(-1, 1, int(np.prod(shape))).reshape(shape)
     draws = _draws(base, shape, 20).reshape(20, *shape)
@@ -244,7 +245,7 @@ def multiplier_is_the_transform(law: Noise) -> None:
 
 def lattice_noise_is_made_of_integers(law: Noise) -> None:
     """Table and spacing come together; a copy is an integer of the table's times the spacing."""
-    one = _one(law)
+    one = _sized(_one(law), 4)
     table = one.table()
     assert (table is None) == (one.spacing is None)
     assert law.spacing == one.spacing
@@ -270,7 +271,7 @@ def region_has_the_radius(law: Noise) -> None:
     region = law.region(np.full(rows, 0.8))
     assert isinstance(region, Region)
     assert (region.radius == law.radius(np.full(rows, 0.8))).all()
-    shape = law.event_shape or (3,)
+    shape = _shape(law, (3,))
     assert region.contains(np.zeros((rows, *shape))).all()
     assert not law.region(np.zeros(rows)).contains(np.zeros((rows, *shape))).any()
 
@@ -335,6 +336,18 @@ def check_noise_law(law: Noise) -> None:
 
 def _one(law: Noise) -> Noise:
     return law[0] if law.batch_shape else law
+
+
+def _sized(law: Noise, numbers: int) -> Noise:
+    """The law for inputs of another size, where it is for one size."""
+    if law.dimension is None:
+        return law
+    return cast(Noise, dataclasses.replace(cast(Any, law), dimension=numbers))
+
+
+def _shape(law: Noise, otherwise: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape that inputs of a law may have."""
+    return law.event_shape or (otherwise if law.dimension is None else (law.dimension,))
 
 
 def _unit(law: Noise) -> float:
@@ -432,7 +445,7 @@ class _Line:
 
 def _line(law: Noise, *, tight: bool = True) -> _Line | None:
     """A law on the line, where it is one that has a density (and a curve that is attained)."""
-    one = _one(law)
+    one = _sized(_one(law), 1)
     if one.event_shape is not None or one.norm == "l0" or (tight and not one.tight):
         return None
     try:
