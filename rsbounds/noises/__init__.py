@@ -14,9 +14,12 @@ here (or an entry point of the group ``rsbounds.noises``).
 from __future__ import annotations
 
 from rsbounds._types import Scale
+from rsbounds.noises._ablation import with_complement
 from rsbounds.noises._base import NOISES, Noise, noise_from_dict
 from rsbounds.noises._lattice import distances
 from rsbounds.noises._parameters import like, namespace
+from rsbounds.noises.band_ablation import BandAblation
+from rsbounds.noises.block_ablation import BlockAblation
 from rsbounds.noises.diagonal import DiagonalGaussian, DiagonalUniform
 from rsbounds.noises.full import FullGaussian
 from rsbounds.noises.gaussian import Gaussian
@@ -35,9 +38,13 @@ NOISES.register("full-gaussian", "rsbounds.noises.full:FullGaussian")
 NOISES.register("low-rank-gaussian", "rsbounds.noises.low_rank:LowRankGaussian")
 NOISES.register("lipschitz", "rsbounds.noises.lipschitz:Lipschitz")
 NOISES.register("split-uniform", "rsbounds.noises.split_uniform:SplitUniform")
+NOISES.register("block-ablation", "rsbounds.noises.block_ablation:BlockAblation")
+NOISES.register("band-ablation", "rsbounds.noises.band_ablation:BandAblation")
 
 __all__ = [
     "NOISES",
+    "BandAblation",
+    "BlockAblation",
     "DiagonalGaussian",
     "DiagonalUniform",
     "FullGaussian",
@@ -54,4 +61,5 @@ __all__ = [
     "lipschitz_radius",
     "namespace",
     "noise_from_dict",
+    "with_complement",
 ]

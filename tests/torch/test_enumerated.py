@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 
 import rsbounds
 import rsbounds_torch
-from rsbounds.noises import SplitUniform
+from rsbounds.noises import BandAblation, BlockAblation, SplitUniform, with_complement
 from rsbounds.streams import CounterStream
 from rsbounds_torch.streams import DeviceStream
 from rsbounds_torch.training import LOSSES, TrainingNoise
@@ -135,6 +135,44 @@ def test_training_draws_cells_at_random():
         LOSSES["smoothadv"]()(net, x, torch.tensor([0, 1, 0]), noise)
 
 
+def test_patches_with_a_network_that_sees_complements():
+    law = BlockAblation(3, 6, 6)
+    x = torch.rand(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    both = with_complement(x)
+    assert both.shape == (4, 6, 6, 6)
+    torch.manual_seed(1)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(6, 4, 3), torch.nn.Flatten(), torch.nn.Linear(64, 3)
+    ).eval()
+    classifier = rsbounds_torch.SmoothedClassifier(net, num_classes=3, noise=law)
+    found = classifier.certify(both)
+    assert (found.n == 36).all()
+    assert (found.norm, found.guarantee) == ("patch", "deterministic")
+    # A network for pictures without the further channels is told so.
+    with pytest.raises(ValueError, match="model failed on inputs of shape"):
+        classifier.under(law).certify(x)
+    dark = both * (torch.arange(36).reshape(6, 6) > 0)
+    with pytest.raises(ValueError, match="inputs hold 0 in all 6 channels of pixel 0"):
+        classifier.under(law).certify(dark)
+    noise = TrainingNoise(law, seed=1)
+    copies = noise.copies(both, 3)
+    assert ((copies == 0) | (copies == both)).all()
+    assert ((copies.abs().sum(2) > 0).sum((2, 3)) == 9).all()
+    assert not torch.equal(copies[0], copies[1])
+    LOSSES["gaussian"]()(net, both, torch.tensor([0, 1, 2, 0]), noise).backward()
+    assert torch.isfinite(net[0].weight.grad).all()
+
+
+@pytest.mark.parametrize("law", [BlockAblation(2, 4, 5, null=-1), BandAblation(2, 5, null=-1)])
+@pytest.mark.parametrize("shape", [(4, 5), (3, 4, 5)])
+def test_tensors_and_arrays_hide_the_same_pixels(law, shape):
+    x = np.random.default_rng(0).random(shape)
+    numbers = np.arange(law.cells + 3)[:, None]
+    here = law.perturb(x, numbers)
+    there = law.perturb(torch.from_numpy(x), torch.from_numpy(numbers))
+    assert (there.numpy() == here).all()
+
+
 def test_the_command_line(tmp_path, capsys):
     from rsbounds.commands import main
 
@@ -149,6 +187,11 @@ def test_the_command_line(tmp_path, capsys):
     assert "counts row 0 sums to 256" in capsys.readouterr().err
     assert main(["certify", str(tmp_path / "counts.tsv"), *law, "--levels", "2"]) == 2
     assert "sums to 256" in capsys.readouterr().err
+    (tmp_path / "counts.tsv").write_text("class_0\tclass_1\n20\t12\n")
+    law = ["--size", "1", "--width", "32"]
+    assert main(["certify", str(tmp_path / "counts.tsv"), *law]) == 0
+    assert "mean patch radius 4.00000\nband-ablation(size=1, width=32" in capsys.readouterr().out
+    law = ["--noise", "split-uniform", "--half-width", "0.5"]
     np.savez(tmp_path / "data.npz", inputs=X.numpy(), label=np.zeros(3, int))
     given = [
         "certify-model", "--model", "torch.nn:Identity", "--data", str(tmp_path / "data.npz"),
