@@ -3,6 +3,7 @@
     counts = rsbounds.sample_counts(model, x, n=10_000, noise=law, seed=0)   votes for each class
     rsbounds.certify(counts, top, noise=law)         a radius in which the answer stays
     rsbounds.certify_top_k(counts, top, k, noise=law)  one in which it stays among the first k
+    rsbounds.certify_components(counts, top, noise=law)  radii of many components that hold together
     rsbounds.certify_quantile(samples, radii, noise=law)  values that real outputs keep to
     rsbounds.predict(counts)                         the answer itself, or an abstention
     rsbounds.margin_lower_bound, mean_bound          the statistics alone, without geometry

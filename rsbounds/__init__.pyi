@@ -21,6 +21,7 @@ from .bounds.proportion import clopper_pearson_lower as clopper_pearson_lower
 from .bounds.proportion import clopper_pearson_upper as clopper_pearson_upper
 from .certificates import MemoryClassifier as MemoryClassifier
 from .certificates import certify as certify
+from .certificates import certify_components as certify_components
 from .certificates import certify_quantile as certify_quantile
 from .certificates import certify_soft as certify_soft
 from .certificates import certify_top_k as certify_top_k

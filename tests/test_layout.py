@@ -37,11 +37,11 @@ PUBLIC = """
 Adaptive BoundedSamples Certificate Certificates CertifiedQuantiles Comparison CountSequence
 Counts Decide Gaussian Guarantee Laplace Lipschitz MarginBound MarginSequence MarginTest MeanBound
 MemoryClassifier NO_CLASS Prediction Predictions RunStore Selection Uniform
-average_certified_radius certified_accuracy certify certify_dataset certify_quantile certify_soft
-certify_top_k clopper_pearson_interval clopper_pearson_lower clopper_pearson_upper compare
-confidence_sequence geometric_looks hardmax lipschitz_radius margin_lower_bound mean_bound
-plot_certified_accuracy plot_quantiles predict rebound sample_counts sample_scores sample_until
-select_top soft_lipschitz soft_margin_bound softmax sparsemax
+average_certified_radius certified_accuracy certify certify_components certify_dataset
+certify_quantile certify_soft certify_top_k clopper_pearson_interval clopper_pearson_lower
+clopper_pearson_upper compare confidence_sequence geometric_looks hardmax lipschitz_radius
+margin_lower_bound mean_bound plot_certified_accuracy plot_quantiles predict rebound sample_counts
+sample_scores sample_until select_top soft_lipschitz soft_margin_bound softmax sparsemax
 """
 
 

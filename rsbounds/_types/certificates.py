@@ -122,6 +122,9 @@ class Certificates:
         one that a memory of disjoint regions makes of many (`rsbounds.MemoryClassifier`).
     k : int
         Among how many of the most probable classes ``top`` stays (`rsbounds.certify_top_k`).
+    family : {"row", "bonferroni", "holm"}
+        What alpha is about: each row on its own, or all rows together
+        (`rsbounds.certify_components`).
     """
 
     candidate: NDArray[np.int64]
@@ -145,6 +148,7 @@ class Certificates:
     about: Literal["fixed noise", "memory"] = "fixed noise"
     details: Mapping[str, Any] = field(default_factory=dict)
     k: int = 1
+    family: Literal["row", "bonferroni", "holm"] = "row"
     # Filled in where they are not given.
     inscribed_radius: NDArray[np.float64] = None  # type: ignore[assignment]
     proxy_radius: NDArray[np.float64] = None  # type: ignore[assignment]
@@ -282,6 +286,7 @@ class Certificates:
             f"{self.noise}, {self.method}, alpha {self.alpha:g}, guarantee: {self.assurance}"
             f"{'' if self.about == 'fixed noise' else f', about the {self.about} classifier'}"
             f"{f', class{_among(self.k)}' if self.k > 1 else ''}"
+            f"{'' if self.family == 'row' else f', all rows together ({self.family})'}"
         )
 
     @property
@@ -351,6 +356,7 @@ class Certificates:
             **({} if self.classes is None else {"classes": list(self.classes)}),
             **({} if self.about == "fixed noise" else {"about": self.about}),
             **({} if self.k == 1 else {"k": self.k}),
+            **({} if self.family == "row" else {"family": self.family}),
             **({"details": dict(self.details)} if self.details else {}),
         }
 
@@ -432,6 +438,7 @@ class Certificates:
         if "about" in shared:
             _validate.choice("about", shared["about"], ("fixed noise", "memory"))
         _validate.integer("k", shared.get("k", 1), low=1)
+        _validate.choice("family", shared.get("family", "row"), ("row", "bonferroni", "holm"))
         if "id" in columns:
             shared["ids"] = tuple(columns["id"])
         columns["candidate"] = [NO_CLASS if c is None else c for c in columns["candidate"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rsbounds.certificates.ball import certify
+from rsbounds.certificates.components import certify_components
 from rsbounds.certificates.family import family_alpha
 from rsbounds.certificates.memory import MemoryAnswer, MemoryClassifier
 from rsbounds.certificates.prediction import predict, predict_votes, select_top, voted_top
@@ -16,6 +17,7 @@ __all__ = [
     "MemoryAnswer",
     "MemoryClassifier",
     "certify",
+    "certify_components",
     "certify_quantile",
     "certify_soft",
     "certify_top_k",

@@ -11,6 +11,7 @@ from rsbounds.commands._program import main, run_program
 
 COMMANDS.register("certify", "rsbounds.commands.counts:CERTIFY")
 COMMANDS.register("top-k", "rsbounds.commands.counts:TOP_K")
+COMMANDS.register("components", "rsbounds.commands.counts:COMPONENTS")
 COMMANDS.register("compare", "rsbounds.commands.counts:COMPARE")
 COMMANDS.register("mean", "rsbounds.commands.mean:MEAN")
 COMMANDS.register("quantile", "rsbounds.commands.quantile:QUANTILE")

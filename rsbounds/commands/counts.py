@@ -1,4 +1,4 @@
-"""``rsbounds certify``, ``top-k`` and ``compare``: radii from files of counts."""
+"""``rsbounds certify``, ``top-k``, ``components`` and ``compare``: radii from files of counts."""
 
 from __future__ import annotations
 
@@ -148,6 +148,7 @@ def _finish(
     )
     write_certificates(result, path)
     about: dict[str, Any] = {"k": result.k} if result.k > 1 else {}
+    about |= {} if result.family == "row" else {"family": result.family}
     show_certificates(given, result, table.label, path=path, **about)
 
 
@@ -169,6 +170,33 @@ def _top_k(given: argparse.Namespace) -> int:
     result = rsbounds.certify_top_k(
         table.counts, top, given.k, noise=law, alpha=given.alpha, method=given.method,
         progress=None, **method_options(given.option),
+    )  # fmt: skip
+    _finish(given, path, table, result, covered)
+    return 0
+
+
+def _components_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_table_arguments(parser)
+    parser.add_argument(
+        "--family",
+        default="bonferroni",
+        help="bonferroni (default: a radius for each component) or holm (one, fixed in advance)",
+    )
+    parser.add_argument("--radius", type=float, help="the radius that holm certifies")
+    parser.add_argument("--tau", type=float, help="in place of it: the radius of p_A > tau")
+    add_method(parser, "runner-up", "margin method")
+    add_certificates(parser)
+    add_law_flags(parser)
+
+
+def _components(given: argparse.Namespace) -> int:
+    path = checked_output(given, given.output, (".tsv", ".jsonl"), [given.file])
+    law = law_of(given)
+    table = _table(given)
+    top, covered = _top(given, table, law)
+    result = rsbounds.certify_components(
+        table.counts, top, noise=law, alpha=given.alpha, family=given.family, radius=given.radius,
+        tau=given.tau, method=given.method, **method_options(given.option),
     )  # fmt: skip
     _finish(given, path, table, result, covered)
     return 0
@@ -243,4 +271,8 @@ def _compare(given: argparse.Namespace) -> int:
 
 CERTIFY = Command("certified radii for a file of counts", _certify_arguments, _certify)
 TOP_K = Command("radii in which a class stays among the k most probable", _top_k_arguments, _top_k)
+COMPONENTS = Command(
+    "radii of many components of one output (pixels), which hold together",
+    _components_arguments, _components,
+)  # fmt: skip
 COMPARE = Command("every margin method on the same counts", _compare_arguments, _compare)

@@ -158,6 +158,7 @@ def test_counts_of_another_law_are_refused():
         lambda: rsbounds.compare([[200, 55]], 0, noise=LAW),
         lambda: rsbounds.certify_quantile(np.zeros(255), radii=[0.1], noise=LAW),
         lambda: rsbounds.certify_top_k([[200, 55]], 0, 1, noise=LAW),
+        lambda: rsbounds.certify_components([[200, 55]], 0, noise=LAW),
         lambda: rsbounds.certify_soft(np.full((255, 2), 0.5), 0, noise=LAW),
         lambda: rsbounds.sample_scores(lambda b: b, X[0], noise=LAW, n=255),
         lambda: RunPlan(noise=LAW, num_classes=2, inputs=3, seed=1, kind="scores"),
