@@ -19,6 +19,7 @@ from rsbounds.noises._base import NOISES, Noise, noise_from_dict
 from rsbounds.noises._lattice import distances
 from rsbounds.noises._parameters import like, namespace
 from rsbounds.noises.band_ablation import BandAblation
+from rsbounds.noises.bit_flips import BitFlips
 from rsbounds.noises.block_ablation import BlockAblation
 from rsbounds.noises.diagonal import DiagonalGaussian, DiagonalUniform
 from rsbounds.noises.full import FullGaussian
@@ -32,6 +33,7 @@ from rsbounds.noises.uniform import Uniform
 NOISES.register("gaussian", "rsbounds.noises.gaussian:Gaussian")
 NOISES.register("uniform", "rsbounds.noises.uniform:Uniform")
 NOISES.register("laplace", "rsbounds.noises.laplace:Laplace")
+NOISES.register("bit-flips", "rsbounds.noises.bit_flips:BitFlips")
 NOISES.register("diagonal-gaussian", "rsbounds.noises.diagonal:DiagonalGaussian")
 NOISES.register("diagonal-uniform", "rsbounds.noises.diagonal:DiagonalUniform")
 NOISES.register("full-gaussian", "rsbounds.noises.full:FullGaussian")
@@ -44,6 +46,7 @@ NOISES.register("band-ablation", "rsbounds.noises.band_ablation:BandAblation")
 __all__ = [
     "NOISES",
     "BandAblation",
+    "BitFlips",
     "BlockAblation",
     "DiagonalGaussian",
     "DiagonalUniform",

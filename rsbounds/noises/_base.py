@@ -95,6 +95,9 @@ class Noise(Record):
     #: The curve is no margin scale: a radius comes from bounds on p_A and on p_c, or, smaller, from
     #: one on p_A - p_c (``scale`` is then "linear").
     curve_only: ClassVar[bool] = False
+    #: `roc` is concave in b. One that is not is the largest of several curves that are, and the
+    #: law writes `_radius_of_pair`, which asks each curve on its own.
+    concave: ClassVar[bool] = True
     #: No larger radius holds for every classifier.
     tight: ClassVar[bool] = True
     #: The curve holds for any set of outcomes: several classes together, values up to a threshold.
@@ -357,12 +360,7 @@ class Noise(Record):
         ValueError
             A number outside [0, 1], or parameters for another number of inputs.
         """
-        low, high = np.broadcast_arrays(
-            _validate.real_array("p_a", p_a), _validate.real_array("p_b", p_b)
-        )
-        for name, values in (("p_a", low), ("p_b", high)):
-            if not ((values >= 0) & (values <= 1)).all():
-                raise ValueError(f"{name} is {values!r}; allowed: probabilities from 0 to 1")
+        low, high = _curve.probabilities(p_a, p_b)
         if low.ndim:
             self.check_rows(low.shape[0])
         return self._radius_of_pair(low, high)

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rsbounds import _validate
+
 #: Error allowed for in what a curve returns.
 _ERROR = 1e-14
 
@@ -40,6 +42,19 @@ def multiples(values: NDArray[np.float64], unit: ArrayLike) -> NDArray[np.float6
         found = np.clip(values, 0.0, _LARGEST) * (size * (1.0 - 4.0 * _EPS))
     found = np.where(size >= _SMALLEST, np.minimum(found, _LARGEST), 0.0)
     return np.where(found >= _SMALLEST, found, 0.0)
+
+
+def probabilities(
+    p_a: ArrayLike, p_b: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bounds on p_A and on the others, checked and broadcast together."""
+    low, high = np.broadcast_arrays(
+        _validate.real_array("p_a", p_a), _validate.real_array("p_b", p_b)
+    )
+    for name, values in (("p_a", low), ("p_b", high)):
+        if not ((values >= 0) & (values <= 1)).all():
+            raise ValueError(f"{name} is {values!r}; allowed: probabilities from 0 to 1")
+    return low, high
 
 
 def pair_of_margin(
