@@ -62,6 +62,10 @@ class ModelSubject:
             seed=self._seed, role=role, streams=list(indices),
         )  # fmt: skip
 
+    def batch_size(self, x: NDArray[Any], index: int) -> int:
+        under = self._under([index])
+        return under._size(under.batch_of(self._given(x[None])))
+
     def _under(self, indices: Sequence[int]) -> SmoothedClassifier:
         """The classifier with the laws of some inputs."""
         if self._found is not None:

@@ -66,13 +66,14 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--num-classes", type=int, required=True, help="classes K")
     add("--n", "--draws", dest="n", type=int,
         help="draws (default 100000, or all cells of an enumerated law), at most so many with "
-        "--decide and --adaptive; spell it --draws under torchrun, which takes --n for an option "
+        "--radius and --adaptive; spell it --draws under torchrun, which takes --n for an option "
         "of its own")  # fmt: skip
     add("--n0", type=int, help="selection draws (default 100)")
     add("--alpha", type=float, default=0.001, help="error probability per input")
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--decide", type=float, metavar="R",
-        help="is the radius at least R? The draws of an input end with its answer")  # fmt: skip
+    kind.add_argument("--radius", type=float, nargs="+", metavar="R",
+        help="certified accuracy at these radii: is the radius at least R, for each? The draws of "
+        "an input end with its last answer")  # fmt: skip
     kind.add_argument(
         "--adaptive",
         action="store_true",
@@ -191,8 +192,8 @@ def _batch_size(text: str) -> Any:
 
 def _certify(given: argparse.Namespace) -> int:
     needs_torch()
-    from rsbounds.runs.kinds.decisions import ANSWERS
-    from rsbounds.runs.rebounding import stored_answers, stored_labels
+    from rsbounds.report.answers import answer_lines, answers_table
+    from rsbounds.runs.rebounding import stored_labels
     from rsbounds_torch._device import own_device
     from rsbounds_torch._ranks import process_group
     from rsbounds_torch.data import load_data
@@ -227,18 +228,16 @@ def _certify(given: argparse.Namespace) -> int:
         return 0
     with rsbounds.RunStore(given.store) as store:
         labels = stored_labels(store)
-        told = stored_answers(store).tolist() if kind == "decide" else []
-    answers = {word: told.count(word) for word in ANSWERS} if told else None
+        told = None if given.radius is None else answer_lines(store)
     write_certificates(result, path)
-    more: dict[str, Any] = {} if answers is None else {"radius": given.decide, "answers": answers}
+    more: dict[str, Any] = {} if told is None else {"answers": told}
     if smoothing is not None:
         more |= {"smoothing": smoothing.name, "about": _OWN_LAW}
     show_certificates(given, result, labels, path=path, store=given.store, **more)
     if given.json:
         return 0
-    if answers is not None:
-        counted = ", ".join(f"{word} {count}" for word, count in answers.items())
-        print(f"is the radius at least {given.decide:g}? {counted}")
+    if told is not None:
+        print(answers_table(told))
     if smoothing is not None:
         print(f"each input has a noise law of its own, found by {smoothing.name}; {_OWN_LAW}")
     held = "bounds" if kind == "scores" else "counts"
@@ -248,11 +247,13 @@ def _certify(given: argparse.Namespace) -> int:
 
 def _kind(given: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     """What is done with each input, and its options."""
+    from rsbounds.runs.kinds.decisions import checked_radii
+
     options = method_options(given.option)
     own: dict[str, Any] = {}
     kind = "adaptive" if given.adaptive else "votes"
-    if given.decide is not None:
-        kind, own = "decide", {"radius": given.decide}
+    if given.radius is not None:
+        own = {"radius": checked_radii("--radius", given.radius)}
     elif given.soft is not None:
         kind, own = "scores", {"map": None if given.soft == "none" else given.soft}
     if given.temperature is not None:
@@ -262,6 +263,8 @@ def _kind(given: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     twice = sorted(set(own) & set(options))
     if twice:
         raise ValueError(f"--option {twice[0]} is given besides its own flag; allowed: one of them")
+    if "radius" in own:
+        own = {"decide": own["radius"]}
     return kind, {**options, **own}
 
 
@@ -307,8 +310,9 @@ def _demo(given: argparse.Namespace) -> int:
 
 
 CERTIFY_MODEL = Command(
-    "certify a PyTorch model on a data set into a run store (votes, scores, decisions, adaptive); "
-    "the same command resumes, and under torchrun the inputs are dealt to the processes",
+    "certify a PyTorch model on a data set into a run store (radii, certified accuracy at given "
+    "radii, adaptive radii, radii of scores); the same command resumes, and under torchrun the "
+    "inputs are dealt to the processes",
     _arguments,
     _certify,
     _resume,

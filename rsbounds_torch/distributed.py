@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import Certificates, RunStore
 from rsbounds.runs import RunPlan, merge_stores, remove_store, run_inputs
 from rsbounds.runs import probes as _probes
 from rsbounds.runs.driver import begin, failed, failures_note, refuse_hopeless, resumable
+from rsbounds.runs.kinds.decisions import asked
 from rsbounds.runs.plan import resumed_seed
 from rsbounds.runs.rebounding import certificates_of
 from rsbounds_torch._ranks import (
@@ -56,7 +57,8 @@ def certify_dataset(
     n: int | None = None,
     n0: int | None = None,
     alpha: float = 0.001,
-    kind: Literal["votes", "scores", "decide", "adaptive"] = "votes",
+    kind: Literal["votes", "scores", "adaptive"] = "votes",
+    decide: ArrayLike | None = None,
     method: str | None = None,
     indices: Sequence[int] | None = None,
     seed: int | None = None,
@@ -70,8 +72,9 @@ def certify_dataset(
 
     With probability at least ``1 - alpha``, for each input on its own, no perturbation smaller
     than its radius changes the smoothed classifier's answer (the margin method's theorem
-    together with the noise law's, as in `rsbounds.certify`; for the other kinds as in
-    `rsbounds.certify_soft`, `rsbounds.Decide` and `rsbounds.Adaptive`). The rows of a run that was
+    together with the noise law's, as in `rsbounds.certify`; of other kinds as in
+    `rsbounds.certify_soft` and `rsbounds.Adaptive`; with ``decide`` as in
+    `rsbounds.sequential.Ladder`, all radii of an input together). The rows of a run that was
     stopped and resumed, with any batch size and any number of ranks, are those of one that
     was not (up to floating-point ties of the model): the store keeps digests of the inputs and
     what the model answers on a few of them, raw and noisy, and a call with another model, data
@@ -87,20 +90,24 @@ def certify_dataset(
     store : str or path
         SQLite file of the run, made if it is not there. Under torchrun every rank must see it.
     n, n0 : int, optional
-        Draws of the estimation and of the selection sample (100 unless given); of "decide" and
-        "adaptive" at most n. A law that is enumerated has all of its cells, and no samples.
+        Draws of the estimation and of the selection sample (100 unless given); with
+        ``decide`` and of "adaptive" at most n. A law that is enumerated has all of its cells, and no samples.
     alpha : float
         Error probability for each input.
-    kind : {"votes", "scores", "decide", "adaptive"}
+    kind : {"votes", "scores", "adaptive"}
         What is done with each input. "votes": its radius from n votes. "scores": its radius from
-        the means of n scores. "decide": is its radius at least ``radius``? Draws end with the
-        answer (`rsbounds.runs.stored_answers`). "adaptive": its radius, from as many looks as are
-        worth their draws.
+        the means of n scores in [0, 1]. "adaptive": its radius,
+        from as many looks as are worth their draws.
+    decide : float or increasing floats, optional
+        In place of a radius: is it at least so large? All radii of an input are decided from the
+        same draws, which end with the last answer, and inputs are interleaved so that batches stay
+        full. The certificate has the largest radius with a "yes"; `rsbounds.runs.stored_answers`
+        has all answers, `rsbounds report` the certified accuracy at each radius.
     method, **options
         As in `rsbounds.certify`; of "scores" as in `rsbounds.certify_soft`, with ``map`` and
-        ``temperature`` as in `SmoothedClassifier.certify_soft`; of "decide" ``radius`` and
-        those of `Decide`, ``no`` being "futile" unless given; of "adaptive" ``looks``,
-        ``shares``, ``gain`` and the margin method's.
+        ``temperature`` as in `SmoothedClassifier.certify_soft`; of
+        "adaptive" ``looks``, ``shares``, ``gain`` and the margin method's; with ``decide`` those
+        of `rsbounds.Decide`, ``no`` being "futile" unless given.
     indices : sequence of int, optional
         Inputs to certify; all by default. An input's index is its noise stream.
     seed : int, optional
@@ -160,12 +167,13 @@ def certify_dataset(
     wanted = indices_of(indices, len(data))
     path = os.fspath(store)
     finder = finder_of(smoothing)
+    asked_kind, options = asked(kind, decide, options)
     with resumable(path):
         chosen = on_first(lambda: resumed_seed([path, *_shards(path)], seed))
         plan = everywhere(
             lambda: RunPlan(
                 noise=classifier.noise, n0=n0, n=n,  # type: ignore[arg-type]
-                alpha=alpha, kind=kind, method=method,
+                alpha=alpha, kind=asked_kind, method=method,
                 options=options,
                 seed=chosen, num_classes=classifier.num_classes, inputs=len(data),
                 model=fingerprint(classifier.model), model_id=model_id,
@@ -359,6 +367,7 @@ class _Dealt:
     def __init__(self, subject: ModelSubject, votes: dict[str, Any]) -> None:
         self._votes = votes
         self.item, self.answers, self.scores = subject.item, subject.answers, subject.scores
+        self.batch_size = subject.batch_size
 
     def votes(
         self,

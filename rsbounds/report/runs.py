@@ -18,11 +18,13 @@ from rsbounds._types import Certificates
 from rsbounds.bounds.margin import MARGIN_METHODS, MarginMethod
 from rsbounds.noises import noise_from_dict
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy, sizes
+from rsbounds.report.answers import answer_lines, answers_table, plot_answers
 from rsbounds.report.comparison import accuracy_radii, method_label
 from rsbounds.report.figure import plot_certified_accuracy
 from rsbounds.report.statements import statements_of, statements_text
 from rsbounds.runs import RunStore, rebound
 from rsbounds.runs.kinds import kind_of_run
+from rsbounds.runs.kinds.decisions import DecideKind
 from rsbounds.runs.rebounding import stored_labels
 
 _TABLES = ("report.tsv", "report.json")
@@ -53,6 +55,9 @@ class RunReport:
     statements : tuple of dict
         What each run's own certificates say together: run, and as plain values the
         `rsbounds.report.PopulationAccuracy` (population) and `JointAccuracy` (joint) of its inputs.
+    answers : tuple of dict
+        Of runs of decisions, one line for each radius: run, and what
+        `rsbounds.report.answers.answer_lines` says.
     """
 
     lines: tuple[dict[str, Any], ...]
@@ -61,6 +66,7 @@ class RunReport:
     size: str = "radius"
     found: tuple[dict[str, Any], ...] = ()
     statements: tuple[dict[str, Any], ...] = ()
+    answers: tuple[dict[str, Any], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -68,6 +74,7 @@ class RunReport:
             "radii": list(self.radii), "size": self.size, "lines": list(self.lines),
             "files": list(self.files), "found": list(self.found),
             "statements": list(self.statements),
+            "answers": list(self.answers),
         }  # fmt: skip
 
     def __str__(self) -> str:
@@ -87,8 +94,9 @@ class RunReport:
             for line in self.lines
         ]  # fmt: skip
         written = "".join(f"\nwritten: {name}" for name in self.files)
+        told = f"\n\n{answers_table(self.answers)}" if self.answers else ""
         said = f"\n\n{statements_text(self.statements)}" if self.statements else ""
-        return _text.table(header, body) + self._noise() + said + written
+        return _text.table(header, body) + told + self._noise() + said + written
 
     def _noise(self) -> str:
         """What noise was found, where it was."""
@@ -114,6 +122,7 @@ class _Run:
     found: Sequence[Mapping[str, Any]] = ()
     #: Inputs of its data set.
     inputs: int | None = None
+    answers: Sequence[Mapping[str, Any]] = ()
 
 
 def report_runs(
@@ -131,7 +140,9 @@ def report_runs(
     Writes ``report.tsv``, ``report.json`` and, for each run, ``NAME.png`` and ``NAME.svg`` with
     one curve per method; with several runs also ``runs.png`` and ``runs.svg`` with one curve per
     run by its own method. Where noise has axes of its own, inscribed and proxy radii are drawn
-    side by side. Certificates come from the stored counts.
+    side by side. A run of decisions is drawn as the certified accuracy at each of its radii, with
+    the shares of inputs that are undecided, given up or proven to have a smaller radius.
+    Certificates come from the stored counts.
 
     Parameters
     ----------
@@ -172,7 +183,12 @@ def report_runs(
     tables = [table for run in runs.values() for table in run.by_method.values()]
     drawn = sizes_of(tables)
     size = drawn[0]
-    if radii is None:
+    answers = tuple({"run": name, **line} for name, run in runs.items() for line in run.answers)
+    asked = {line["radius"] for line in answers}
+    if radii is None and asked and all(run.answers for run in runs.values()):
+        # Between the radii that were asked about nothing is known.
+        at = np.array(sorted(asked))
+    elif radii is None:
         at = accuracy_radii([sizes(table, size) for table in tables])
     else:
         at = np.atleast_1d(_validate.real_array("radii", radii))
@@ -187,11 +203,26 @@ def report_runs(
     )  # fmt: skip
     Path(folder).mkdir(parents=True, exist_ok=True)
     written = [Path(folder, name) for name in _TABLES]
-    _write_tables(written, lines, at, found, said)
+    more = {"found": found, "statements": said, "answers": answers}
+    _write_tables(written, lines, at, more)
+    written += _drawn(runs, figures, drawn)
+    files = tuple(str(file) for file in written)
+    return RunReport(tuple(lines), tuple(at.tolist()), files, size, found, said, answers)
+
+
+def _drawn(
+    runs: Mapping[str, _Run], figures: Mapping[str, list[Path]], size: tuple[str, ...]
+) -> list[Path]:
+    """The figures of each run and of all together."""
+    written: list[Path] = []
     for name, paths in figures.items():
         if name in runs:
             run = runs[name]
             title = f"{name}: {run.own.noise}, alpha {run.own.alpha:g}"
+            if run.answers:
+                written += [plot_answers(run.answers, path=p, title=title, force=True)
+                            for p in paths]  # fmt: skip
+                continue
             what: Any = run.by_method, run.labels
         elif all(run.labels is not None for run in runs.values()):
             own = {key: run.own for key, run in runs.items()}
@@ -200,11 +231,10 @@ def report_runs(
         else:
             continue
         written += [
-            plot_certified_accuracy(*what, path=path, size=drawn, title=title, force=True)
+            plot_certified_accuracy(*what, path=path, size=size, title=title, force=True)
             for path in paths
         ]
-    files = tuple(str(file) for file in written)
-    return RunReport(tuple(lines), tuple(at.tolist()), files, size, found, said)
+    return written
 
 
 def sizes_of(tables: Sequence[Certificates]) -> tuple[str, ...]:
@@ -249,10 +279,11 @@ def _read(path: str | os.PathLike[str], kinds: Mapping[str, type[MarginMethod]])
     with RunStore(path) as store:
         invalid = sum(row.invalid > 0 for row in store.rows())
         own, labels, found = rebound(store), stored_labels(store), _found(store)
-        planned = store.config.get("inputs")
-        if not kind_of_run(store.config).votes:
+        planned, work = store.config.get("inputs"), kind_of_run(store.config)
+        if not work.votes:
             # What stopped the draws, or became of the scores, is part of the run.
-            return _Run(own, {own.method: own}, labels, invalid, found, planned)
+            answers = answer_lines(store) if isinstance(work, DecideKind) else ()
+            return _Run(own, {own.method: own}, labels, invalid, found, planned, answers)
         by_method = {
             method_label(name, options): rebound(store, method=name, **options)
             for name, kind in kinds.items()
@@ -307,8 +338,7 @@ def _write_tables(
     paths: Sequence[Path],
     lines: Sequence[dict[str, Any]],
     at: NDArray[np.float64],
-    found: Sequence[dict[str, Any]],
-    said: Sequence[dict[str, Any]],
+    more: Mapping[str, Sequence[dict[str, Any]]],
 ) -> None:
     keys = [key for key in lines[0] if key != "accuracy"]
     with _text.complete_file(paths[0]) as stream:
@@ -317,5 +347,4 @@ def _write_tables(
             cells = ["" if line[key] is None else line[key] for key in keys]
             stream.write("\t".join(map(str, [*cells, *line["accuracy"]])) + "\n")
     with _text.complete_file(paths[1]) as stream:
-        what = {"radii": at.tolist(), "lines": lines, "found": found, "statements": said}
-        json.dump(what, stream, allow_nan=False)
+        json.dump({"radii": at.tolist(), "lines": lines, **more}, stream, allow_nan=False)

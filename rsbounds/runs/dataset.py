@@ -15,6 +15,7 @@ from rsbounds._types import Certificates
 from rsbounds.noises import Noise
 from rsbounds.runs.driver import begin, failures_note, refuse_hopeless, resumable, run_inputs
 from rsbounds.runs.kinds import Scoring
+from rsbounds.runs.kinds.decisions import asked
 from rsbounds.runs.kinds.scores import ScoresKind
 from rsbounds.runs.plan import RunPlan, resumed_seed
 from rsbounds.runs.rebounding import certificates_of
@@ -68,6 +69,9 @@ class _ArraySubject:
             )
         return values, invalid
 
+    def batch_size(self, x: NDArray[Any], index: int) -> int:
+        return self._batch_size
+
     def answers(self, batch: NDArray[Any]) -> Answers:
         parts = [
             np.asarray(self._classifier(batch[start : start + self._batch_size]))
@@ -89,7 +93,8 @@ def certify_dataset(
     n: int | None = None,
     n0: int | None = None,
     alpha: float = 0.001,
-    kind: Literal["votes", "scores", "decide", "adaptive"] = "votes",
+    kind: Literal["votes", "scores", "adaptive"] = "votes",
+    decide: ArrayLike | None = None,
     method: str | None = None,
     seed: int | None = None,
     batch_size: int = 1024,
@@ -101,8 +106,9 @@ def certify_dataset(
     """Certify every input of a data set; stop it anywhere, and the same call resumes.
 
     With probability at least ``1 - alpha``, for each input on its own, no perturbation
-    smaller than its radius changes the smoothed classifier's answer (as in `certify`; for the
-    other kinds as in `certify_soft`, `Decide` and `Adaptive`). The rows of a run that was stopped
+    smaller than its radius changes the smoothed classifier's answer (as in `certify`; of other
+    kinds as in `certify_soft` and `Adaptive`; with ``decide`` as in `rsbounds.sequential.Ladder`,
+    all radii of an input together). The rows of a run that was stopped
     and resumed are those of one that was not: the store keeps digests of the inputs and what the
     classifier answers on a few of them, raw and noisy, and a call with other inputs, labels or
     another classifier is refused.
@@ -120,21 +126,25 @@ def certify_dataset(
     noise : Noise
         Law of the noise.
     n, n0 : int, optional
-        Draws of the estimation and of the selection sample (100 unless given); of "decide" and
-        "adaptive" at most n. A law that is enumerated has all of its cells, and no samples.
+        Draws of the estimation and of the selection sample (100 unless given); with
+        ``decide`` and of "adaptive" at most n. A law that is enumerated has all of its cells, and no samples.
     num_classes : int
         K.
     alpha : float
         Error probability for each input.
-    kind : {"votes", "scores", "decide", "adaptive"}
+    kind : {"votes", "scores", "adaptive"}
         What is done with each input. "votes": its radius from n votes. "scores": its radius from
-        the means of n scores in [0, 1], which the classifier returns. "decide": is its radius at
-        least ``radius``? Draws end with the answer (`rsbounds.runs.stored_answers`). "adaptive":
-        its radius, from as many looks as are worth their draws.
+        the means of n scores in [0, 1], which the classifier returns. "adaptive": its radius,
+        from as many looks as are worth their draws.
+    decide : float or increasing floats, optional
+        In place of a radius: is it at least so large? All radii of an input are decided from the
+        same draws, which end with the last answer, and inputs are interleaved so that batches stay
+        full. The certificate has the largest radius with a "yes"; `rsbounds.runs.stored_answers`
+        has all answers, `rsbounds report` the certified accuracy at each radius.
     method, **options
-        As in `certify`; of "scores" as in `certify_soft`; of "decide" ``radius`` and
-        those of `Decide`, ``no`` being "futile" unless given; of "adaptive" ``looks``,
-        ``shares``, ``gain`` and the margin method's.
+        As in `certify`; of "scores" as in `certify_soft`; of
+        "adaptive" ``looks``, ``shares``, ``gain`` and the margin method's; with ``decide`` those
+        of `Decide`, ``no`` being "futile" unless given.
     seed : int, optional
         Seed of the streams; that of the store where it exists, else a fresh one.
     batch_size : int
@@ -188,7 +198,7 @@ def certify_dataset(
     known = None
     if labels is not None:
         known = _validate.class_indices(labels, len(array), num_classes, "labels")
-    # A name, where there is no hash of weights, is all that tells the model.
+    asked_kind, options = asked(kind, decide, options)
     if kind == ScoresKind.name:
         if options.get("map") is not None or "temperature" in options:
             raise ValueError(
@@ -197,8 +207,9 @@ def certify_dataset(
         options["map"] = None
     plan = RunPlan(
         noise=noise, n0=n0, n=n,  # type: ignore[arg-type]
-        alpha=alpha, kind=kind, method=method, options=options,
+        alpha=alpha, kind=asked_kind, method=method, options=options,
         seed=resumed_seed([store], seed), num_classes=num_classes, inputs=len(array),
+        # A name, where there is no hash of weights, is all that tells the model.
         model="" if model_id is None else model_id,
     )  # fmt: skip
     _validate.integer("batch_size", batch_size, low=1)

@@ -15,6 +15,7 @@ from rsbounds.bounds.margin import MarginMethod
 from rsbounds.certificates.exact import joined_details
 from rsbounds.noises import noise_from_dict
 from rsbounds.runs.kinds import Drawn, Kind, kind_of_run
+from rsbounds.runs.kinds.decisions import DecideKind
 from rsbounds.runs.row import RunRow, offset_held
 from rsbounds.runs.store import RunStore
 
@@ -44,10 +45,10 @@ def rebound(
     the same draws, and the top class still comes from the selection counts. Choosing the
     method after looking at several results is not covered.
 
-    Runs of decisions may be asked about another ``radius`` or at another alpha, adaptive runs
-    bounded by another method at the looks that they took; their proofs allow it whatever stopped
-    the draws (`rsbounds.runs.kinds`). Runs of scores keep their bounds alone and are read as they
-    are.
+    Runs of decisions may be asked about other radii (``radius``, one or several) or at another
+    alpha, adaptive runs bounded by another method at the looks that they took; their proofs allow
+    it whatever stopped the draws (`rsbounds.runs.kinds`). Runs of scores keep their bounds alone
+    and are read as they are.
 
     Parameters
     ----------
@@ -119,23 +120,24 @@ def certificates_of(store: RunStore, bounded: Iterable[Certificates]) -> Certifi
 
 
 def stored_answers(store: RunStore) -> NDArray[np.str_]:
-    """Of a run of decisions, the answer for each stored input, by index.
+    """Of a run of decisions, the (B, J) answers for each stored input, by index, at each radius.
 
-    One of "yes", "no", "futile" and "undecided" (`rsbounds.Decide`).
+    One of "yes", "no", "futile" and "undecided" (`rsbounds.sequential.Ladder`). The radii are
+    ``store.config["options"]["radius"]``; an input that failed is undecided.
 
     Raises
     ------
     ValueError
-        A run of another kind.
+        A run of another kind, or an empty store.
     """
-    answers = [
-        row.evidence["answer"] for row in store.rows() if row.evidence and "answer" in row.evidence
-    ]
-    if len(answers) != len(store) or not answers:
+    _check_any(store)
+    kind = kind_of_run(store.config)
+    if not isinstance(kind, DecideKind):
         raise ValueError(
             f"store {str(store.path)!r} holds no decisions; allowed: a run of the kind 'decide'"
         )
-    return np.array(answers)
+    nothing = ["undecided"] * len(kind.options["radius"])
+    return np.array([(row.evidence or {}).get("answers") or nothing for row in store.rows()])
 
 
 def _check_any(store: RunStore) -> None:

@@ -338,6 +338,10 @@ def _same(path: Path, held: Mapping[str, Any], given: Mapping[str, Any]) -> None
         # What a configuration does not say.
         usual = VOTES if key == "kind" else None
         before, now = held.get(key, usual), given.get(key, usual)
+        if key == "options" and before and now:
+            names = [name for name in [*before, *now] if before.get(name) != now.get(name)]
+            if names:
+                key, before, now = f"option {names[0]}", before.get(names[0]), now.get(names[0])
         if before != now:
             raise ValueError(
                 f"store {str(path)!r} was made with {key} = {before!r}; this run has {key} = "

@@ -63,6 +63,9 @@ class Subject(Protocol):
     def answers(self, batch: NDArray[Any], /) -> Answers:
         """What the model says of each row, without further noise."""
 
+    def batch_size(self, x: NDArray[Any], index: int, /) -> int:
+        """Copies of an input in a full batch. Asked of runs whose rules stop the draws only."""
+
 
 class SmoothedSubject(Subject, Protocol):
     """A subject that finds a noise law for each input, as runs with ``smoothing`` need."""
@@ -91,6 +94,7 @@ class Failure:
     reason: str
     cause: BaseException | None = None
     label: int | None = None
+    seconds: float = 0.0
 
     def sentence(self) -> str:
         """The reason with the index of the input."""

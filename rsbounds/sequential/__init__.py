@@ -11,6 +11,7 @@ from rsbounds.bounds.mean import ConfidenceSequence, confidence_sequence
 from rsbounds.sequential.adaptive import Adaptive
 from rsbounds.sequential.counts import CountSequence
 from rsbounds.sequential.decide import Decide
+from rsbounds.sequential.ladder import Ladder
 from rsbounds.sequential.looks import geometric_looks
 from rsbounds.sequential.margin import MarginTest
 from rsbounds.sequential.margin_sequence import MarginSequence
@@ -20,6 +21,7 @@ __all__ = [
     "ConfidenceSequence",
     "CountSequence",
     "Decide",
+    "Ladder",
     "MarginSequence",
     "MarginTest",
     "confidence_sequence",

@@ -201,6 +201,11 @@ class Decide:
         return self._n.copy()
 
     @property
+    def counts(self) -> NDArray[np.int64] | None:
+        """(B, K) votes seen, of each row up to its answer; None before the first."""
+        return None if self._counts is None else self._counts.copy()
+
+    @property
     def active(self) -> NDArray[np.bool_]:
         """(B,) True where more draws are wanted."""
         return np.asarray(self._answer == _OPEN)

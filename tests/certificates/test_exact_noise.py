@@ -190,7 +190,7 @@ def test_the_margin_test_and_predict_too():
 KINDS = {
     "votes": {},
     "scores": {"map": None},
-    "decide": {"radius": 0.3},
+    "decide": {"decide": 0.3},
     "adaptive": {"looks": [100, 1000], "method": "runner-up"},
 }
 
@@ -198,7 +198,8 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_runs_keep_the_law_whole_and_the_distances(kind, tmp_path):
     path = tmp_path / "run.sqlite"
-    asked = {"noise": LAW, "n": 1000, "num_classes": 2, "seed": 3, "kind": kind, "store": path}
+    asked = {"noise": LAW, "n": 1000, "num_classes": 2, "seed": 3, "store": path}
+    asked |= {} if kind == "decide" else {"kind": kind}
     model = scores if kind == "scores" else classifier
     found = rsbounds.certify_dataset(model, X, [1, 0, 1], **asked, **KINDS[kind])
     assert found.certified.any()

@@ -11,6 +11,7 @@ from _stores import LAW as STORED_LAW
 from _stores import content, edit
 
 import rsbounds
+from rsbounds.noises import Noise
 from rsbounds.report.runs import report_runs
 from rsbounds.runs import RunPlan, RunStore, export_rows, rebound, stored_answers
 from rsbounds.runs.kinds import KINDS
@@ -20,6 +21,14 @@ from rsbounds.runs.row import checksum, columns
 LAW = rsbounds.Gaussian(0.5)
 X = np.random.default_rng(0).uniform(-0.9, 0.9, (10, 2))
 LABELS = (X[:, 0] > 0).astype(int)
+
+
+class Curveless(rsbounds.Gaussian):
+    """A law of which nothing but its draws is known."""
+
+    name = "curveless"
+    curve_only = True
+    roc = Noise.roc
 
 
 def vote(batch):
@@ -34,14 +43,14 @@ def soft(batch):
 SETTINGS = {
     "votes": {"n": 400, "classifier": vote, "method": "runner-up"},
     "scores": {"n": 200, "classifier": soft},
-    "decide": {"n": 5000, "classifier": vote, "radius": 0.3},
+    "decide": {"n": 5000, "classifier": vote, "decide": [0.1, 0.3]},
     "adaptive": {"n": 3000, "classifier": vote, "looks": [200, 1000, 3000]},
 }
 
 
 def run(path, kind, inputs=X, labels=LABELS, **changes):
-    settings = {"noise": LAW, "n0": 50, "num_classes": 2, "seed": 5, "kind": kind}
-    settings |= {**SETTINGS[kind], **changes}
+    settings = {"noise": LAW, "n0": 50, "num_classes": 2, "seed": 5}
+    settings |= {**SETTINGS[kind], **({} if kind == "decide" else {"kind": kind}), **changes}
     return rsbounds.certify_dataset(
         settings.pop("classifier"), inputs, labels, store=path, **settings
     )
@@ -74,11 +83,11 @@ def selection():
 
 @pytest.mark.parametrize("no", ["proven", "futile"])
 def test_decisions_are_those_of_the_rule(no, tmp_path):
-    got = run(tmp_path / f"{no}.sqlite", "decide", no=no)
+    got = run(tmp_path / f"{no}.sqlite", "decide", decide=0.3, no=no)
     test = rsbounds.Decide(0.3, selection(), noise=LAW, limit=5000, no=no)
     rsbounds.sample_until(test, vote, X, num_classes=2, seed=5)
     with RunStore(tmp_path / f"{no}.sqlite") as store:
-        assert stored_answers(store).tolist() == test.status.tolist()
+        assert stored_answers(store)[:, 0].tolist() == test.status.tolist()
         assert {"yes", "no" if no == "proven" else no} <= set(test.status.tolist())
         kept = list(store.rows())
     assert got.n.tolist() == test.n.tolist() == [r.n for r in kept]
@@ -173,7 +182,7 @@ def test_every_input_may_have_its_own_law(tmp_path, kind):
 
 
 def test_decisions_can_be_asked_again(tmp_path):
-    run(tmp_path / "run.sqlite", "decide", radius=0.3)
+    run(tmp_path / "run.sqlite", "decide", decide=0.3)
     with RunStore(tmp_path / "run.sqlite") as store:
         own, kept = rebound(store), list(store.rows())
         for options in ({"alpha": 1e-9}, {"radius": 0.2}, {"radius": 0.6},
@@ -195,12 +204,12 @@ def test_decisions_can_be_asked_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"radius": 0.4}, {"prior": [1.0, 1.0]}, {"competitors": "complement"},
+    "changes", [{"decide": 0.4}, {"prior": [1.0, 1.0]}, {"competitors": "complement"},
                 {"no": "proven"}, {"alpha": 0.01}],
 )  # fmt: skip
 def test_decisions_are_not_resumed_with_another_question(changes, tmp_path):
     run(tmp_path / "run.sqlite", "decide", n=500)
-    with pytest.raises(ValueError, match="alpha" if "alpha" in changes else "options") as error:
+    with pytest.raises(ValueError, match="alpha" if "alpha" in changes else "option ") as error:
         run(tmp_path / "run.sqlite", "decide", n=500, **changes)
     for value in changes.values():
         assert str(value) in str(error.value) or repr(value) in str(error.value)
@@ -248,22 +257,22 @@ def test_scores_cannot_be_bounded_again(tmp_path):
         ("decide", "votes", {"n": 5000}, "with kind = 'decide'; this run has kind = 'votes'"),
         ("adaptive", "votes", {"n": 3000}, "with kind = 'adaptive'; this run has kind = 'votes'"),
         ("scores", "votes", {"n": 200}, "with kind = 'scores'; this run has kind = 'votes'"),
-        ("decide", "decide", {"radius": 0.31}, "options = .*0.3.* 0.31"),
+        ("decide", "decide", {"decide": 0.31}, r"option radius = \[0.1, 0.3\]; .* = \[0.31\]"),
         ("decide", "decide", {"alpha": 0.01}, "alpha = 0.001; this run has alpha = 0.01"),
-        ("decide", "decide", {"prior": (1, 1)}, "prior.*0.5"),
+        ("decide", "decide", {"prior": (1, 1)}, "option prior = .0.5, 0.5.; .* = .1"),
         ("decide", "decide", {"n": 6000}, "n = 5000; this run has n = 6000"),
         ("decide", "decide", {"seed": 6}, "seed = 5; this run has seed = 6"),
-        ("adaptive", "adaptive", {"gain": 0.0}, "'gain': 0.03"),
-        ("adaptive", "adaptive", {"looks": [100, 3000]}, "'looks': .200, 1000, 3000."),
+        ("adaptive", "adaptive", {"gain": 0.0}, "option gain = 0.03; this run has option gain = 0"),
+        ("adaptive", "adaptive", {"looks": [100, 3000]}, "option looks = .200, 1000, 3000."),
         ("adaptive", "adaptive", {"method": "exact"}, "method = 'runner-up'"),
-        ("scores", "scores", {"pair": "split", "share": 0.6}, "'share': 0.5"),
+        ("scores", "scores", {"pair": "split", "share": 0.6}, "option share = 0.5"),
         ("scores", "scores", {"method": "hoeffding"}, "method = 'goal'"),
     ],
 )  # fmt: skip
 def test_another_question_is_refused(tmp_path, first, second, changes, message):
     path = tmp_path / "run.sqlite"
     # A finished run, and one that was stopped.
-    run(path, first) if changes.keys() & {"radius", "alpha", "looks"} else begun(path, first)
+    run(path, first) if changes.keys() & {"decide", "alpha", "looks"} else begun(path, first)
     before = path.read_bytes()
     with pytest.raises(ValueError, match=message):
         run(path, second, **changes)
@@ -273,8 +282,19 @@ def test_another_question_is_refused(tmp_path, first, second, changes, message):
 @pytest.mark.parametrize(
     ("kind", "changes", "message"),
     [
-        ("decide", {"radius": 0}, "radius is 0"),
-        ("decide", {"radius": float("nan")}, "radius is nan"),
+        ("decide", {"decide": 0}, "decide is 0; allowed: finite numbers > 0"),
+        ("decide", {"decide": float("nan")}, "decide is nan"),
+        ("decide", {"decide": [0.25, np.inf]}, r"decide is \[0.25, inf\]; allowed: finite"),
+        ("decide", {"decide": []}, r"decide is \[\]"),
+        ("decide", {"decide": "wide"}, "decide is 'wide'"),
+        ("decide", {"decide": True}, "decide is True; allowed"),
+        ("decide", {"decide": [[0.1, 0.2]]}, "decide is .*; allowed: a number > 0, or several"),
+        ("decide", {"decide": [0.5, 0.25]}, r"decide is \[0.5, 0.25\]; .* that increase"),
+        ("decide", {"decide": [0.25, 0.25]}, r"decide is \[0.25, 0.25\]; .* each once"),
+        ("decide", {"decide": 1e-300}, "radius is 1e-300 with gaussian"),
+        ("decide", {"radius": 0.3}, "radius is given besides decide"),
+        ("decide", {"decide": None, "kind": "decide"}, "kind is 'decide'; allowed: decide="),
+        ("decide", {"kind": "adaptive"}, "with kind = 'adaptive'; allowed: one of them"),
         ("decide", {"method": "exact"}, "allowed for decisions"),
         ("decide", {"gain": 1}, "gain is not an option of decide"),
         ("decide", {"prior": [0, 1]}, "prior is 0; allowed"),
@@ -298,6 +318,21 @@ def test_another_question_is_refused(tmp_path, first, second, changes, message):
 def test_settings_are_refused_before_anything_is_written(tmp_path, kind, changes, message):
     with pytest.raises(ValueError, match=message):
         run(tmp_path / "run.sqlite", kind, **changes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_decisions_need_radii_and_a_curve(tmp_path):
+    with pytest.raises(ValueError, match="kind is 'decide'; allowed: decide="):
+        rsbounds.certify_dataset(
+            vote, X, store=tmp_path / "run.sqlite", noise=LAW, n=10, num_classes=2, kind="decide"
+        )
+    with pytest.raises(ValueError, match="radius is not given"):
+        RunPlan(kind="decide", noise=LAW, num_classes=2, inputs=3, n=10, seed=1)
+    plan = RunPlan(
+        kind="decide", noise=LAW, num_classes=2, inputs=3, n=10, seed=1, options={"radius": [1, 2]}
+    )
+    with pytest.raises(ValueError, match="a law without a curve"):
+        plan.work().check_law(Curveless(0.5))
     assert not list(tmp_path.iterdir())
 
 
@@ -329,7 +364,7 @@ def test_inputs_with_nan_answers_or_that_cannot_be_read_abstain(tmp_path, kind):
             assert sum(r["select"]) + sum(r["estimate"]) + r["invalid"] == r["n0"] + r["n"]
     if kind == "decide":
         with RunStore(tmp_path / "run.sqlite") as store:
-            assert stored_answers(store)[bad].tolist() == ["undecided"] * 3
+            assert stored_answers(store)[bad].tolist() == [["undecided"] * 2] * 3
     clean = run(tmp_path / "clean.sqlite", kind, classifier=soft)
     others = [i for i in range(10) if i not in bad]
     assert got.radius[others].tolist() == clean.radius[others].tolist()
@@ -355,11 +390,24 @@ def forged(path, **changes):
         set_seal(database, count, sums - int(old[-1], 16) + int(total, 16), rest)
 
 
+TOLD = '{"answers":["yes","yes"],"looks":%s}'
+
+
 @pytest.mark.parametrize(
     ("kind", "changes", "message"),
     [
-        ("decide", {"evidence": '{"answer":"no"}', "idx": 0}, "evidence is .*'yes' just where"),
-        ("decide", {"evidence": '{"answer":"maybe"}'}, "an answer, yes, no, futile, undecided"),
+        ("decide", {"evidence": '{"answers":["no","no"],"looks":[]}'}, "evidence is .*'yes' first"),
+        ("decide", {"evidence": '{"answers":["yes","maybe"],"looks":[]}'}, "an answer, yes, no, f"),
+        ("decide", {"evidence": '{"answers":["yes"],"looks":[]}'}, "for each radius an answer"),
+        ("decide", {"evidence": '{"answers":["yes","no"]}'}, "for each radius an answer"),
+        ("decide", {"evidence": '{"answers":[],"looks":[]}'}, "for each radius an answer"),
+        ("decide", {"evidence": '{"answers":["no","yes"],"looks":[]}', "abstained": 1,
+                    "radius": 0.0, "top": -1}, "'yes' first"),
+        ("decide", {"evidence": TOLD % "[[0,5000]]"}, "earlier votes, fewer than the row's"),
+        ("decide", {"evidence": TOLD % "[[0,4],[1,2]]"}, "earlier votes, fewer"),
+        ("decide", {"evidence": TOLD % "[[0,4.5]]"}, "earlier votes, fewer"),
+        ("decide", {"evidence": TOLD % "[[4]]"}, "earlier votes, fewer"),
+        ("decide", {"evidence": TOLD % "7"}, "earlier votes, fewer"),
         ("decide", {"evidence": "null"}, "evidence is None"),
         ("decide", {"kind": "votes"}, "kind is 'votes'; allowed: 'decide'"),
         ("decide", {"n": 6}, "the sum of its counts"),
@@ -419,7 +467,7 @@ def test_a_store_of_format_2_takes_no_other_kind(tmp_path):
     path = format2(tmp_path / "old.sqlite")
     before = path.read_bytes()
     with pytest.raises(ValueError, match="kind = 'votes'; this run has kind = 'decide'"):
-        go_on(path, {"radius": 0.1}, kind="decide")
+        go_on(path, {"decide": 0.1})
     edit(path, "UPDATE inputs SET estimate_counts = '[1,999,0]' WHERE idx = 0")
     with pytest.raises(ValueError, match=r"not as it was written \(checksum\)"):
         RunStore(path)
@@ -438,6 +486,6 @@ def test_a_plan_fills_in_what_a_kind_leaves_open():
     with pytest.raises(ValueError, match="kind is 'vote'; allowed: votes, scores, decide, adaptiv"):
         RunPlan(kind="vote", n=10, **shared)
     assert RunPlan(kind="decide", n=10, options={"radius": 1}, **shared).config()["options"] == {
-        "radius": 1.0, "competitors": "all", "no": "futile", "futility": 0.01,
+        "radius": [1.0], "competitors": "all", "no": "futile", "futility": 0.01,
         "prior": [0.5, 0.5], "prior_no": [1.0, 0.1],
     }  # fmt: skip

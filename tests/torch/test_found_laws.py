@@ -130,8 +130,9 @@ def test_another_search_is_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize("kind", ["scores", "decide", "adaptive"])
 def test_other_kinds_of_runs_take_the_laws(tmp_path, kind):
-    more = {"decide": {"radius": 0.05}, "scores": {"map": "softmax"}}.get(kind, {})
-    certify(tmp_path / "run.sqlite", kind=kind, method=None, **more)
+    more = {"decide": {"decide": 0.05}, "scores": {"map": "softmax"}}.get(kind, {})
+    named = {} if kind == "decide" else {"kind": kind}
+    certify(tmp_path / "run.sqlite", method=None, **named, **more)
     laws = [law for _, _, law, *_ in rows(tmp_path / "run.sqlite")]
     certify(tmp_path / "votes.sqlite")
     assert laws == [law for _, _, law, *_ in rows(tmp_path / "votes.sqlite")]

@@ -22,7 +22,7 @@ LAW = rsbounds.Gaussian(0.5)
 X = np.random.default_rng(0).uniform(-0.9, 0.9, (5, 3)).astype(np.float32)
 DATA = [(torch.from_numpy(row), int(row[0] > 0)) for row in X]
 KINDS = {
-    "decide": {"n": 5000, "radius": 0.3},
+    "decide": {"n": 5000, "decide": [0.1, 0.3]},
     "adaptive": {"n": 3000, "looks": [200, 1000, 3000]},
     "scores": {"n": 200, "map": "sparsemax", "temperature": 0.5, "share": 0.4},
 }
@@ -38,7 +38,9 @@ def smoothed(model=logits, **changes):
 
 
 def certify(store, kind, classifier=None, data=DATA, **changes):
-    settings = {"n0": 50, "seed": 5, "kind": kind, **KINDS[kind], **changes}
+    settings = {"n0": 50, "seed": 5, **KINDS[kind], **changes}
+    if kind != "decide":
+        settings["kind"] = kind
     return rsbounds_torch.certify_dataset(classifier or smoothed(), data, store=store, **settings)
 
 
@@ -60,16 +62,18 @@ def test_rows_are_those_of_the_classifier_itself(tmp_path):
     for kind, expected in [
         ("decide", decided.certificates()), ("adaptive", adapted), ("scores", softly)
     ]:  # fmt: skip
-        got = certify(tmp_path / f"{kind}.sqlite", kind)
+        got = certify(
+            tmp_path / f"{kind}.sqlite", kind, **({"decide": 0.3} if kind == "decide" else {})
+        )
         for name in ("candidate", "radius", "margin_lower", "n"):
             assert getattr(got, name).tolist() == getattr(expected, name).tolist(), (kind, name)
         assert (got.method, got.options) == (expected.method, expected.options)
     with RunStore(tmp_path / "decide.sqlite") as store:
-        assert stored_answers(store).tolist() == decided.status.tolist()
+        assert stored_answers(store)[:, 0].tolist() == decided.status.tolist()
     # Another question to the same store, and another map.
-    with pytest.raises(ValueError, match=r"options = .*0\.3.* 0\.25"):
-        certify(tmp_path / "decide.sqlite", "decide", radius=0.25)
-    with pytest.raises(ValueError, match=r"'map': 'sparsemax'.*'softmax'"):
+    with pytest.raises(ValueError, match=r"option radius = \[0\.3\]; .*\[0\.25\]"):
+        certify(tmp_path / "decide.sqlite", "decide", decide=0.25)
+    with pytest.raises(ValueError, match=r"option map = 'sparsemax'.*'softmax'"):
         certify(tmp_path / "scores.sqlite", "scores", map="softmax")
     with pytest.raises(ValueError, match="map is <function logits"):
         certify(tmp_path / "own.sqlite", "scores", map=logits)
@@ -177,11 +181,16 @@ def test_command_line(tmp_path, capsys, monkeypatch):
         assert (code, err) == (0, "")
         return out
 
-    shown = call("--decide", "0.3", "--n", "5000", "--store", "decide.sqlite")
-    assert "is the radius at least 0.3? yes " in shown
-    answers = json.loads(call("--decide", "0.3", "--n", "5000", "--store", "decide.sqlite",
-                              "--json"))["summary"]["answers"]  # fmt: skip
-    assert sum(answers.values()) == 5
+    asked = ["--radius", "0.1", "0.3", "--n", "5000", "--store", "decide.sqlite"]
+    shown = call(*asked).splitlines()
+    place = next(i for i, line in enumerate(shown) if "certified accuracy" in line)
+    answers = json.loads(call(*asked, "--json"))["summary"]["answers"]
+    assert [line["radius"] for line in answers] == [0.1, 0.3]
+    for line, row in zip(answers, shown[place + 2 :], strict=False):
+        told = [line[word] for word in ("yes", "no", "futile", "undecided")]
+        assert sum(told) == line["inputs"] == 5
+        assert [int(v) for v in row.split()[-5:-1]] == told
+        assert row.split()[0] == f"{line['radius']:g}"
     call("--adaptive", "--n", "3000", "--option", "looks=[200,1000,3000]", "--store",
          "adaptive.sqlite")  # fmt: skip
     assert "with their bounds" in call(
@@ -202,13 +211,15 @@ def test_command_line(tmp_path, capsys, monkeypatch):
     assert (first["kind"], list(first["evidence"])) == ("adaptive", ["looks"])
     capsys.readouterr()
     for more, said in [
-        (["--decide", "0"], "radius is 0"),
-        (["--decide", "0.3", "--method", "exact"], "allowed for decisions: 'decide'"),
-        (["--decide", "0.3", "--option", "radius=1"], "--option radius is given besides"),
+        (["--radius", "0"], "--radius is [0.0]; allowed: finite numbers > 0"),
+        (["--radius", "0.5", "0.25"], "--radius is [0.5, 0.25]; allowed"),
+        (["--radius", "1e400"], "--radius is [inf]"),
+        (["--radius", "0.3", "--method", "exact"], "allowed for decisions: 'decide'"),
+        (["--radius", "0.3", "--option", "radius=1"], "--option radius is given besides"),
         (["--temperature", "2"], "--temperature is given without --soft"),
         (["--soft", "argmax"], "map is 'argmax'; allowed in a run: softmax"),
         (["--adaptive", "--option", "looks=[5]"], "looks is [5] with n = 100000"),
-        (["--decide", "0.3", "--store", "scores.sqlite"], "kind = 'scores'; this run has kind"),
+        (["--radius", "0.3", "--store", "scores.sqlite"], "kind = 'scores'; this run has kind"),
         (
             ["--model", "own_kinds_module:broken"],
             "--model is 'own_kinds_module:broken', which failed: RuntimeError: CUDA driver",
@@ -221,5 +232,5 @@ def test_command_line(tmp_path, capsys, monkeypatch):
         assert said in err
         assert not Path("bad.sqlite").exists()
     with pytest.raises(SystemExit):
-        main([*words, "--store", "bad.sqlite", "--decide", "0.3", "--adaptive"])
+        main([*words, "--store", "bad.sqlite", "--radius", "0.3", "--adaptive"])
     sys.modules.pop("own_kinds_module")

@@ -2,10 +2,11 @@
 
 Contract
 --------
-A `Kind` is made from the settings of a run. It draws from a `rsbounds.runs.Subject`, certifies
-what was drawn, says what a row of the store keeps besides counts (``evidence``), and certifies
-stored rows again. A new kind is one file and one line in `KINDS`; the driver, the store, the
-ranks and the command line know no kind by name.
+A `Kind` is made from the settings of a run. A `FixedKind` draws from a `rsbounds.runs.Subject`; a
+`StoppingKind` has a rule that says when an input has enough votes. Either certifies what was drawn,
+says what a row of the store keeps besides counts (``evidence``), and certifies stored rows again.
+A new kind is one file and one line in `KINDS`; the driver, the store, the ranks and the command
+line know no kind by name.
 """
 
 from __future__ import annotations
@@ -14,13 +15,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from rsbounds import _validate
-from rsbounds.runs.kinds._base import Drawn, Kind, Settings
+from rsbounds.runs.kinds._base import Drawn, FixedKind, Kind, Settings, StoppingKind
 from rsbounds.runs.kinds.adaptive import AdaptiveKind
 from rsbounds.runs.kinds.decisions import DecideKind
 from rsbounds.runs.kinds.scores import ScoresKind, Scoring
 from rsbounds.runs.kinds.votes import VotesKind
 
-__all__ = ["KINDS", "VOTES", "Drawn", "Kind", "Scoring", "Settings", "kind_of_run"]
+__all__ = [
+    "KINDS",
+    "VOTES",
+    "Drawn",
+    "FixedKind",
+    "Kind",
+    "Scoring",
+    "Settings",
+    "StoppingKind",
+    "kind_of_run",
+]
 
 #: The kind of stores and configurations that name none.
 VOTES = VotesKind.name

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsbounds._types import Certificates, Selection, content_hash
-from rsbounds.certificates import voted_top
 from rsbounds.certificates.exact import offset_of
 from rsbounds.noises import Noise
 from rsbounds.runs.subject import Subject
+from rsbounds.sequential._feed import Rule
 
 Evidence = Mapping[str, Any] | None
 
@@ -97,12 +97,6 @@ class Kind(abc.ABC):
         subject.votes(x[None], [index], "select", [(0, 1)])
 
     @abc.abstractmethod
-    def take(
-        self, subject: Subject, inputs: NDArray[Any], indices: Sequence[int], noise: Noise
-    ) -> tuple[Drawn, Certificates]:
-        """Draw, and certify; ``noise`` is the law of these inputs."""
-
-    @abc.abstractmethod
     def certify(self, drawn: Drawn, noise: Noise) -> Certificates:
         """The certificates of what was drawn."""
 
@@ -128,49 +122,43 @@ class Kind(abc.ABC):
         return content_hash(drawn.estimate)
 
 
-def selected(
-    subject: Subject, inputs: NDArray[Any], indices: Sequence[int], n0: int
-) -> tuple[Selection, NDArray[np.int64]]:
-    """Top classes from a selection sample, and draws without a valid answer."""
-    votes, invalid = subject.votes(inputs, indices, "select", [(0, n0)] * len(indices))
-    return voted_top(votes), invalid
+class FixedKind(Kind):
+    """A kind that knows beforehand what it draws of an input."""
+
+    @abc.abstractmethod
+    def take(
+        self, subject: Subject, inputs: NDArray[Any], indices: Sequence[int], noise: Noise
+    ) -> tuple[Drawn, Certificates]:
+        """Draw, and certify; ``noise`` is the law of these inputs."""
+
+
+class StoppingKind(Kind):
+    """A kind whose rule stops the draws of each input at a time of its own.
+
+    The votes are drawn by `rsbounds.runs.pool.Pool`, which keeps several inputs open at once.
+    """
+
+    @abc.abstractmethod
+    def rule(
+        self,
+        top: NDArray[np.int64] | Selection,
+        noise: Noise,
+        offset: NDArray[np.float64] | None = None,
+    ) -> Rule:
+        """The rule of some inputs, of which none has a vote yet."""
+
+    @abc.abstractmethod
+    def evidence(
+        self, rule: Any, rounds: Sequence[Sequence[Sequence[int]]], rows: NDArray[np.int64]
+    ) -> list[Evidence]:
+        """What certificates of some finished inputs rest on.
+
+        ``rounds`` are the votes of each look, whose draws were all valid, of all inputs of the
+        rule.
+        """
 
 
 def offset_from(noise: Noise, inputs: NDArray[Any]) -> NDArray[np.float64] | None:
     """How far inputs are from the law's lattice, in its norm; None where it has none."""
     found = offset_of(noise, inputs)
     return None if found is None else found[noise.norm]
-
-
-class Rounds:
-    """Votes asked for by a stopping rule, added up."""
-
-    def __init__(
-        self,
-        subject: Subject,
-        inputs: NDArray[Any],
-        indices: Sequence[int],
-        like: NDArray[np.int64],
-        invalid: NDArray[np.int64],
-    ) -> None:
-        self._subject, self._inputs, self._indices = subject, inputs, indices
-        self.votes, self.invalid = np.zeros_like(like), invalid.copy()
-        #: Of each input, the votes of each round whose draws were all valid.
-        self.rounds: list[list[list[int]]] = [[] for _ in indices]
-
-    def draw(
-        self, rows: NDArray[np.int64], first: NDArray[np.int64], stop: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """What `rsbounds.sequential._feed.feed` asks for."""
-        votes, none = self._subject.votes(
-            self._inputs[rows],
-            [self._indices[row] for row in rows.tolist()],
-            "estimate",
-            list(zip(first.tolist(), stop.tolist(), strict=True)),
-        )
-        self.votes[rows] += votes
-        self.invalid[rows] += none
-        for row, counts, bad in zip(rows.tolist(), votes.tolist(), none.tolist(), strict=True):
-            if not bad:
-                self.rounds[row].append(counts)
-        return votes, none

@@ -13,25 +13,15 @@ from rsbounds import _validate
 from rsbounds._types import Certificates, Selection
 from rsbounds.certificates import voted_top
 from rsbounds.noises import Noise
-from rsbounds.runs.kinds._base import (
-    Drawn,
-    Evidence,
-    Kind,
-    Rounds,
-    Settings,
-    offset_from,
-    selected,
-)
-from rsbounds.runs.subject import Subject
+from rsbounds.runs.kinds._base import Drawn, Evidence, Kind, Settings, StoppingKind
 from rsbounds.sequential import Adaptive, geometric_looks
-from rsbounds.sequential._feed import feed
 from rsbounds.sequential.looks import checked_looks
 
 #: The first look and the factor between looks, where no looks are given.
 _FIRST, _RATIO = 1000, 3.0
 
 
-class AdaptiveKind(Kind):
+class AdaptiveKind(StoppingKind):
     """``method`` is a margin method; ``options`` are ``looks``, ``shares``, ``gain`` and its own.
 
     With probability at least 1 - alpha, for each input on its own, its radius is valid
@@ -67,29 +57,28 @@ class AdaptiveKind(Kind):
         }  # fmt: skip
 
     def check_law(self, noise: Noise) -> None:
-        self._rule(np.zeros(noise.batch_shape or (1,), dtype=np.int64), noise)
+        self.rule(np.zeros(noise.batch_shape or (1,), dtype=np.int64), noise)
 
-    def _rule(self, top: NDArray[np.int64] | Selection, noise: Noise) -> Adaptive:
-        return Adaptive(
+    def rule(
+        self,
+        top: NDArray[np.int64] | Selection,
+        noise: Noise,
+        offset: NDArray[np.float64] | None = None,
+    ) -> Adaptive:
+        rule = Adaptive(
             top, noise=noise, alpha=self.settings.alpha, looks=self._looks, shares=self._shares,
             gain=self._gain, method=self.settings.method, **self._own,
         )  # fmt: skip
+        rule.offset = offset
+        return rule
 
-    def take(
-        self, subject: Subject, inputs: NDArray[Any], indices: Sequence[int], noise: Noise
-    ) -> tuple[Drawn, Certificates]:
-        top, invalid = selected(subject, inputs, indices, self.settings.n0)
-        rule, rounds = self._rule(top, noise), Rounds(subject, inputs, indices, top.counts, invalid)
-        rule.offset = offset_from(noise, inputs)
-        rule.abstain(invalid > 0)
-        feed(rule, rounds.draw)
-        evidence = [{"looks": votes} for votes in rounds.rounds]
-        drawn = Drawn(top.counts, rounds.votes, rounds.invalid, rule.n, evidence, rule.offset)
-        return drawn, rule.certificates()
+    def evidence(
+        self, rule: Adaptive, rounds: Sequence[Sequence[Sequence[int]]], rows: NDArray[np.int64]
+    ) -> list[Evidence]:
+        return [{"looks": [list(votes) for votes in rounds[row]]} for row in rows.tolist()]
 
     def certify(self, drawn: Drawn, noise: Noise) -> Certificates:
-        rule = self._rule(voted_top(drawn.select), noise)
-        rule.offset = drawn.offset
+        rule = self.rule(voted_top(drawn.select), noise, drawn.offset)
         rule.abstain(drawn.invalid > 0)
         rule.replay([[] if held is None else held["looks"] for held in drawn.evidence])
         # A row that abstained took draws that the rule was not given.

@@ -22,7 +22,7 @@ from rsbounds.certificates.scores import (
     score_rows,
 )
 from rsbounds.noises import Noise
-from rsbounds.runs.kinds._base import Drawn, Evidence, Kind, Settings, offset_from
+from rsbounds.runs.kinds._base import Drawn, Evidence, FixedKind, Kind, Settings, offset_from
 from rsbounds.runs.subject import Subject
 
 Map = Literal["softmax", "sparsemax", "hardmax"]
@@ -37,7 +37,7 @@ class Scoring:
     temperature: float
 
 
-class ScoresKind(Kind):
+class ScoresKind(FixedKind):
     """``method`` bounds means; ``options`` are ``map``, ``temperature``, ``pair``, ``share``, its.
 
     With probability at least 1 - alpha, for each input on its own, the class has the largest mean

@@ -12,11 +12,11 @@ from rsbounds._types import Certificates
 from rsbounds.bounds.margin import margin_method
 from rsbounds.certificates import certify_votes
 from rsbounds.noises import Noise
-from rsbounds.runs.kinds._base import Drawn, Kind, Settings, offset_from
+from rsbounds.runs.kinds._base import Drawn, FixedKind, Kind, Settings, offset_from
 from rsbounds.runs.subject import Subject
 
 
-class VotesKind(Kind):
+class VotesKind(FixedKind):
     """``method`` is a margin method with ``options``, or a method object.
 
     With probability at least 1 - alpha, for each input on its own, no perturbation smaller than
