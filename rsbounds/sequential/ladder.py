@@ -13,6 +13,7 @@ from rsbounds import _validate
 from rsbounds._types import Certificates, Selection, content_hash
 from rsbounds.certificates.ball import plain_law
 from rsbounds.noises import Noise
+from rsbounds.sequential._checked import checked_columns
 from rsbounds.sequential.decide import Decide
 
 
@@ -145,6 +146,7 @@ class Ladder:
         fresh = _validate.count_table(counts)
         if len(fresh) != len(self):
             raise ValueError(f"counts has {len(fresh)} row(s); allowed: {len(self)}, one per input")
+        checked_columns(fresh, self._counts)
         taken = np.where(self.active[:, None], fresh, 0).astype(np.int64)
         self._test.update(np.repeat(fresh, self._steps, axis=0))
         self._counts = taken if self._counts is None else self._counts + taken
@@ -221,7 +223,7 @@ class Ladder:
         votes = np.zeros((0, 0), dtype=np.int64) if self._counts is None else self._counts
         unknown = -np.inf if self.noise.scale == "probit" else -1.0
         none = yes == 0
-        sizes = {
+        sizes: dict[str, Any] = {
             name: np.where(none, 0.0, getattr(table, name))
             for name in ("radius", "inscribed_radius", "proxy_radius")
         }

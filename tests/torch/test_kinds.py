@@ -128,14 +128,15 @@ with process_group():
 """
 
 
-def test_two_ranks_make_the_rows_of_one(tmp_path):
+@pytest.mark.parametrize("size", [2, 4])
+def test_ranks_make_the_rows_of_one(tmp_path, size):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     shared = {
         **os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port, "WORLD_SIZE": "2",
+        "MASTER_PORT": port, "WORLD_SIZE": str(size),
     }  # fmt: skip
     (tmp_path / "two").mkdir()
     ranks = [
@@ -143,7 +144,7 @@ def test_two_ranks_make_the_rows_of_one(tmp_path):
             [sys.executable, "-c", SCRIPT, str(tmp_path / "two")], stderr=subprocess.PIPE,
             text=True, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
-        for rank in (0, 1)
+        for rank in range(size)
     ]  # fmt: skip
     for rank in ranks:
         _, said = rank.communicate(timeout=120)
