@@ -227,9 +227,9 @@ def test_what_has_no_certificate_is_not_certified(tmp_path, capsys):
 
 def test_what_is_undecided_is_not_certified(tmp_path):
     path = tmp_path / "decide.sqlite"
-    made(path, kind="decide", radius=0.5, n=100)
+    made(path, decide=0.5, n=100)
     with RunStore(path) as store:
-        answers = rsbounds.runs.stored_answers(store)
+        answers = rsbounds.runs.stored_answers(store)[:, 0]
     yes = (answers == "yes") & (np.arange(10) > 0)
     assert 0 < yes.sum() < (np.abs(X[:, 0]) > 0.5).sum()
     found = check_requirements([path], ["accuracy@0.5 >= 0", "accuracy@0.6 >= 0"])
