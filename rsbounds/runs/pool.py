@@ -113,7 +113,7 @@ class Pool:
                     else:
                         self._open.append(one)
                         wanted += one.wants
-            if room < 0 or outcomes:
+            if room < 0 or outcomes or self._reader.plan.smoothing is not None:
                 break
         return outcomes
 
@@ -121,8 +121,9 @@ class Pool:
         """How many inputs to open now."""
         if self._group is not None:
             return self._group
-        if not self._draws:
-            # What a batch is, is asked with the first input.
+        if not self._draws or self._reader.plan.smoothing is not None:
+            # What a batch is, is asked with the first input; a law that is found for an input
+            # takes longer than its draws.
             return 1
         fill = math.ceil((self._draws - wanted) / self._first)
         whole = math.ceil(_OPENING_BATCHES * self._batch / self._reader.plan.n0)

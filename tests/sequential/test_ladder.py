@@ -172,3 +172,30 @@ def test_votes_are_refused():
         test.update(np.full((60, 3), 3))
     with pytest.raises(ValueError, match="limit"):
         ladder(limit=0)
+
+
+@pytest.mark.parametrize(
+    ("own", "told", "radius"),
+    [
+        ("yes yes yes", "yes yes yes", 0.3),
+        ("yes continue no", "yes continue no", 0.1),
+        # A "yes" waits for the smaller ones, a "no" for the larger ones.
+        ("continue yes continue", "continue continue continue", 0),
+        ("no continue yes", "continue continue continue", 0),
+        ("no continue no", "continue continue no", 0),
+        # Tests that contradict one another: at least one has erred.
+        ("no yes undecided", "undecided undecided undecided", 0),
+        ("no yes no", "undecided undecided no", 0),
+        ("yes no yes", "yes undecided undecided", 0.1),
+        ("undecided yes yes", "undecided undecided undecided", 0),
+        ("no no no", "no no no", 0),
+    ],
+)
+def test_answers_of_the_tests_are_put_in_order(own, told, radius):
+    test = Ladder([[0.1, 0.2, 0.3]], np.array([0]), noise=LAW)
+    codes = {"futile": -3, "undecided": -2, "no": -1, "continue": 0, "yes": 1}
+    test._test._answer[:] = [codes[word] for word in own.split()]
+    assert test.status.tolist() == [told.split()]
+    found = test.certificates()
+    assert found.radius[0] == pytest.approx(radius, rel=1e-14)
+    assert found.margin_lower[0] == (pytest.approx(2 * radius / 0.25) if radius else -np.inf)

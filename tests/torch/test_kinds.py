@@ -99,6 +99,21 @@ def test_nan_answers_abstain(tmp_path, kind):
         assert rebound(store).radius.tolist() == got.radius.tolist()
 
 
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_decisions_of_a_model_in_train_mode_whatever_the_batch(tmp_path, batch_size):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(),
+                                torch.nn.Dropout(0.5), torch.nn.Linear(8, 2))  # fmt: skip
+    certify(tmp_path / "eval.sqlite", "decide", smoothed(model.eval()), n=600)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    certify(
+        tmp_path / "train.sqlite", "decide", smoothed(model.train(), batch_size=batch_size), n=600
+    )
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert rows(tmp_path / "train.sqlite") == rows(tmp_path / "eval.sqlite")
+
+
 def test_rows_without_a_valid_vote_have_no_class():
     def never(batch):
         return torch.where(batch[:, :1] > -9, torch.nan, logits(batch))
