@@ -91,7 +91,8 @@ def certify_dataset(
         SQLite file of the run, made if it is not there. Under torchrun every rank must see it.
     n, n0 : int, optional
         Draws of the estimation and of the selection sample (100 unless given); with
-        ``decide`` and of "adaptive" at most n. A law that is enumerated has all of its cells, and no samples.
+        ``decide`` and of "adaptive" at most n. A law that is enumerated has all of its cells, and
+        no samples.
     alpha : float
         Error probability for each input.
     kind : {"votes", "scores", "adaptive"}

@@ -127,7 +127,8 @@ def certify_dataset(
         Law of the noise.
     n, n0 : int, optional
         Draws of the estimation and of the selection sample (100 unless given); with
-        ``decide`` and of "adaptive" at most n. A law that is enumerated has all of its cells, and no samples.
+        ``decide`` and of "adaptive" at most n. A law that is enumerated has all of its cells, and
+        no samples.
     num_classes : int
         K.
     alpha : float

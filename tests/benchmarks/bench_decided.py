@@ -121,7 +121,8 @@ def overhead(p: NDArray[np.float64], batch: int, inputs: int) -> None:
         rest = took - subject.seconds
         print(
             f"  {name}, batch {batch}, {inputs} inputs: batches "
-            f"{subject.draws / subject.slots:.2%} full; {subject.draws / inputs:.0f} rows per input at "
+            f"{subject.draws / subject.slots:.2%} full; {subject.draws / inputs:.0f} rows per "
+            "input at "
             f"{1e6 * subject.seconds / subject.draws:.1f} us, all else "
             f"{1e3 * rest / inputs:.2f} ms per input, {rest / subject.seconds:.2%} of the passes",
             flush=True,
