@@ -18,6 +18,7 @@ from rsbounds.noises._ablation import with_complement
 from rsbounds.noises._base import NOISES, Noise, noise_from_dict
 from rsbounds.noises._lattice import distances
 from rsbounds.noises._parameters import like, namespace
+from rsbounds.noises.ablation import Ablation
 from rsbounds.noises.band_ablation import BandAblation
 from rsbounds.noises.bit_flips import BitFlips
 from rsbounds.noises.block_ablation import BlockAblation
@@ -40,11 +41,13 @@ NOISES.register("full-gaussian", "rsbounds.noises.full:FullGaussian")
 NOISES.register("low-rank-gaussian", "rsbounds.noises.low_rank:LowRankGaussian")
 NOISES.register("lipschitz", "rsbounds.noises.lipschitz:Lipschitz")
 NOISES.register("split-uniform", "rsbounds.noises.split_uniform:SplitUniform")
+NOISES.register("ablation", "rsbounds.noises.ablation:Ablation")
 NOISES.register("block-ablation", "rsbounds.noises.block_ablation:BlockAblation")
 NOISES.register("band-ablation", "rsbounds.noises.band_ablation:BandAblation")
 
 __all__ = [
     "NOISES",
+    "Ablation",
     "BandAblation",
     "BitFlips",
     "BlockAblation",

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 
 import rsbounds
 import rsbounds_torch
-from rsbounds.noises import BandAblation, BlockAblation, SplitUniform, with_complement
+from rsbounds.noises import Ablation, BandAblation, BlockAblation, SplitUniform, with_complement
 from rsbounds.streams import CounterStream
 from rsbounds_torch.streams import DeviceStream
 from rsbounds_torch.training import LOSSES, TrainingNoise
@@ -173,6 +173,39 @@ def test_tensors_and_arrays_hide_the_same_pixels(law, shape):
     assert (there.numpy() == here).all()
 
 
+def test_pixels_hidden_at_random():
+    law = Ablation(6, 36)
+    both = with_complement(torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(0)))
+
+    def shown(batch):
+        bright = batch[:, 0].sum((1, 2)) - 3.0
+        return torch.stack([-bright, bright], dim=1)
+
+    classifier = rsbounds_torch.SmoothedClassifier(shown, num_classes=2, noise=law)
+    counts = classifier.sample_counts(both, n=500, seed=1)
+    plain = rsbounds.sample_counts(
+        lambda b: (b[:, 0].sum(axis=(1, 2)) > 3.0).astype(int), both.numpy(), noise=law, n=500,
+        num_classes=2, seed=1,
+    )  # fmt: skip
+    assert (counts.values == plain.values).all()
+    assert counts.cells is None
+    found = classifier.certify(both, n=2000, seed=1)
+    assert (found.norm, found.guarantee, found.alpha) == ("l0", "proven", 0.001)
+    assert classifier.decide(both, 1, no="futile", limit=2000, seed=1).status.shape == (2,)
+    # A device's own draws: as many pixels, all sets, the same for any cut.
+    stream = DeviceStream(law, (2, 6, 6), seed=5, role="select", device=torch.device("cpu"))
+    out, part = torch.empty(300, 72), torch.empty(100, 72)
+    stream.add(out, both[0].reshape(-1), 3, 0)
+    stream.add(part, both[0].reshape(-1), 3, 150)
+    assert torch.equal(out[150:250], part)
+    left = out.reshape(300, 2, 36).sum(1) > 0
+    assert (left.sum(1) == 6).all()
+    # 300 draws of 6 of 36: a right one fails with probability below 1e-6.
+    assert (left.sum(0) > 50 - 5.5 * 6.5).all()
+    copies = TrainingNoise(law, seed=1).copies(both, 4)
+    assert ((copies.sum(2) > 0).sum((2, 3)) == 6).all()
+
+
 def test_the_command_line(tmp_path, capsys):
     from rsbounds.commands import main
 
@@ -191,6 +224,9 @@ def test_the_command_line(tmp_path, capsys):
     law = ["--size", "1", "--width", "32"]
     assert main(["certify", str(tmp_path / "counts.tsv"), *law]) == 0
     assert "mean patch radius 4.00000\nband-ablation(size=1, width=32" in capsys.readouterr().out
+    law = ["--keep", "2", "--pixels", "64", "--top", "0"]
+    assert main(["certify", str(tmp_path / "counts.tsv"), *law]) == 0
+    assert "ablation(keep=2, pixels=64, null=0), exact, alpha 0.001" in capsys.readouterr().out
     law = ["--noise", "split-uniform", "--half-width", "0.5"]
     np.savez(tmp_path / "data.npz", inputs=X.numpy(), label=np.zeros(3, int))
     given = [
