@@ -5,5 +5,6 @@ from .distributed import certify_dataset as certify_dataset
 from .lipschitz import lipschitz_upper_bound as lipschitz_upper_bound
 from .model import SmoothedClassifier as SmoothedClassifier
 from .optimizers import optimize_noise as optimize_noise
+from .regressor import SmoothedRegressor as SmoothedRegressor
 from .sampling import SampledCounts as SampledCounts
 from .training import train as train

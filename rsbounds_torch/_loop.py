@@ -277,6 +277,20 @@ def sample_scores(
     return values.numpy(), invalid.numpy()
 
 
+def sample_into(
+    evaluation: Evaluation,
+    x: torch.Tensor,
+    pieces: list[Piece],
+    draws: Draws,
+    size: int,
+    sink: Callable[[torch.Tensor, list[Piece]], None],
+    progress: bool | None,
+    look: Look | None = None,
+) -> None:
+    """Hand the answers to the draws in ``pieces`` on, batch by batch."""
+    _run(evaluation, x, pieces, draws, size, sink, f"{draws.role} answers", progress, look)
+
+
 def _run(
     evaluation: Evaluation,
     x: torch.Tensor,

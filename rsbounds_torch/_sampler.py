@@ -42,6 +42,9 @@ class NoisyModel:
     The parameters are documented there.
     """
 
+    #: Answers to an input that there are at least.
+    _fewest = 2
+
     def __init__(
         self,
         model: Callable[[torch.Tensor], torch.Tensor],
@@ -77,7 +80,7 @@ class NoisyModel:
                 f"autocast is {autocast!r}; allowed: torch.bfloat16, torch.float16 or None"
             )
         self.model = model
-        self.num_classes = _validate.integer("num_classes", num_classes, low=2)
+        self.num_classes = _validate.integer("num_classes", num_classes, low=self._fewest)
         self.noise = noise
         self.input_bounds = _inputs.checked_bounds(input_bounds)
         self.preprocess = preprocess
@@ -460,6 +463,21 @@ class NoisyModel:
         size = self._size(x)
         look = self._look(x, min(size, n * len(x)))
         return _loop.sample_scores(self._evaluation, x, n, scored, draws, size, progress, look)
+
+    def sample_into(
+        self,
+        x: torch.Tensor,
+        n: int,
+        draws: Draws,
+        sink: Callable[[torch.Tensor, list[Piece]], None],
+        progress: bool | None,
+    ) -> None:
+        """Hand the answers to n draws of each input of a checked batch on, as they come."""
+        x, _ = self._batch_of(x)
+        size = self._size(x)
+        look = self._look(x, min(size, n * len(x)))
+        pieces = [Piece(row, 0, n) for row in range(len(x))]
+        _loop.sample_into(self._evaluation, x, pieces, draws, size, sink, progress, look)
 
     def _look(self, x: torch.Tensor, rows: int) -> _loop.Look | None:
         """What compares a first batch of so many rows with a small one; None where it was done."""

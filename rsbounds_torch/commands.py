@@ -82,9 +82,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     kind.add_argument("--soft", nargs="?", const="softmax", metavar="MAP",
         help="radii of mean scores in place of votes: softmax (default), sparsemax or hardmax of "
         "the logits, or none where the model returns scores in [0, 1]")  # fmt: skip
+    kind.add_argument("--top-k", type=int, metavar="K",
+        help="radii in which the class stays among the K most probable")  # fmt: skip
     add("--temperature", type=float, help="logits are divided by it first, with --soft")
     add_method(parser, None, "margin method, with --soft a mean method",
-               "exact; runner-up with --adaptive, goal with --soft")  # fmt: skip
+               "exact; runner-up with --adaptive and --top-k, goal with --soft")  # fmt: skip
     add("--smoothing", metavar="NAME",
         help="find a noise law for each input from the given one on, and certify it under that: an "
         "optimizer that rsbounds methods lists, such as search")  # fmt: skip
@@ -256,6 +258,8 @@ def _kind(given: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
         own = {"radius": checked_radii("--radius", given.radius)}
     elif given.soft is not None:
         kind, own = "scores", {"map": None if given.soft == "none" else given.soft}
+    elif given.top_k is not None:
+        kind, own = "top-k", {"k": given.top_k}
     if given.temperature is not None:
         if kind != "scores":
             raise ValueError("--temperature is given without --soft; allowed: both")
@@ -311,8 +315,8 @@ def _demo(given: argparse.Namespace) -> int:
 
 CERTIFY_MODEL = Command(
     "certify a PyTorch model on a data set into a run store (radii, certified accuracy at given "
-    "radii, adaptive radii, radii of scores); the same command resumes, and under torchrun the "
-    "inputs are dealt to the processes",
+    "radii, adaptive radii, radii of scores or of top-k); the same command resumes, and under "
+    "torchrun the inputs are dealt to the processes",
     _arguments,
     _certify,
     _resume,

@@ -57,7 +57,7 @@ def certify_dataset(
     n: int | None = None,
     n0: int | None = None,
     alpha: float = 0.001,
-    kind: Literal["votes", "scores", "adaptive"] = "votes",
+    kind: Literal["votes", "scores", "adaptive", "top-k"] = "votes",
     decide: ArrayLike | None = None,
     method: str | None = None,
     indices: Sequence[int] | None = None,
@@ -95,10 +95,11 @@ def certify_dataset(
         no samples.
     alpha : float
         Error probability for each input.
-    kind : {"votes", "scores", "adaptive"}
+    kind : {"votes", "scores", "adaptive", "top-k"}
         What is done with each input. "votes": its radius from n votes. "scores": its radius from
         the means of n scores in [0, 1]. "adaptive": its radius,
-        from as many looks as are worth their draws.
+        from as many looks as are worth their draws. "top-k": the radius in which the class stays
+        among the ``k`` most probable, from n votes.
     decide : float or increasing floats, optional
         In place of a radius: is it at least so large? All radii of an input are decided from the
         same draws, which end with the last answer, and inputs are interleaved so that batches stay
@@ -107,8 +108,9 @@ def certify_dataset(
     method, **options
         As in `rsbounds.certify`; of "scores" as in `rsbounds.certify_soft`, with ``map`` and
         ``temperature`` as in `SmoothedClassifier.certify_soft`; of
-        "adaptive" ``looks``, ``shares``, ``gain`` and the margin method's; with ``decide`` those
-        of `rsbounds.Decide`, ``no`` being "futile" unless given.
+        "adaptive" ``looks``, ``shares``, ``gain`` and the margin method's; of "top-k" ``k`` and as
+        in `rsbounds.certify_top_k`; with ``decide`` those of `rsbounds.Decide`, ``no`` being
+        "futile" unless given.
     indices : sequence of int, optional
         Inputs to certify; all by default. An input's index is its noise stream.
     seed : int, optional

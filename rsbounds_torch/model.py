@@ -22,14 +22,14 @@ from rsbounds.certificates.soft import Pair
 from rsbounds.noises import Noise
 from rsbounds.sequential._feed import feed
 from rsbounds_torch._inputs import Inputs, chosen_seed, stream_numbers
-from rsbounds_torch._sampler import NoisyModel
+from rsbounds_torch._outputs import Outputs
 from rsbounds_torch.maps import SimplexMap, simplex_map
 
 if TYPE_CHECKING:
     from rsbounds import Adaptive, Certificates, Decide, Predictions
 
 
-class SmoothedClassifier(NoisyModel):
+class SmoothedClassifier(Outputs):
     """A model that answers under noise, and what can be certified of it.
 
     Noise is added to the raw input, before ``preprocess``; radii are in raw input units. The

@@ -28,9 +28,9 @@ ORDER = {
     ],
     "rsbounds_torch": [
         "_device", "_ranks", "sampling", "streams", "maps", "_modules", "_random", "_inputs",
-        "_loop", "models", "_probe", "_batch_size", "data", "_sampler", "model", "_singular",
-        "lipschitz", "optimizers", "training", "contracts", "_subject", "distributed", "_demo",
-        "_train_command", "commands", "__main__",
+        "_loop", "models", "_probe", "_batch_size", "data", "_sampler", "_outputs", "model",
+        "regressor", "_singular", "lipschitz", "optimizers", "training", "contracts", "_subject",
+        "distributed", "_demo", "_train_command", "commands", "__main__",
     ],
 }  # fmt: skip
 PUBLIC = """

@@ -97,11 +97,8 @@ def certify_top_k(
     if method is None:
         method = "exact" if among == 1 and not noise.curve_only else "runner-up"
     chosen = margin_method(method, options)
-    if among > 1 and TopK not in chosen.claims:
-        raise ValueError(
-            f"method is {chosen.name!r} with k = {among}; allowed: runner-up, bonferroni, or one "
-            "that can prove TopK"
-        )
+    if among > 1:
+        check_top_k(chosen, among)
     claim: Any = claimed(label, table, chosen)
     if among > 1:
         claim = TopK(claim.classes, among, claim.selection, noise.unions)
@@ -117,3 +114,12 @@ def certify_top_k(
         )
     found = ball(bound, noise, content_hash(table), alpha=total, offset=offset)
     return dataclasses.replace(found, k=among)
+
+
+def check_top_k(method: MarginMethod, k: int) -> None:
+    """Raise ValueError of a method that cannot prove `rsbounds.claims.TopK`."""
+    if TopK not in method.claims:
+        raise ValueError(
+            f"method is {method.name!r} with k = {k}; allowed: runner-up, bonferroni, or one that "
+            "can prove TopK"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 from rsbounds._types import Certificates, MarginBound, content_hash, plain_options
 from rsbounds.bounds.margin import MarginMethod, bound_of_claim
 from rsbounds.certificates.ball import ball
-from rsbounds.certificates.complete import method_for, settled
+from rsbounds.certificates.complete import method_for, sampled_only, settled
 from rsbounds.certificates.prediction import voted_top
+from rsbounds.certificates.top_k import check_top_k
+from rsbounds.claims import TopK, checked_k
 from rsbounds.noises import Noise
 
 
@@ -24,8 +27,9 @@ def certify_votes(
     alpha: float,
     method: MarginMethod,
     offset: NDArray[np.float64] | None = None,
+    k: int = 1,
 ) -> Certificates:
-    """`certify` of an estimation sample, for the classes that a selection sample chose.
+    """`certify` (above k = 1 `certify_top_k`) of votes, for the classes that others chose.
 
     An input with any invalid draw abstains: a draw without an answer is no vote for anyone,
     and nothing is known about the class that the model would have given it.
@@ -44,6 +48,8 @@ def certify_votes(
         Margin bound.
     offset : (B,) float64, optional
         Distances of the inputs from the lattice, where the noise was drawn on one.
+    k : int
+        Among how many classes the class stays.
 
     Returns
     -------
@@ -56,6 +62,9 @@ def certify_votes(
     ValueError
         As in `certify`.
     """
+    if checked_k(k, estimate.shape[1]) > 1:
+        sampled_only(noise, "top-k")
+        check_top_k(method, k)
     good = np.asarray(invalid) == 0
     alpha, method = method_for(noise, alpha, method)
     lower = np.full(len(good), -1.0 if noise.scale == "linear" else -np.inf)
@@ -64,13 +73,15 @@ def certify_votes(
     details: dict[str, NDArray[Any]] = {
         "p_a_lower": np.zeros(len(good)), "p_b_upper": np.ones(len(good)),
         "lead": np.zeros(len(good), dtype=np.int64),
+        **({"p_t_upper": np.ones((len(good), k))} if k > 1 else {}),
     }  # fmt: skip
     if good.any():
         votes = estimate[good]
         how = settled(noise, votes, voted_top(select[good]), alpha=alpha, method=method)
-        bound = bound_of_claim(
-            votes, how.claim, alpha=how.level, scale=noise.scale, method=how.method
-        )
+        claim = how.claim
+        if k > 1:
+            claim = TopK(claim.classes, k, None, noise.unions)
+        bound = bound_of_claim(votes, claim, alpha=how.level, scale=noise.scale, method=how.method)
         lower[good], solved[good] = bound.lower, bound.solved
         details = {key: values for key, values in details.items() if key in bound.details}
         for key, values in details.items():
@@ -79,4 +90,5 @@ def certify_votes(
         lower, voted_top(select).top, estimate.sum(axis=1), alpha, noise.scale, method.name,
         method.guarantee, solved, details, plain_options(method),
     )  # fmt: skip
-    return ball(bound, noise, content_hash(estimate), alpha=alpha, offset=offset)
+    found = ball(bound, noise, content_hash(estimate), alpha=alpha, offset=offset)
+    return dataclasses.replace(found, k=k)

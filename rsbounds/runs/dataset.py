@@ -93,7 +93,7 @@ def certify_dataset(
     n: int | None = None,
     n0: int | None = None,
     alpha: float = 0.001,
-    kind: Literal["votes", "scores", "adaptive"] = "votes",
+    kind: Literal["votes", "scores", "adaptive", "top-k"] = "votes",
     decide: ArrayLike | None = None,
     method: str | None = None,
     seed: int | None = None,
@@ -133,10 +133,11 @@ def certify_dataset(
         K.
     alpha : float
         Error probability for each input.
-    kind : {"votes", "scores", "adaptive"}
+    kind : {"votes", "scores", "adaptive", "top-k"}
         What is done with each input. "votes": its radius from n votes. "scores": its radius from
         the means of n scores in [0, 1], which the classifier returns. "adaptive": its radius,
-        from as many looks as are worth their draws.
+        from as many looks as are worth their draws. "top-k": the radius in which the class stays
+        among the ``k`` most probable, from n votes.
     decide : float or increasing floats, optional
         In place of a radius: is it at least so large? All radii of an input are decided from the
         same draws, which end with the last answer, and inputs are interleaved so that batches stay
@@ -144,8 +145,8 @@ def certify_dataset(
         has all answers, `rsbounds report` the certified accuracy at each radius.
     method, **options
         As in `certify`; of "scores" as in `certify_soft`; of
-        "adaptive" ``looks``, ``shares``, ``gain`` and the margin method's; with ``decide`` those
-        of `Decide`, ``no`` being "futile" unless given.
+        "adaptive" ``looks``, ``shares``, ``gain`` and the margin method's; of "top-k" ``k`` and as
+        in `certify_top_k`; with ``decide`` those of `Decide`, ``no`` being "futile" unless given.
     seed : int, optional
         Seed of the streams; that of the store where it exists, else a fresh one.
     batch_size : int

@@ -200,3 +200,9 @@ def test_ctrl_c_says_how_to_resume(folder):
         "rsbounds certify-model: interrupted; finished inputs are in run.sqlite, and the same "
         "command resumes"
     )
+
+
+def test_top_k_through_the_program(folder, capsys):
+    words = [word for word in WORDS if word not in ("--method", "complement")]
+    assert main([*words, "--sigma", "0.5", "--store", "k.sqlite", "--top-k", "2"]) == 2
+    assert "k is 2 of 2 classes" in capsys.readouterr().err

@@ -14,8 +14,8 @@ import rsbounds_torch
 
 def test_public_names_are_pinned():
     assert sorted(dir(rsbounds_torch)) == [
-        "SampledCounts", "SmoothedClassifier", "certify_dataset", "lipschitz_upper_bound",
-        "optimize_noise", "train",
+        "SampledCounts", "SmoothedClassifier", "SmoothedRegressor", "certify_dataset",
+        "lipschitz_upper_bound", "optimize_noise", "train",
     ]  # fmt: skip
 
 

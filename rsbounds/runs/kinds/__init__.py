@@ -19,6 +19,7 @@ from rsbounds.runs.kinds._base import Drawn, FixedKind, Kind, Settings, Stopping
 from rsbounds.runs.kinds.adaptive import AdaptiveKind
 from rsbounds.runs.kinds.decisions import DecideKind
 from rsbounds.runs.kinds.scores import ScoresKind, Scoring
+from rsbounds.runs.kinds.top_k import TopKKind
 from rsbounds.runs.kinds.votes import VotesKind
 
 __all__ = [
@@ -36,7 +37,7 @@ __all__ = [
 #: The kind of stores and configurations that name none.
 VOTES = VotesKind.name
 KINDS: dict[str, type[Kind]] = {
-    kind.name: kind for kind in (VotesKind, ScoresKind, DecideKind, AdaptiveKind)
+    kind.name: kind for kind in (VotesKind, ScoresKind, DecideKind, AdaptiveKind, TopKKind)
 }
 
 
