@@ -45,6 +45,7 @@ SETTINGS = {
     "scores": {"n": 200, "classifier": soft},
     "decide": {"n": 5000, "classifier": vote, "decide": [0.1, 0.3]},
     "adaptive": {"n": 3000, "classifier": vote, "looks": [200, 1000, 3000]},
+    "top-k": {"n": 400, "classifier": vote, "num_classes": 3, "k": 2},
 }
 
 
