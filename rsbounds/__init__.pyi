@@ -37,6 +37,8 @@ from .noises import Laplace as Laplace
 from .noises import Lipschitz as Lipschitz
 from .noises import Uniform as Uniform
 from .noises import lipschitz_radius as lipschitz_radius
+from .planning import Plan as Plan
+from .planning import plan as plan
 from .report import Comparison as Comparison
 from .report import average_certified_radius as average_certified_radius
 from .report import certified_accuracy as certified_accuracy

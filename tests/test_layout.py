@@ -24,7 +24,7 @@ ORDER = {
         "_version", "_text", "_tables", "_registry", "_validate", "_types", "_parallel",
         "_kernels", "_numerics", "streams", "regions", "noises", "claims", "solvers", "bounds",
         "certificates", "sequential", "sampling", "_reading", "_files", "_sample_files", "runs",
-        "report", "testing", "_pytest_plugin", "_demo", "commands", "__main__",
+        "report", "planning", "testing", "_pytest_plugin", "_demo", "commands", "__main__",
     ],
     "rsbounds_torch": [
         "_device", "_ranks", "sampling", "streams", "maps", "_modules", "_random", "_inputs",
@@ -36,11 +36,12 @@ ORDER = {
 PUBLIC = """
 Adaptive BoundedSamples Certificate Certificates CertifiedQuantiles Comparison CountSequence
 Counts Decide Gaussian Guarantee Laplace Lipschitz MarginBound MarginSequence MarginTest MeanBound
-MemoryClassifier NO_CLASS Prediction Predictions RunStore Selection Uniform
+MemoryClassifier NO_CLASS Plan Prediction Predictions RunStore Selection Uniform
 average_certified_radius certified_accuracy certify certify_components certify_dataset
 certify_quantile certify_soft certify_top_k clopper_pearson_interval clopper_pearson_lower
 clopper_pearson_upper compare confidence_sequence geometric_looks hardmax lipschitz_radius
-margin_lower_bound mean_bound plot_certified_accuracy plot_quantiles predict rebound sample_counts
+margin_lower_bound mean_bound plan plot_certified_accuracy plot_quantiles predict rebound
+sample_counts
 sample_scores sample_until select_top soft_lipschitz soft_margin_bound softmax sparsemax
 """
 
