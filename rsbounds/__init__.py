@@ -9,6 +9,7 @@
     rsbounds.margin_lower_bound, mean_bound          the statistics alone, without geometry
     rsbounds.confidence_sequence, Decide, MarginSequence   what holds at every moment
     rsbounds.certify_dataset, compare, rebound       whole data sets, stored and bounded again
+    rsbounds.plan(p=..., noise=law, radius=0.5)      a forecast of the draws that this takes
 
 ``dir(rsbounds)`` lists the public names, which ``__init__.pyi`` says once; each is imported on
 first use, so that ``import rsbounds`` costs nothing. ``help(rsbounds.certify)`` explains one of

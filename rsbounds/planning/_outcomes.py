@@ -3,11 +3,14 @@
 Of assumed probabilities the outcomes are enumerated where that is cheap, else simulated. Of a
 pilot they are simulated from its predictive distribution: class probabilities from the Dirichlet
 posterior of the votes with 1/K votes more for each class (Perks 1947), then votes from these. So
-an input that lost no vote of a short pilot is not taken for one that never loses any.
+an input that lost no vote of a short pilot is not taken for one that never loses any. The class's
+probability and its votes, which matter most, are spread evenly over their distributions (an
+additive recurrence in two dimensions), the same places for every n.
 
-A bound is computed at a few outcomes only. Outcomes are ordered by the likelihood limit of the
-margin, cut into strata of known weight, and one of each stratum is bounded: every good bound
-orders them nearly alike, and where one does not, it is still a stratified sample.
+A bound that takes long is computed at a few outcomes only: every valid bound is nearly a function
+of the likelihood limit of the margin, which takes microseconds, so that the radius at the limit is
+corrected by what the bound lacks there, interpolated. Where the limit certifies nothing, no bound
+is taken to.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ from rsbounds.report.limit import likelihood_limit
 #: Outcomes up to which they are enumerated, and the chance of what a window leaves out.
 _ALL = 20_000
 _TAIL = 1e-12
+
+#: Steps of the recurrence: powers of the root of x^3 = x + 1.
+_STEPS = np.array([0.7548776662466927, 0.5698402909980532])
 
 #: (m, K) votes to (m,) certified radii.
 Bound = Callable[[NDArray[np.int64]], NDArray[np.float64]]
@@ -87,11 +93,17 @@ class Input:
     ) -> None:
         self._seed, self._draws, self.top, self._law = seed, draws, top, law
         rng = np.random.default_rng([*seed, 0])
+        places = (rng.random(2) + np.arange(draws)[:, None] * _STEPS) % 1.0
+        self._places = np.clip(places[:, 1], 1e-12, 1.0 - 1e-12)
         if p is not None:
             self._p = p[None, :]
         else:
             assert votes is not None
-            self._p = rng.dirichlet(votes + 1.0 / len(votes), size=draws)
+            weight = votes + 1.0 / len(votes)
+            others = np.delete(weight, top)
+            own = stats.beta.ppf(places[:, 0], weight[top], others.sum())
+            rest = rng.dirichlet(others, size=draws) * (1.0 - own)[:, None]
+            self._p = np.insert(rest, top, own, axis=1)
         self._chosen = np.ones(draws, dtype=bool)
         if n0 is not None:
             chosen = rng.multinomial(n0, np.broadcast_to(self._p, (draws, self._p.shape[1])))
@@ -130,21 +142,49 @@ class Input:
             margin = special.ndtri(own) - special.ndtri(rival)
         return self._law.radius(np.where(own > rival, margin, -np.inf))
 
-    def after(self, n: int, alpha: float, bound: Bound, points: int, quantile: float) -> Radii:
-        """The radii that n draws give, with more detail where they reach ``quantile``."""
+    def after(self, n: int, alpha: float, bound: Bound, points: int, success: float) -> Radii:
+        """The radii that n draws give, of which the one reached with ``success`` is to be right."""
         votes, weights = self._outcomes(n)
-        if (weights > 0).sum() > 2 * points:
-            scale = "linear" if self._law.curve_only else self._law.scale
-            level = likelihood_limit(votes, self.top, alpha=alpha, scale=scale).level
-            # Outcomes of weight zero, and those where another class was chosen, are not bounded.
-            votes, weights = _strata(votes, weights, level, points, quantile)
-        radii = np.zeros(len(votes))
         good = weights > 0
-        radii[good] = bound(votes[good])
+        votes, weights = votes[good], weights[good]
+        if len(votes) <= points:
+            radii = bound(votes)
+        else:
+            radii = self._corrected(votes, weights, alpha, bound, points, success)
+        # What is left of the weight is where another class was chosen.
         radii = np.append(radii, 0.0)
         weights = np.append(weights, max(1.0 - weights.sum(), 0.0))
         order = np.argsort(radii, kind="stable")
         return Radii(radii[order], weights[order])
+
+    def _corrected(
+        self,
+        votes: NDArray[np.int64],
+        weights: NDArray[np.float64],
+        alpha: float,
+        bound: Bound,
+        points: int,
+        success: float,
+    ) -> NDArray[np.float64]:
+        """Radii of all votes from bounds of some, spread evenly over the weight."""
+        scale = "linear" if self._law.curve_only else self._law.scale
+        level = likelihood_limit(votes, self.top, alpha=alpha, scale=scale).level
+        alive = np.flatnonzero(level > 0)
+        alive = alive[np.argsort(level[alive], kind="stable")]
+        radii = np.zeros(len(votes))
+        if alive.size:
+            least = np.zeros(len(votes)) if self._law.curve_only else self._law.radius(level)
+            upto = np.cumsum(weights[alive]) / weights[alive].sum()
+            # Counted from the top of all of the weight.
+            decides = 1.0 - success / weights[alive].sum()
+            at = np.append((np.arange(points) + 0.5) / points, decides)
+            places = np.searchsorted(upto, at[(at > 0) & (at < 1)])
+            some = alive[np.minimum(np.append(places, [0, alive.size - 1]), alive.size - 1)]
+            _, first = np.unique(level[some], return_index=True)
+            some = some[first]
+            lacks = bound(votes[some]) - least[some]
+            radii[alive] = least[alive] + np.interp(level[alive], level[some], lacks)
+        return np.maximum(radii, 0.0)
 
     def _outcomes(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Votes, and weights that add to the chance that the class is chosen."""
@@ -163,8 +203,13 @@ class Input:
                 ).sum(axis=1)
                 return votes, np.exp(log) * self._picked
         rng = np.random.default_rng([*self._seed, 1])
-        shares = np.broadcast_to(self._p, (self._draws, classes))
-        votes = rng.multinomial(n, shares).astype(np.int64)
+        p = np.broadcast_to(self._p, (self._draws, classes))
+        own = stats.binom.ppf(self._places, n, p[:, self.top]).astype(np.int64)
+        others = np.delete(p, self.top, axis=1)
+        total = others.sum(axis=1, keepdims=True)
+        # Where the class has all of the probability it has all of the votes.
+        shares = np.where(total > 0, others, 1.0) / np.where(total > 0, total, classes - 1.0)
+        votes = np.insert(rng.multinomial(n - own, shares), self.top, own, axis=1).astype(np.int64)
         if len(self._p) == 1:
             return votes, np.full(len(votes), self._picked / len(votes))
         return votes, self._chosen / len(votes)
@@ -176,24 +221,3 @@ def _compositions(n: int, classes: int) -> NDArray[np.int64]:
     ends = np.full((len(bars), 1), n + classes - 1)
     walls = np.concatenate([-np.ones_like(ends), bars, ends], axis=1)
     return np.asarray(np.diff(walls, axis=1) - 1, dtype=np.int64)
-
-
-def _strata(
-    votes: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    level: NDArray[np.float64],
-    points: int,
-    quantile: float,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """One outcome of each stratum of the outcomes in order of ``level``, and its weight."""
-    order = np.argsort(level, kind="stable")
-    order = order[weights[order] > 0]
-    upto = np.cumsum(weights[order])
-    total = float(upto[-1])
-    # Narrow strata around what decides; the quantile counts from the top of all of the weight.
-    fine = total - quantile + np.linspace(-1.0, 1.0, max(points // 4, 5)) * total / points
-    ends = np.unique(np.clip(np.concatenate([np.linspace(0, total, points + 1), fine]), 0, total))
-    at = np.searchsorted(upto, 0.5 * (ends[1:] + ends[:-1]))
-    places, where = np.unique(np.minimum(at, len(order) - 1), return_inverse=True)
-    share = np.bincount(where, np.diff(ends)).astype(np.float64)
-    return votes[order[places]], share
