@@ -40,7 +40,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", metavar="FILE", help="write the plans to a .json file")
     add_force(parser)
     add("--json", action="store_true", help="print JSON instead of tables")
-    add_method(parser, "exact", "margin method")
+    add_method(parser, None, "margin method", "the law's: exact, or runner-up")
     add_law_flags(parser)
 # fmt: on
 

@@ -232,7 +232,7 @@ def plan(
     n: ArrayLike | None = None,
     alpha: float | Sequence[float] = 0.001,
     success: float = 0.9,
-    method: str | MarginMethod = "exact",
+    method: str | MarginMethod | None = None,
     sequential: bool = True,
     n0: int | None = 100,
     limit: int = 1_000_000,
@@ -273,8 +273,9 @@ def plan(
         Error probabilities of a certificate.
     success : float
         Chance with which a radius is to be reached, in (0, 1).
-    method : str or MarginMethod
-        As in `certify`; ``"runner-up"`` makes plans for many inputs in a moment.
+    method : str or MarginMethod, optional
+        As in `certify`, by default that of the law; ``"runner-up"`` makes plans for many inputs
+        in a moment.
     sequential : bool
         Forecast `Decide` for each radius too.
     n0 : int, optional
@@ -316,7 +317,6 @@ def plan(
     >>> rsbounds.plan(p=0.9, noise=law, radius=0.7).needed[0]["draws"]  # Phi^-1(0.9)/2 is 0.64
     [None]
     """
-    chosen = margin_method(method, options)
     levels = [_validate.alpha(level) for level in np.atleast_1d(np.asarray(alpha)).tolist()]
     chance = _validate.number("success", success, "a number in (0, 1)", lambda v: 0 < v < 1)
     asked = _radii(radius)
@@ -325,6 +325,7 @@ def plan(
     picks = None if n0 is None else _validate.integer("n0", n0, low=1, high=_validate.MAX_N)
     start = _validate.integer("seed", seed, low=0)
     base = made_pilot(pilot, p, noise=noise, num_classes=num_classes, top=top, labels=labels)
+    chosen = margin_method(base.laws[0].default_method if method is None else method, options)
     work = _Work(base, chosen, chance, picks, most, start)
     needed, expected = [], []
     steps = len(levels) * (len(asked) + len(sizes)) * len(base)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
 from rsbounds._types import Counts
+from rsbounds.certificates.complete import sampled_only
 from rsbounds.certificates.exact import offset_in
 from rsbounds.noises import Noise, noise_from_dict
 from rsbounds.runs import RunStore
@@ -94,6 +95,7 @@ def made_pilot(
         return _of_store(pilot, noise, top, labels)
     if not isinstance(noise, Noise):
         raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
+    sampled_only(noise, "plan")
     seed, votes, shares = None, None, None
     if p is not None:
         shares, source = _shares(p, num_classes), "probabilities that are assumed"
@@ -171,6 +173,7 @@ def _of_store(
         )
     held = [dict(row.law) for row in rows]
     laws = [noise_from_dict(law) for law in (held[:1] if _same(held) else held)]
+    sampled_only(laws[0], "plan")
     if noise is not None and (len(laws) > 1 or noise != laws[0]):
         raise ValueError(
             f"noise is {noise}, but the votes of {str(store.path)!r} are of "

@@ -291,7 +291,9 @@ def joint_accuracy(
         )
     certified = int(certificates.certified.sum())
     wrong = min(_most_wrong(len(certificates), certificates.alpha, level), certified)
-    all_hold = math.exp(len(certificates) * math.log1p(-certificates.alpha)) * (1.0 - 1e-12)
+    all_hold = 1.0
+    if certificates.alpha > 0:
+        all_hold = math.exp(len(certificates) * math.log1p(-certificates.alpha)) * (1.0 - 1e-12)
     return JointAccuracy(
         at, reached, total, certified, wrong, np.maximum(reached - wrong, 0), all_hold,
         certificates.alpha, level, certificates.guarantee,

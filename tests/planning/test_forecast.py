@@ -156,7 +156,7 @@ def test_a_selection_that_may_choose_another_class_is_counted():
 
 @pytest.mark.parametrize(
     "law", [rsbounds.Uniform(1.0), rsbounds.Gaussian(0.5, lattice="auto"),
-            rsbounds.Lipschitz(1.0, LAW)]
+            rsbounds.Lipschitz(1.0, LAW), rsbounds.Laplace(0.5)]
 )  # fmt: skip
 def test_every_law_has_its_own_radius(law):
     p, n = [0.8, 0.15, 0.05], 1000
@@ -164,10 +164,17 @@ def test_every_law_has_its_own_radius(law):
     votes = np.random.default_rng(3).multinomial(n, p, size=2000)
     radii = rsbounds.certify(votes, 0, noise=law, method="runner-up").radius
     assert made.expected[0]["mean"] == pytest.approx(radii.mean(), rel=0.01)
-    if law.scale == "linear":
+    if law.scale == "linear" and not law.curve_only:
         assert made.pilot.law(0).radius(0.65) == pytest.approx(
             Input(None, np.array(p), 0, law, n0=None, draws=9, seed=(0, 0)).limit().values[1]
         )
+
+
+def test_a_law_without_chance_has_nothing_to_plan():
+    from rsbounds.noises import BlockAblation
+
+    with pytest.raises(ValueError, match="cells are counted and not sampled; allowed for plan"):
+        rsbounds.plan(p=0.9, noise=BlockAblation(**BlockAblation.variants[0]))
 
 
 def test_inputs_may_have_laws_of_their_own():

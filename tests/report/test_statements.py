@@ -129,6 +129,14 @@ def test_no_more_certificates_are_wrong_than_there_are():
     assert repr(got) == "JointAccuracy(at most 1 of 1 certificates wrong, beta 0.05, proven)"
 
 
+def test_certificates_without_chance_are_all_right():
+    # Of noise whose cells are all counted.
+    got = joint_accuracy(table(30, 40, 0.0), None, 0.5)
+    assert (got.wrong, got.all_hold, got.robust.tolist()) == (0, 1.0, [30])
+    of = population_accuracy(table(30, 40, 0.0), None, 0.5)
+    assert of.robust == pytest.approx(stats.beta.ppf(0.05, 30, 11), rel=1e-9)
+
+
 # -- bad input -----------------------------------------------------------------------------------
 
 
