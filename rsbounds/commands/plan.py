@@ -6,13 +6,16 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from rsbounds import Plan, _text, plan
+from rsbounds import _text
 from rsbounds._files import read_counts
 from rsbounds.commands._base import Command
 from rsbounds.commands._laws import add_law_flags, law_of
 from rsbounds.commands._output import add_force, add_method, checked_output, method_options
+
+if TYPE_CHECKING:
+    from rsbounds import Plan
 
 #: What a run store begins with.
 _SQLITE = b"SQLite format 3\0"
@@ -63,6 +66,8 @@ def _is_store(path: str) -> bool:
 
 
 def _plans(given: argparse.Namespace) -> list[Plan]:
+    from rsbounds import plan
+
     chances = _listed("--p", given.p, float)
     if (chances is None) == (not given.pilots):
         raise ValueError(
