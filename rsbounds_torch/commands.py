@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rsbounds
-from rsbounds.certificates.complete import draws_of
 from rsbounds.commands import Command, run_program
 from rsbounds.commands._laws import add_law_flags, law_of
 from rsbounds.commands._output import (
@@ -194,6 +193,7 @@ def _batch_size(text: str) -> Any:
 
 def _certify(given: argparse.Namespace) -> int:
     needs_torch()
+    from rsbounds.certificates.complete import draws_of
     from rsbounds.report.answers import answer_lines, answers_table
     from rsbounds.runs.rebounding import stored_labels
     from rsbounds_torch._device import own_device
