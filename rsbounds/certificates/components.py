@@ -289,13 +289,13 @@ def _holm(
 
 
 def _margin_of(noise: Noise, radius: float) -> float:
-    """About the largest margin that certifies no more than a radius, which is rounded down."""
+    """The smallest margin that certifies a radius, rounded down."""
     low, high = 0.0, 1.0
-    while float(noise.radius([high])[0]) <= radius and high < 1e6:
+    while float(noise.radius([high])[0]) < radius and high < 1e6:
         low, high = high, 2.0 * high
     for _ in range(100):
         middle = 0.5 * (low + high)
-        if float(noise.radius([middle])[0]) <= radius:
+        if float(noise.radius([middle])[0]) < radius:
             low = middle
         else:
             high = middle

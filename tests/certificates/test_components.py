@@ -97,6 +97,16 @@ def test_holm_certifies_what_bonferroni_does_and_more():
     assert LAW.radius(holm.margin_lower[:1])[0] <= 0.25
 
 
+def test_holm_under_a_law_with_steps_claims_no_margin_that_was_not_needed():
+    law = rsbounds.noises.Ablation(keep=3, pixels=40)
+    row = np.array([[700, 200, 100]])
+    plain = rsbounds.certify(row, 0, noise=law, method="runner-up")
+    for radius in (1.0, float(plain.radius[0])):
+        found = rsbounds.certify_components(row, 0, noise=law, family="holm", radius=radius)
+        assert found.radius.tolist() == [radius]
+        assert 0 < found.margin_lower[0] <= plain.margin_lower[0]
+
+
 def test_bonferroni_is_certify_at_a_share_whatever_is_alike():
     rng = np.random.default_rng(1)
     rows = np.vstack([rng.multinomial(n, [0.7, 0.2, 0.1], size=60) for n in (50, 80)])
