@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from rsbounds._kernels import kernel, part
 _NODES = np.linspace(-9.0, 9.0, 19)
 #: Shares that are tried, in standard errors of the share seen.
 _STEPS = np.linspace(-4.0, 4.0, 17)
+
+#: Curves that were found, by what they depend on, and the most that are kept.
+_FOUND: dict[Hashable, NDArray[np.float64]] = {}
+_KEPT = 4096
 
 #: (m, 3) expected votes of the questions (m,) to log capitals.
 Capital = Callable[[NDArray[np.float64], NDArray[np.int64]], NDArray[np.float64]]
@@ -32,8 +36,9 @@ class Futility:
     ----------
     capital : callable
         Log capital of expected votes.
-    rows : int
-        Number of questions.
+    keys : sequence of hashables
+        What each question is known by, together with ``last`` and ``level``: its curve is found
+        once, not for every rule that asks it. None: by nothing.
     last : int
         Draws at the end.
     level : float
@@ -43,23 +48,24 @@ class Futility:
     """
 
     def __init__(
-        self, capital: Capital, rows: int, last: int, level: float, futility: float
+        self, capital: Capital, keys: Sequence[Hashable], last: int, level: float, futility: float
     ) -> None:
         self._last = last
         self._half_square = 0.5 * float(ndtri(0.5 * futility)) ** 2
-        share = np.tile(expit(_NODES), rows)
-        question = np.repeat(np.arange(rows), len(_NODES))
-        low, high = np.full(share.size, -28.0), np.full(share.size, -1e-6)
-        for _ in range(24):
-            middle = 0.5 * (low + high)
-            rest = np.exp(middle)
-            votes = last * np.stack([1 - rest, rest * share, rest * (1 - share)], axis=1)
-            good = capital(votes, question) >= level
-            low, high = np.where(good, middle, low), np.where(good, high, middle)
-        # Where not even votes for A alone get there, nothing does.
-        sure = np.tile([float(last), 0.0, 0.0], (rows, 1))
-        never = capital(sure, np.arange(rows)) < level
-        self._reach = np.where(never[:, None], -1e9, low.reshape(rows, -1))
+        self._reach = np.empty((len(keys), len(_NODES)))
+        whole = [None if key is None else (key, last, level) for key in keys]
+        known = [None if key is None else _FOUND.get(key) for key in whole]
+        new = np.array([i for i, curve in enumerate(known) if curve is None], dtype=np.int64)
+        if new.size:
+            self._reach[new] = _reached(lambda v, which: capital(v, new[which]), new.size, last,
+                                        level)  # fmt: skip
+        for i, curve in enumerate(known):
+            if curve is not None:
+                self._reach[i] = curve
+            elif whole[i] is not None:
+                if len(_FOUND) >= _KEPT:
+                    _FOUND.clear()
+                _FOUND[whole[i]] = self._reach[i].copy()
 
     def hopeless(self, votes: NDArray[np.int64], question: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(m,) whether a later yes is improbable, from (m, 3) votes."""
@@ -69,6 +75,23 @@ class Futility:
             self._half_square, found,
         )  # fmt: skip
         return found
+
+
+def _reached(capital: Capital, rows: int, last: int, level: float) -> NDArray[np.float64]:
+    """(rows, nodes) logarithms of the largest rests with which the level is reached."""
+    share = np.tile(expit(_NODES), rows)
+    question = np.repeat(np.arange(rows), len(_NODES))
+    low, high = np.full(share.size, -28.0), np.full(share.size, -1e-6)
+    for _ in range(24):
+        middle = 0.5 * (low + high)
+        rest = np.exp(middle)
+        votes = last * np.stack([1 - rest, rest * share, rest * (1 - share)], axis=1)
+        good = capital(votes, question) >= level
+        low, high = np.where(good, middle, low), np.where(good, high, middle)
+    # Where not even votes for A alone get there, nothing does.
+    sure = np.tile([float(last), 0.0, 0.0], (rows, 1))
+    never = capital(sure, np.arange(rows)) < level
+    return np.where(never[:, None], -1e9, low.reshape(rows, -1))
 
 
 @part

@@ -37,6 +37,7 @@ that column is at least the capital of the same mixture in a binary test: it is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,6 +161,12 @@ def bets(lines: Lines) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     chances = touch * np.exp(factors)
     chances = np.maximum(chances / chances.sum(axis=0), 1e-300)
     return factors.reshape(3, -1), np.log(chances).reshape(3, -1)
+
+
+@lru_cache(maxsize=256)
+def scale_bets(margin: float, scale: Scale) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`bets` on the lines of a margin; made once, for rules that ask the same question."""
+    return bets(scale_lines(margin, scale))
 
 
 def weights() -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from typing import Literal
 
 import numpy as np
@@ -304,18 +305,21 @@ class Decide:
     ) -> NDArray[np.bool_]:
         if self._futility is None:
             # Rows with the same question share an answer.
-            first, self._question = self._questions()
+            first, self._question, keys = self._questions()
             self._futility = Futility(
-                lambda expected, which: self._expected(expected, first[which]), len(first),
+                lambda expected, which: self._expected(expected, first[which]), keys,
                 self.limit, level, self.futility,
             )  # fmt: skip
         return self._futility.hopeless(votes, self._question[rows])
 
-    def _questions(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """A row of each different question, and the question of each row."""
-        key = self._margin.group if self._margin is not None else self._yes[0]
-        _, first, which = np.unique(key, return_index=True, return_inverse=True)
-        return first, which
+    def _questions(self) -> tuple[NDArray[np.int64], NDArray[np.int64], list[Hashable]]:
+        """A row of each different question, the question of each row, and their names."""
+        # 1 - p0, which tells thresholds near 1 apart.
+        key = self._margin.group if self._margin is not None else self._yes[1]
+        values, first, which = np.unique(key, return_index=True, return_inverse=True)
+        if self._margin is not None:
+            return first, which, [self._margin.questions[group] for group in values.tolist()]
+        return first, which, [("complement", q, self.prior) for q in values.tolist()]
 
     def _expected(self, votes: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log capital of "yes" for expected votes, without a selection sample."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -100,7 +100,7 @@ class MarginTest:
         noise.check_rows(rows)
         self.index = checked_index(index, rows)
         self._counts: NDArray[np.int64] | None = None
-        self._factors, self._liked, self.group = _tables(self.radius, noise)
+        self._factors, self._liked, self.group, self.questions = _tables(self.radius, noise)
         self._weights = _tangents.weights()
         self._earlier = np.zeros((rows, 3))
         if self._selection is not None:
@@ -243,8 +243,12 @@ def three_cells(counts: NDArray[Any], top: NDArray[np.int64]) -> NDArray[np.int6
 
 def _tables(
     radius: NDArray[np.float64], noise: Noise
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Bets and alternatives of each different question, and which of them a row has."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], list[Hashable]]:
+    """Bets and alternatives of each different question, which of them a row has, and their names.
+
+    The name is None where nothing short tells one law from another.
+    """
+    names: list[Hashable]
     if noise.curve_only:
         kinds: dict[tuple[float, int], int] = {}
         many = bool(noise.batch_shape)
@@ -254,13 +258,15 @@ def _tables(
         made = [
             _tangents.bets(_tangents.curve_lines(noise[i] if many else noise, r)) for r, i in kinds
         ]
+        names = [None] * len(kinds)
     else:
         # A shade more than the radius takes: the certificate rounds down.
         margin, _ = margins(radius, noise)
         different, group = np.unique(margin, return_inverse=True)
-        made = [_tangents.bets(_tangents.scale_lines(m, noise.scale)) for m in different.tolist()]
+        made = [_tangents.scale_bets(m, noise.scale) for m in different.tolist()]
+        names = [(noise.scale, m) for m in different.tolist()]
     factors, liked = (np.stack(part) for part in zip(*made, strict=True))
-    return factors, liked, group.astype(np.int64)
+    return factors, liked, group.astype(np.int64), names
 
 
 def margins(

@@ -199,3 +199,37 @@ def test_answers_of_the_tests_are_put_in_order(own, told, radius):
     found = test.certificates()
     assert found.radius[0] == pytest.approx(radius, rel=1e-14)
     assert found.margin_lower[0] == (pytest.approx(2 * radius / 0.25) if radius else -np.inf)
+
+
+def test_curves_that_were_found_are_those_of_a_fresh_start(monkeypatch):
+    """Another limit, level, law or prior is another question, though the radius is the same."""
+    from rsbounds.sequential import _futility
+
+    asked = [
+        {"radius": 0.25}, {"radius": 0.25, "limit": 300}, {"radius": 0.25, "alpha": 0.1},
+        {"radius": 0.25, "noise": rsbounds.Gaussian(0.3)}, {"radius": 0.25, "futility": 0.3},
+        {"radius": 0.25, "noise": rsbounds.Uniform(0.5)}, {"radius": 0.5},
+        {"radius": 0.25, "competitors": "complement"},
+        {"radius": 0.25, "competitors": "complement", "prior": (2.0, 3.0)},
+    ]  # fmt: skip
+
+    def answers(options):
+        test = rsbounds.Decide(
+            top=selection(), **{"noise": LAW, "limit": 4000, "no": "futile", **options}
+        )
+        fed(test)
+        return test.status.tolist(), test.n.tolist(), test._futility._reach.tolist()
+
+    fresh = []
+    for options in asked:
+        monkeypatch.setattr(_futility, "_FOUND", {})
+        fresh.append(answers(options))
+    monkeypatch.setattr(_futility, "_FOUND", {})
+    assert [answers(options) for options in asked] == fresh
+    monkeypatch.setattr(_futility, "_reached", None)
+    assert [answers(options) for options in asked] == fresh
+    # What is known is given up before it is too much.
+    monkeypatch.undo()
+    monkeypatch.setattr(_futility, "_KEPT", 2)
+    assert [answers(options) for options in asked] == fresh
+    assert len(_futility._FOUND) <= 2
