@@ -36,6 +36,24 @@ def test_cifar_radii(cifar, method, options, mean, acr, certified):
         assert (~result.abstained).mean() == certified
 
 
+# Means over the labels at alpha 0.001, from scipy.stats.beta.ppf and isf and a bisection with
+# scipy.stats.norm.cdf: the bound of Jia et al. 2020, Theorem 2, and ours.
+@pytest.mark.parametrize(
+    ("k", "theirs", "ours"),
+    [(2, 0.53171, 0.53530), (3, 0.59753, 0.60173), (4, 0.64764, 0.65303), (5, 0.68091, 0.68808)],
+)
+def test_cifar_top_k_radii(cifar, k, theirs, ours):
+    counts, labels = cifar
+    law = rsbounds.Gaussian(0.25)
+    found = rsbounds.certify_top_k(counts, labels, k, noise=law)
+    baseline = rsbounds.certify_top_k(
+        counts, labels, k, noise=law, method="bonferroni", over="classes"
+    )
+    assert found.radius.mean() == pytest.approx(ours, abs=6e-6)
+    assert baseline.radius.mean() == pytest.approx(theirs, abs=6e-6)
+    assert (found.radius >= baseline.radius - 1e-12).all()
+
+
 def three_digits(values):
     return np.array([float(f"{v:.3g}") for v in values])
 
