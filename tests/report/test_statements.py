@@ -170,17 +170,17 @@ def test_certificates_without_a_guarantee_prove_nothing():
 X = np.linspace(-1, 1, 30)[:, None]
 
 
-def made(path, kind="votes", **more):
+def made(path, **more):
     return rsbounds.certify_dataset(
         lambda batch: (batch[:, 0] > 0).astype(int), X, (X[:, 0] > 0).astype(int), noise=LAW,
-        n=400, num_classes=2, seed=1, store=path, kind=kind, progress=False, **more,
+        n=400, num_classes=2, seed=1, store=path, progress=False, **more,
     )  # fmt: skip
 
 
 def test_the_report_has_both_statements_of_each_run(tmp_path, capsys):
     tables = {}
-    for kind, more in (("votes", {"method": "complement"}), ("decide", {"radius": 0.5})):
-        tables[kind] = made(tmp_path / f"{kind}.sqlite", kind, **more)
+    for kind, more in (("votes", {"method": "complement"}), ("decide", {"decide": 0.5})):
+        tables[kind] = made(tmp_path / f"{kind}.sqlite", **more)
     stores = [tmp_path / f"{kind}.sqlite" for kind in tables]
     result = report_runs(
         stores, tmp_path / "out", methods=["complement"], radii=[0.25, 0.5], beta=0.1
