@@ -44,6 +44,7 @@ from .report import average_certified_radius as average_certified_radius
 from .report import certified_accuracy as certified_accuracy
 from .report import compare as compare
 from .report import plot_certified_accuracy as plot_certified_accuracy
+from .report import plot_components as plot_components
 from .report import plot_quantiles as plot_quantiles
 from .runs import RunStore as RunStore
 from .runs import certify_dataset as certify_dataset

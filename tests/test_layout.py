@@ -40,9 +40,9 @@ MemoryClassifier NO_CLASS Plan Prediction Predictions RunStore Selection Uniform
 average_certified_radius certified_accuracy certify certify_components certify_dataset
 certify_quantile certify_soft certify_top_k clopper_pearson_interval clopper_pearson_lower
 clopper_pearson_upper compare confidence_sequence geometric_looks hardmax lipschitz_radius
-margin_lower_bound mean_bound plan plot_certified_accuracy plot_quantiles predict rebound
-sample_counts
-sample_scores sample_until select_top soft_lipschitz soft_margin_bound softmax sparsemax
+margin_lower_bound mean_bound plan plot_certified_accuracy plot_components plot_quantiles predict
+rebound sample_counts sample_scores sample_until select_top soft_lipschitz soft_margin_bound
+softmax sparsemax
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
 from rsbounds.report.comparison import Comparison, ComparisonRow, compare
+from rsbounds.report.components import plot_components
 from rsbounds.report.figure import plot_certified_accuracy
 from rsbounds.report.quantiles import plot_quantiles
 from rsbounds.report.regions import plot_axes, plot_regions
@@ -30,6 +31,7 @@ __all__ = [
     "joint_accuracy",
     "plot_axes",
     "plot_certified_accuracy",
+    "plot_components",
     "plot_quantiles",
     "plot_regions",
     "population_accuracy",

@@ -233,3 +233,20 @@ def test_the_command_line_says_what_the_library_says(tmp_path, capsys):
     assert (said["family"], said["certified"]) == ("holm", 1)
     assert main([*words, "--family", "holm"]) == 2
     assert "one of them" in capsys.readouterr().err
+
+
+def test_a_map_of_certified_components(tmp_path):
+    from matplotlib.image import imread
+
+    found = rsbounds.certify_components(
+        [[99, 1], [60, 40], [2, 98], [1, 99], [99, 1], [98, 2]], [0, 0, 1, 1, 0, 0], noise=LAW
+    )
+    file = rsbounds.plot_components(found, (2, 3), path=tmp_path / "map.png", title="mine")
+    assert imread(file).shape[2] == 4
+    nothing = rsbounds.certify_components([[1, 1]], 0, noise=LAW)
+    rsbounds.plot_components(nothing, (1, 1), path=tmp_path / "none.png")
+    for shape in ((3, 3), (6,), (2, -3), (1, 2, 3), (2.0, 3.0)):
+        with pytest.raises(ValueError, match="shape is"):
+            rsbounds.plot_components(found, shape, path=tmp_path / "bad.png")
+    with pytest.raises(ValueError, match="path"):
+        rsbounds.plot_components(found, (2, 3), path=file)
