@@ -448,6 +448,11 @@ class NoisyModel:
     def _votes(
         self, x: torch.Tensor, pieces: list[Piece], draws: Draws, progress: bool | None
     ) -> NDArray[np.int64]:
+        if self._evaluation.stochastic and draws.noise.cells is not None:
+            raise ValueError(
+                f"stochastic is True with noise {draws.noise}, whose cells are all counted; "
+                "allowed: a model whose answers repeat (what it draws itself is a sample)"
+            )
         size = self._size(x)
         look = self._look(x, min(size, sum(piece.count for piece in pieces)))
         return _loop.sample_votes(self._evaluation, x, pieces, draws, size, progress, look)

@@ -7,6 +7,10 @@ to the lattice first, by the theorem over the reals, and no rounding is left out
 floating point for any model. It costs n 2^32 1.3e-38 of alpha, and the distance from an input to
 its lattice point (none that shows for 8-bit pictures) of the radius.
 
+Some laws are enumerated (`SplitUniform`, `BlockAblation`, `BandAblation`): their noisy copies are
+so many ``cells``, all of which are counted, and a certificate has no error probability. Laws that
+hide a part of the input refuse inputs with a pixel that looks hidden (`with_complement`).
+
 `Noise` has the contract, with an example. To add a law: a file with a `Noise`, and one line
 here (or an entry point of the group ``rsbounds.noises``).
 """

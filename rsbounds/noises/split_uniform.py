@@ -142,20 +142,23 @@ class SplitUniform(EnumeratedLaw):
     def cell(self, x: Any, number: Any) -> Any:
         many, top = self._cells, self.levels - 1
         # Inputs off their levels come here in training alone.
-        level = namespace(x).round(self._steps(x)).clip(0, top).reshape(-1)
-        places = like(_places(self.offsets, level.shape[0], many), number)
+        level = _whole(namespace(x).round(self._steps(x)).clip(0, top).reshape(-1))
+        places = like(_places(self.offsets, level.shape[0], many), level)
+        # From a level down to the threshold below, less the half: (level - 1 - place - t) mod N.
+        down = (level - 1 - places) % many - _whole(number)
+        down += (down < 0) * like(many, level)
         # Twice the thresholds below and above, in steps: with the halves they are whole numbers.
-        behind = level_like(level, number) - 1 - places
-        low = 2 * level_like(level, number) - 1 - 2 * ((behind - number) % many)
+        low = (2 * level - 1) - 2 * down
         total = low.clip(0) + (low + 2 * many).clip(None, 2 * top)
         # The same float for the same whole number, whatever was in the input.
-        found = level_like(total, x) * like(self.largest / (4 * top), x)
+        floats = total.to(x.dtype) if hasattr(total, "to") else total.astype(x.dtype)
+        found = floats * like(self.largest / (4 * top), x)
         return found.reshape(len(number), *x.shape)
 
 
-def level_like(values: Any, other: Any) -> Any:
-    """Numbers in the type of another array or tensor."""
-    return values.to(other.dtype) if hasattr(values, "to") else values.astype(other.dtype)
+def _whole(values: Any) -> Any:
+    """Whole numbers as such, of 32 bits."""
+    return values.int() if hasattr(values, "int") else values.astype(np.int32)
 
 
 @functools.lru_cache(maxsize=32)

@@ -284,6 +284,9 @@ def _read(path: str | os.PathLike[str], kinds: Mapping[str, type[MarginMethod]])
             # What stopped the draws, or became of the scores, is part of the run.
             answers = answer_lines(store) if isinstance(work, DecideKind) else ()
             return _Run(own, {own.method: own}, labels, invalid, found, planned, answers)
+        if own.guarantee == "deterministic":
+            # All cells were counted: there is nothing for another method to bound.
+            return _Run(own, {own.method: own}, labels, invalid, found, planned)
         by_method = {
             method_label(name, options): rebound(store, method=name, **options)
             for name, kind in kinds.items()

@@ -6,6 +6,7 @@ import pytest
 import rsbounds
 from rsbounds.certificates.complete import AllCells, draws_of
 from rsbounds.noises import SplitUniform
+from rsbounds.report import report_runs
 from rsbounds.runs import RunPlan
 
 LAW = SplitUniform(0.5)
@@ -89,6 +90,15 @@ def test_files_and_stores_keep_them(tmp_path):
             classify, X, [1, 0, 1], noise=SplitUniform(0.5, offsets=4), num_classes=2,
             store=tmp_path / "run.sqlite",
         )  # fmt: skip
+
+
+def test_a_report_shows_them_as_they_are(tmp_path):
+    rsbounds.certify_dataset(
+        classify, X, [1, 0, 0], noise=LAW, num_classes=2, store=tmp_path / "run.sqlite", seed=1
+    )
+    made = report_runs([tmp_path / "run.sqlite"], tmp_path / "report")
+    assert [line["method"] for line in made.lines] == ["all-cells"]
+    assert [line["guarantee"] for line in made.lines] == ["deterministic"]
 
 
 def test_an_input_without_a_level_is_a_failure_of_its_own(tmp_path):

@@ -74,6 +74,19 @@ def test_inputs_and_numbers_of_draws_are_checked():
             call(smoothed())
 
 
+def test_a_model_that_draws_is_no_list_of_cells():
+    # Its own random numbers would be a sample of one, and the certificate sure of it.
+    def random(batch):
+        return model(batch) + torch.randn(len(batch), 2)
+
+    classifier = rsbounds_torch.SmoothedClassifier(
+        random, num_classes=2, noise=LAW, stochastic=True
+    )
+    for call in (classifier.certify, classifier.predict, classifier.sample_counts):
+        with pytest.raises(ValueError, match="stochastic is True with noise split-uniform"):
+            call(X)
+
+
 def test_a_nan_abstains():
     def bad(batch):
         return torch.where(batch.flatten(1)[:, :1] > 0.3, torch.nan, model(batch))

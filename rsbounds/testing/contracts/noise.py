@@ -277,6 +277,14 @@ def lattice_noise_is_made_of_integers(law: Noise) -> None:
         assert (here == noisy).all()
 
 
+def cells_are_all_there_are(law: Noise) -> None:
+    """Of an enumerated law the draws after the last cell begin again."""
+    one = _one(law)
+    if one.cells is not None:
+        shape, some = one.event_shape or (2, 3), min(one.cells, 5000)
+        assert (_draws(one, shape, some, first=one.cells) == _draws(one, shape, some)).all()
+
+
 def region_has_the_radius(law: Noise) -> None:
     """`region` has one entry per input, holds no less than nothing, and not its boundary."""
     if law.norm in _WHOLE:
@@ -307,6 +315,7 @@ NOISE_CHECKS: dict[str, Callable[[Noise], None]] = by_name(
     draws_do_not_depend_on_the_cut,
     multiplier_is_the_transform,
     lattice_noise_is_made_of_integers,
+    cells_are_all_there_are,
     region_has_the_radius,
 )
 
