@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 REPORT = ROOT / "paper_checks" / "REPORT.md"
 #: Sections whose verdicts rest on many draws or images, which a quick run does not have.
-STATISTICAL = {"t_certify_curves", "mean_widths"}
+STATISTICAL = {"t_certify_curves", "mean_widths", "l1"}
 PLANE = {"plane", "smoothing"}
 AGAIN = "REPORT.md is older than its checks: make paper-checks ARGS='--only {}'"
 
@@ -27,9 +27,9 @@ def sections():
 
 
 def quick(name):
-    if name in ("t_certify_curves",):
+    if name in ("t_certify_curves", "l1"):
         pytest.importorskip("sklearn", reason="our own counts need scikit-learn")
-    if name in PLANE:
+    if name in PLANE or name == "l1":
         pytest.importorskip("torch", reason="the adapter needs torch")
     return list(importlib.import_module(f"paper_checks.check_{name}").run(quick=True))
 
