@@ -223,8 +223,8 @@ class TestCertificates:
         with pytest.raises(ValueError, match="noise"):
             run(BitFlips(0.1, 0.2))
         decided = rsbounds.certify_dataset(
-            self.vote, x, [1, 0], n=500, seed=3, noise=self.law, num_classes=2, kind="decide",
-            radius=1, store=tmp_path / "decide.sqlite", progress=False,
+            self.vote, x, [1, 0], n=500, seed=3, noise=self.law, num_classes=2, decide=[1, 2],
+            store=tmp_path / "decide.sqlite", progress=False,
         )  # fmt: skip
         assert decided.radius.tolist() == [1.0, 1.0]
 
