@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
-from rsbounds._types import Counts, Guarantee, Selection
+from rsbounds._types import Guarantee, Selection
 from rsbounds.bounds.margin import MarginMethod, Problem, claimed
 from rsbounds.certificates.exact import level_left
 from rsbounds.claims import Claim, checked_claim
@@ -79,7 +79,7 @@ def settled(
     ----------
     noise : Noise
         The law.
-    counts : (B, K) array or Counts
+    counts : (B, K) array
         The table.
     top : int, (B,) integers, Selection or Claim
         What is claimed.
@@ -91,19 +91,10 @@ def settled(
     Raises
     ------
     ValueError
-        Counts that are not from every cell of an enumerated law, or from those of one where the
-        law is sampled, a method for samples where there are none, or what `claimed` refuses.
+        Counts that are not from every cell of an enumerated law, a method for samples where there
+        are none, or what `claimed` refuses.
     """
     table = _validate.count_table(counts)
-    held = counts.cells if isinstance(counts, Counts) else noise.cells
-    if held != noise.cells:
-        drawn, asked = (
-            "samples" if cells is None else f"all of {cells} cells" for cells in (held, noise.cells)
-        )
-        raise ValueError(
-            f"counts are of {drawn}, and the votes of noise {noise} are of {asked}; allowed: the "
-            "law that they were taken with"
-        )
     total, chosen = method_for(noise, alpha, method)
     if noise.cells is None:
         draws = 0 if noise.spacing is None else int(_validate.count_rows(table)[1].max())

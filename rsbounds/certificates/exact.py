@@ -73,10 +73,20 @@ def offset_in(noise: Noise, sample: Any) -> NDArray[np.float64] | None:
     Raises
     ------
     ValueError
-        The sample was drawn on another lattice than the law's, or on none.
+        The sample was drawn on another lattice than the law's, or on none, or it is no sample
+        but all cells of an enumerated law, where the law is none.
     """
     if not isinstance(sample, (Counts, BoundedSamples)):
         return None
+    held = sample.cells if isinstance(sample, Counts) else None
+    if held != noise.cells:
+        drawn, asked = (
+            "samples" if cells is None else f"all of {cells} cells" for cells in (held, noise.cells)
+        )
+        raise ValueError(
+            f"counts are of {drawn}, and the votes of noise {noise} are of {asked}; allowed: the "
+            "law that they were taken with"
+        )
     if sample.lattice != noise.spacing:
         drawn, asked = (
             "floats" if h is None else f"a lattice of {spacing_words(h)}"

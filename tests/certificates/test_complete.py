@@ -154,6 +154,14 @@ def test_counts_of_another_law_are_refused():
         rsbounds.certify(sampled, 0, noise=LAW)
     with pytest.raises(ValueError, match=r"counts are of all of 255 cells, .* are of samples"):
         rsbounds.certify(all_votes(), 0, noise=rsbounds.Uniform(0.5))
+    law = rsbounds.Uniform(0.5)
+    for call in (
+        lambda: rsbounds.certify_top_k(all_votes(), 0, 1, noise=law),
+        lambda: rsbounds.certify_components(all_votes(), 0, noise=law),
+        lambda: rsbounds.compare(all_votes(), 0, noise=law),
+    ):
+        with pytest.raises(ValueError, match=r"counts are of all of 255 cells, .* are of samples"):
+            call()
     with pytest.raises(ValueError, match="are of all of 254 cells"):
         rsbounds.certify(all_votes(), 0, noise=SplitUniform(254 / 510))
 
