@@ -398,9 +398,9 @@ MUTANTS = [
     ),
     Mutant(
         "a radius rounded up",
-        "rsbounds/noises/_base.py",
-        "* (unit * (1.0 - 4.0 * _EPS))",
-        "* (unit * (1.0 + 4.0 * _EPS))",
+        "rsbounds/noises/_curve.py",
+        "* (size * (1.0 - 4.0 * _EPS))",
+        "* (size * (1.0 + 4.0 * _EPS))",
         f"{LAWS} tests/noises/test_noises.py",
     ),
     Mutant(
