@@ -18,11 +18,21 @@ import rsbounds
 
 ALPHA = 0.001
 Z = 3.090232306167813
+THREE = math.sqrt(0.15 * 0.25 + 0.8 - 0.875**2)
+DIRICHLET = math.sqrt(11 / (12**2 * 13))
 #: name, sampler, standard deviation
 CASES: list[tuple[str, Any, float]] = [
     ("Beta(20,2)", lambda r, n: r.beta(20, 2, n), math.sqrt(40 / (22**2 * 23))),
     ("Bernoulli(.95)", lambda r, n: (r.random(n) < 0.95) * 1.0, math.sqrt(0.95 * 0.05)),
     ("Beta(50,.5)", lambda r, n: r.beta(50, 0.5, n), math.sqrt(25 / (50.5**2 * 51.5))),
+    # Few samples carry the variance, or hardly any is there.
+    ("Bernoulli(.999)", lambda r, n: (r.random(n) < 0.999) * 1.0, math.sqrt(0.999 * 0.001)),
+    ("Bernoulli(.99)", lambda r, n: (r.random(n) < 0.99) * 1.0, math.sqrt(0.99 * 0.01)),
+    ("Bernoulli(.9)", lambda r, n: (r.random(n) < 0.9) * 1.0, 0.3),
+    ("three points", lambda r, n: r.choice([0.0, 0.5, 1.0], n, p=[0.05, 0.15, 0.8]), THREE),
+    ("Beta(5,1)", lambda r, n: r.beta(5, 1, n), math.sqrt(5 / (6**2 * 7))),
+    ("top of Dirichlet", lambda r, n: r.dirichlet([11, 0.5, 0.5], n)[:, 0], DIRICHLET),
+    ("sd .006 at .5", lambda r, n: r.normal(0.5, 0.006, n), 0.006),
 ]
 TARGETS = {
     100: (3.6, 1.8, 16.2),
@@ -30,6 +40,11 @@ TARGETS = {
     10000: (1.07, 1.09, 1.90),
     100000: (1.03, 1.04, 1.09),
 }
+#: Places in `CASES` from the fourth on, n, and the width to reach.
+SPARSE = [
+    (3, 10_000, 1.60), (4, 1000, 1.55), (5, 100, 1.45), (6, 100, 1.40), (7, 100, 1.48),
+    (8, 100, 2.70), (9, 10_000, 2.25),
+]  # fmt: skip
 
 
 def samples(case: int, n: int, repeats: int, seed: int = 0) -> NDArray[np.float64]:
@@ -42,6 +57,27 @@ def ratios(case: int, n: int, repeats: int, seed: int = 0, **how: Any) -> NDArra
     x = samples(case, n, repeats, seed)
     bound = rsbounds.mean_bound(x, alpha=ALPHA, axis=1, **how)
     return np.asarray((x.mean(axis=1) - bound.lower) / (Z * CASES[case][2] / math.sqrt(n)))
+
+
+def worst_over_votes(n: int, alpha: float, **how: Any) -> float:
+    """Largest error over alpha that n votes can have, over all means, from all 2^n paths.
+
+    The paths in error at a mean p are those with a bound above p: as p rises to the next bound
+    they stay the same, and what they weigh is a polynomial, looked at in four places.
+    """
+    paths = ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
+    lower = rsbounds.mean_bound(paths, alpha=alpha, axis=1, **how).lower
+    levels, place = np.unique(lower, return_inverse=True)
+    tally = np.zeros((levels.size, n + 1))
+    np.add.at(tally, (place, paths.sum(axis=1).astype(int)), 1.0)
+    above = tally[::-1].cumsum(axis=0)[::-1][1:]
+    ones = np.arange(n + 1)
+    worst = 0.0
+    for share in (0.0, 0.4, 0.8, 1.0):
+        p = (levels[:-1] + share * np.diff(levels))[:, None]
+        error = (above * p**ones * (1.0 - p) ** (n - ones)).sum(axis=1)
+        worst = max(worst, float(error.max(initial=0.0)) / alpha)
+    return worst
 
 
 def best_time(x: NDArray[np.float64], **how: Any) -> float:
@@ -78,6 +114,21 @@ def main() -> None:
             cells.append("/".join(f"{v:.3f}" for v in row) + mark)
         print(f"{method:22s}" + "".join(f"{c:>27s}" for c in cells), flush=True)
     print(f"{'to reach (goal)':22s}" + "".join(f"{t!s:>27s}" for t in TARGETS.values()))
+
+    print("\nfew samples carry the variance: goal, betting, to reach (goal)")
+    for case, n, target in SPARSE:
+        few = repeats if n < 10_000 else max(repeats // 2, 10)
+        wide, other = (
+            float(np.median(ratios(case, n, few, arguments.seed, method=method)))
+            for method in ("goal", "betting")
+        )
+        mark = "*" if wide > target else ""
+        print(f"  {CASES[case][0]:18s}{n:>8d}{wide:8.3f}{mark:1s}{other:8.3f}{target:8.2f}")
+
+    print("\ngoal: worst error over alpha, over every mean and all paths of so many votes")
+    for votes in (5, 9, 13) if arguments.quick else (5, 9, 13, 17):
+        worst = [worst_over_votes(votes, a, method="goal") for a in (0.3, 0.05, 0.01, ALPHA)]
+        print(f"  {votes:2d}: " + "/".join(f"{w:.3f}" for w in worst), flush=True)
 
     print("\nmixture against the best cap of the time-uniform plug-in bets (width ratio)")
     from rsbounds.sequential import confidence_sequence

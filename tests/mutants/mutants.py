@@ -306,6 +306,13 @@ MUTANTS = [
         f"{MEANS}/test_oracles.py::test_goal {MEANS}/test_exact_coverage.py",
     ),
     Mutant(
+        "bets that have seen the sample they are placed on",
+        f"{MEAN}/goal.py",
+        "        mean[i] = min(total / (i + PRIOR_WEIGHT), 1.0)",
+        "        mean[i] = min((total + y[i]) / (i + 1.0 + PRIOR_WEIGHT), 1.0)",
+        f"{MEANS}/test_oracles.py::test_bets_do_not_see_the_sample_they_are_placed_on",
+    ),
+    Mutant(
         "both sides of a mean at alpha each",
         f"{MEAN}/_base.py",
         '    share = level / 2 if side == "both" else level',

@@ -14,7 +14,8 @@ candidate has found a valid bound.
 Floating point: a bet may be any number, so the rounding of lambda_t is harmless. What counts
 is the rounding of the product, at most (4 + 2/(1-c)) EPS/2 per factor relative to it, since a
 factor is at least 1 - c while its terms are at most 1. The threshold is raised by that. (A
-factor written as 1 - c + (c/m) X adds positive terms only; the same allowance covers it.)
+factor written as 1 - c + (c/m) X, or as (1 - lambda m) + lambda X, adds positive terms only;
+the same allowance covers it.)
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from rsbounds._kernels import kernel
 from rsbounds._numerics import EPS
+from rsbounds.bounds.mean._moments import took
 
 #: Candidates that are played side by side; one vector register holds 8.
 LANES = 8
@@ -57,9 +59,7 @@ def plug_in_bets(
         t = i + 1.0
         budget = float(horizon) if horizon > 0 else t * math.log1p(t)
         bets[i] = math.sqrt(scale * t / (squares * budget))
-        total += y[i]
-        step = y[i] - total / (t + 1.0)
-        squares += step * step
+        total, squares, _ = took(y[i], t + 1.0, total, squares, 0.0)
 
 
 @kernel

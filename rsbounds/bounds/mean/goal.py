@@ -8,23 +8,24 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri_exp
 
 from rsbounds._kernels import kernel
 from rsbounds._numerics import EPS
 from rsbounds._types import Guarantee
 from rsbounds.bounds.mean._base import MeanMethod
 from rsbounds.bounds.mean._capital import threshold
+from rsbounds.bounds.mean._moments import took
+from rsbounds.bounds.mean._option import quantile, stake
 from rsbounds.bounds.mean._samples import checked_caps
 
 #: Capital aimed at, over 1/alpha. Aiming a little higher lets candidates that are clearly
 #: rejected retire before the horizon, and is worth more than it costs on two-point data.
-AIM = 1.01
+AIM = 1.03
 #: Share of the samples that decides where the grid is fine.
-PILOT_SHARE = 0.05
+PILOT_SHARE = 0.02
 #: Cell width over the width expected of the bound, where the bound is expected: a cell costs
 #: half its width on average, and time.
-PITCH_SHORT, PITCH_LONG, SHORT = 0.003, 0.005, 5000
+PITCH = 0.005
 
 #: How the grid is laid out (`_grid`); any layout is valid, these decide tightness and time.
 #: Added to the pilot's sum of squares, so that equal samples do not give a width of 0.
@@ -42,35 +43,17 @@ MAX_CELLS = 100_000
 #: Cells that are played side by side.
 LANES = 16
 
-_LOWEST = -40.0
-_STEPS = 1024
-
-
-def _hazard_table() -> NDArray[np.float64]:
-    """Phi(y)^-1 phi(y) at y = Phi^-1(p) for log p from _LOWEST to 0 in equal steps."""
-    log_p = np.linspace(_LOWEST, 0.0, _STEPS + 1)
-    y = ndtri_exp(log_p[:-1])
-    hazard = np.exp(-0.5 * y * y - log_p[:-1]) / math.sqrt(2.0 * math.pi)
-    return np.append(hazard, 0.0)
-
-
-_HAZARD = _hazard_table()
+#: What stands for samples that are not there yet (`_moments`): one half, at this weight; their
+#: squares, by themselves and while the pilot lasts; the squares of falls down to 0.
+PRIOR_WEIGHT, PRIOR_SQUARES, PILOT_SQUARES, PRIOR_FALLS = 0.1, 0.02, 0.06, 0.1
+#: A bet is held for a part of what is left, and at most for so many samples.
+STEPS_LEFT, MOST_HELD = 150, 64
+#: The variance under a candidate is not taken to be less than this part of the samples'.
+LEAST = 0.1
 
 
 @kernel
-def _hazard(p: float) -> float:
-    """Interpolated hazard; only the bets rest on it, and any bet is valid."""
-    if p >= 1.0:
-        return 0.0
-    if p < 1e-17:
-        return float(_HAZARD[0])
-    place = (math.log(p) - _LOWEST) * (_STEPS / -_LOWEST)
-    index = min(max(int(place), 0), _STEPS - 1)
-    return float(_HAZARD[index] + (place - index) * (_HAZARD[index + 1] - _HAZARD[index]))
-
-
-@kernel
-def _grid(pilot: NDArray[np.float64], n: int, alpha: float, fineness: float) -> NDArray[np.float64]:
+def _grid(pilot: NDArray[np.float64], n: int, alpha: float) -> NDArray[np.float64]:
     """Right ends of cells, fine around the bound that the pilot lets expect.
 
     The bound is expected near mean - width with the width of the empirical Bernstein bound; the
@@ -93,9 +76,9 @@ def _grid(pilot: NDArray[np.float64], n: int, alpha: float, fineness: float) -> 
     m = 0.0
     while m < 1.0 and count < grid.size:
         z = (m - centre) / spread
-        pitch = fineness * width * (1.0 + GROWTH * z * z)
+        pitch = PITCH * width * (1.0 + GROWTH * z * z)
         if z < 0:
-            pitch = min(pitch, max(APPROACH * (centre - m), fineness * width))
+            pitch = min(pitch, max(APPROACH * (centre - m), PITCH * width))
         m = min(m + pitch, 1.0)
         grid[count] = m
         count += 1
@@ -103,40 +86,85 @@ def _grid(pilot: NDArray[np.float64], n: int, alpha: float, fineness: float) -> 
 
 
 @kernel
-def _stakes(y: NDArray[np.float64], scale: NDArray[np.float64]) -> None:
-    """scale_t = 1/sqrt(V_{t-1} (n - t + 1)), V_t = (1/4 + sum (y_i - mu_i)^2)/(t + 1)."""
-    n = y.size
-    total = 0.5
-    squares = 0.25
-    for i in range(n):
-        t = i + 1.0
-        scale[i] = math.sqrt(t / (squares * (n - i)))
-        total += y[i]
-        step = y[i] - total / (t + 1.0)
-        squares += step * step
+def _shape(
+    y: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    fall: NDArray[np.float64],
+) -> None:
+    """What each bet knows of the samples before its own: mean, variance and size of a fall.
+
+    The latter is the third moment over the second, of the falls; one fall from the mean to 0 is
+    counted besides, which is the worst that can come.
+    """
+    total, squares, cubes = 0.5 * PRIOR_WEIGHT, 0.0, 0.0
+    for i in range(y.size):
+        mean[i] = min(total / (i + PRIOR_WEIGHT), 1.0)
+        variance[i] = (squares + PRIOR_SQUARES) / (i + 1.0)
+        fall[i] = (PRIOR_FALLS * mean[i] - cubes) / (squares + PRIOR_FALLS)
+        total, squares, cubes = took(y[i], i + 1.0 + PRIOR_WEIGHT, total, squares, cubes)
+
+
+@kernel
+def _openings(
+    variance: NDArray[np.float64],
+    fall: NDArray[np.float64],
+    pilot: int,
+    p: float,
+    bets: NDArray[np.float64],
+) -> None:
+    """The bets of the pilot, the same against every candidate: as if the price stayed p.
+
+    The root of the variance is k where the mean is the candidate and r where it is the samples'
+    (`_option`); here it is the samples'.
+    """
+    n = variance.size
+    half = -0.5 * quantile(p)
+    for i in range(pilot):
+        seen = variance[i] + (PILOT_SQUARES - PRIOR_SQUARES) / (i + 1.0)
+        deviation = math.sqrt(seen * (n - i)) + half * max(fall[i], 0.0)
+        bets[i] = stake(p, deviation, fall[i])
+
+
+@kernel
+def _bet(p: float, m: float, mean: float, variance: float, fall: float, left: int) -> float:
+    """The bet against m at a price p with so many samples left.
+
+    Falls enough to bring the mean down to m add to the variance, each its size.
+    """
+    size = min(fall, m)
+    under = max(variance + size * (mean - m), LEAST * variance)
+    return stake(p, math.sqrt(under * left), size)
+
+
+@kernel
+def _held(i: int, n: int) -> int:
+    """How many samples a bet is held for, from sample i on."""
+    return max(1, min(MOST_HELD, (n - i) // STEPS_LEFT))
 
 
 @kernel
 def _first_kept(
     y: NDArray[np.float64],
-    scale: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    fall: NDArray[np.float64],
+    openings: NDArray[np.float64],
     grid: NDArray[np.float64],
-    pilot: int,
     caps: NDArray[np.float64],
     weights: NDArray[np.float64],
     alpha: float,
 ) -> float:
     """Left end of the first cell whose right end is not rejected."""
     n = y.size
-    kinds = caps.size
+    kinds, pilot = caps.size, openings.size
     goal = threshold(n, alpha, caps.max())
     aim = alpha / AIM
-    opening = _hazard(aim)
     limit = np.empty((kinds, LANES))
     capital = np.empty((kinds, LANES))
+    bets = np.empty((kinds, LANES))
+    rest = np.empty((kinds, LANES))
     m = np.empty(LANES)
-    total = np.empty(LANES)
-    hazard = np.empty(LANES)
     rejected = np.empty(LANES, dtype=np.bool_)
     left = 0.0
     for first in range(0, grid.size, LANES):
@@ -151,35 +179,33 @@ def _first_kept(
         while i < n:
             alive = False
             for j in range(LANES):
-                value = 0.0
+                total = 0.0
                 for k in range(kinds):
-                    value += capital[k, j]
-                total[j] = value
-                rejected[j] = rejected[j] or value >= goal
+                    total += capital[k, j]
+                rejected[j] = rejected[j] or total >= goal
                 alive = alive or not rejected[j]
+                bet = 0.0
+                if i < pilot:
+                    bet = openings[i]
+                elif not rejected[j]:
+                    bet = _bet(total * aim, m[j], mean[i], variance[i], fall[i], n - i)
+                for k in range(kinds):
+                    bets[k, j] = min(bet, limit[k, j])
+                    rest[k, j] = 1.0 - bets[k, j] * m[j]
             if not alive:
                 break
-            if i < pilot:
-                stop = min(i + 32, pilot)
-                for j in range(LANES):
-                    hazard[j] = opening
-            else:
-                stop = i + max(1, min(32, (n - i) // 500))
-                for j in range(LANES):
-                    hazard[j] = 0.0 if rejected[j] else _hazard(total[j] * aim)
+            # In the pilot a bet is held for one sample: early ones change fast.
+            stop = i + (1 if i < pilot else _held(i, n))
             for s in range(i, stop):
-                x = y[s]
-                unit = scale[s]
                 for k in range(kinds):
                     for j in range(LANES):
-                        stake = min(hazard[j] * unit, limit[k, j])
-                        capital[k, j] *= 1.0 + stake * (x - m[j])
+                        capital[k, j] *= rest[k, j] + bets[k, j] * y[s]
             i = stop
         for j in range(width):
-            value = 0.0
+            total = 0.0
             for k in range(kinds):
-                value += capital[k, j]
-            if not (rejected[j] or value >= goal):
+                total += capital[k, j]
+            if not (rejected[j] or total >= goal):
                 return left
             left = m[j]
     return left
@@ -194,13 +220,14 @@ def _rows(
     lower: NDArray[np.float64],
 ) -> None:
     n = y.shape[1]
-    scale = np.empty(n)
+    mean, variance, fall = np.empty(n), np.empty(n), np.empty(n)
     pilot = math.ceil(PILOT_SHARE * n)
-    fineness = PITCH_SHORT if n < SHORT else PITCH_LONG
+    openings = np.empty(pilot)
     for i in range(y.shape[0]):
-        grid = _grid(y[i, :pilot], n, alpha, fineness)
-        _stakes(y[i], scale)
-        lower[i] = _first_kept(y[i], scale, grid, pilot, caps, weights, alpha)
+        grid = _grid(y[i, :pilot], n, alpha)
+        _shape(y[i], mean, variance, fall)
+        _openings(variance, fall, pilot, alpha / AIM, openings)
+        lower[i] = _first_kept(y[i], mean, variance, fall, openings, grid, caps, weights, alpha)
 
 
 @dataclass(frozen=True)
@@ -208,13 +235,16 @@ class Goal(MeanMethod):
     """Bets that aim at 1/alpha by the horizon n, as a digital option is replicated.
 
     With probability at least 1 - alpha the mean is at least the bound. Against a candidate m
-    the bet is h(alpha W) / sqrt(V_{t-1} (n - t + 1)), h(p) = phi(Phi^-1(p))/p, at most cap/m
-    (Kulldorff 1993 and Browne 1999 for Brownian motion); any predictable bet is valid by
-    Ville's inequality, and these reach the normal width z_{1-alpha} sigma/sqrt(n).
+    the bet is that of an option whose price is alpha W (`_option`): h(alpha W) over the standard
+    deviation of what is left, h(p) = phi(Phi^-1(p))/p, where the sum is near normal (Kulldorff
+    1993 and Browne 1999 for Brownian motion), and that of few large losses where the third
+    moment says so; at most cap/m. Any predictable bet is valid by Ville's inequality, so nothing
+    rests on the moments, which are running ones, nor on the model; these bets reach the normal
+    width z_{1-alpha} sigma/sqrt(n).
 
     Capital with such bets need not fall with m, so candidates stand for cells: everything in
     (m', m] is played with the bets of its right end m, which loses capital against none of
-    it. The bound is the left end of the first cell, from below, that is kept. The first 5 %
+    it. The bound is the left end of the first cell, from below, that is kept. The first 2 %
     of the samples decide where the cells are small; on them the bets do not depend on m
     (capital still falls with m), so nothing is lost and nothing is used twice.
 
@@ -226,16 +256,16 @@ class Goal(MeanMethod):
         Share of the starting capital of each; they add to 1. All caps aim with the total.
     """
 
-    caps: tuple[float, ...] = (0.88, 0.995)
-    weights: tuple[float, ...] = (0.35, 0.65)
+    caps: tuple[float, ...] = (0.995,)
+    weights: tuple[float, ...] = (1.0,)
 
     name: ClassVar[str] = "goal"
     guarantee: ClassVar[Guarantee] = "proven"
     source: ClassVar[str] = "Ville's inequality with the bets of Kulldorff 1993, Browne 1999"
     cost: ClassVar[str] = "a few hundred multiplications per sample"
-    # A grid of levels that moves with alpha, by at most 0.3 % of the width.
+    # A grid of levels that moves with alpha, by at most 0.5 % of the width.
     grain: ClassVar[float] = 3e-3
-    choose: ClassVar[str] = "by default: the tightest here at a fixed n"
+    choose: ClassVar[str] = "by default, for an n that is fixed in advance"
 
     def __post_init__(self) -> None:
         caps, weights = checked_caps(self.caps, self.weights)

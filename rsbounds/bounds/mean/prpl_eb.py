@@ -14,6 +14,7 @@ from rsbounds._kernels import kernel
 from rsbounds._numerics import EPS
 from rsbounds._types import Guarantee
 from rsbounds.bounds.mean._base import MeanMethod
+from rsbounds.bounds.mean._moments import took
 from rsbounds.bounds.mean._samples import Side, checked_cap
 from rsbounds.bounds.mean._sequence import ConfidenceSequence
 
@@ -54,9 +55,7 @@ def advance(
             # mu_{t-1}, not mu_t: the centre must not have seen y_t.
             gap = x - min(total / t, 1.0)
             paid[i] = gap * gap
-            total += x
-            step = x - total / (t + 1.0)
-            squares += step * step
+            total, squares, _ = took(x, t + 1.0, total, squares, 0.0)
             count = t
         for i in range(size):
             value = min(math.sqrt(bet[i]), cap)

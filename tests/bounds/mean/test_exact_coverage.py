@@ -1,6 +1,8 @@
 """Exact error probabilities over every sequence of two- and three-point distributions."""
 
+import importlib
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,14 @@ THREE = [
     ((0.0, 0.9, 1.0), (0.1, 0.6, 0.3)),
     ((0.2, 0.7, 0.8), (0.5, 0.1, 0.4)),
 ]
+
+
+@pytest.fixture(scope="module")
+def bench():
+    """The benchmark of the bounds, which has their errors over every path."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+        yield importlib.import_module("bench_mean")
 
 
 def worst(points, probabilities, n, alpha, name, options, side):
@@ -53,6 +63,21 @@ def test_three_points(name, options):
     for points, probabilities in THREE:
         for alpha in (0.05, 0.3):
             assert worst(points, probabilities, 7, alpha, name, options, "lower") <= alpha
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.05, 0.001])
+@pytest.mark.parametrize("n", [2, 6, 11])
+def test_goal_over_every_path_of_votes(n, alpha, bench, capsys):
+    # Not at chosen means: at the worst of all.
+    worst = bench.worst_over_votes(n, alpha, method="goal")
+    with capsys.disabled():
+        print(f"\n{n} votes: worst error over alpha {worst:.3f} at alpha {alpha}")
+    assert worst <= 1
+
+
+def test_the_worst_over_votes_would_notice(bench):
+    # Hoeffding at 0.3 in place of 0.05.
+    assert bench.worst_over_votes(11, 0.3, method="hoeffding") > 0.05 / 0.3
 
 
 def test_the_enumeration_would_notice():

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import poisson
 
-from rsbounds.bounds.mean import _capital, goal, mean_bound, mixture
+from rsbounds.bounds.mean import _capital, _option, goal, mean_bound, mixture
 from rsbounds.sequential import confidence_sequence
 
 RNG = np.random.default_rng(11)
@@ -187,28 +188,52 @@ def test_weights_never_exceed_one():
         assert sum(Fraction(float(w)) for w in shares) <= 1
 
 
-def exact_hazard(p):
-    """phi(Phi^-1(p)) / p; 0 from 1 on."""
-    normal = NormalDist()
-    low = max(p, 1e-17)
-    return normal.pdf(normal.inv_cdf(low)) / low if p < 1 else 0.0
+NORMAL = NormalDist()
 
 
-def goal_capital(x, m, n, alpha, caps, weights, pilot, hazard=exact_hazard):
+def exact_stake(p, deviation, s):
+    """The bet of `_option`, from its definition."""
+    if p >= 1:
+        return 0.0
+    p = max(p, 1e-17)
+    y = NORMAL.inv_cdf(p)
+    r = deviation + s * y / 2
+    if s > 0 and deviation / s < _option.MANY:
+        r /= s
+        if r <= 1:
+            return 1 / s if r > 0 else math.inf
+        return max(1 - NORMAL.cdf(2 * (math.sqrt(r * r - 1) - deviation / s)) / p, 0) / s
+    square = r * r - (s * s / 2 if s > 0 else 0)
+    slope = NORMAL.pdf(y) / p / max(math.sqrt(max(square, 0)), deviation / 20)
+    z = abs(s) * slope
+    series = 1 + z / 2 + z * z / 6
+    return slope * min(series, 4) if s < 0 else slope * series / (1 + z * series)
+
+
+def goal_capital(x, m, n, alpha, caps, weights, pilot, bet=exact_stake):
     """Total capital of the goal-reaching bets against m, from their definition."""
     capital = list(weights)
-    total, squares, sigma2 = 0.0, 0.0, 0.25
-    best = 0.0
-    for t, value in enumerate(x, start=1):
-        p = (1 if t <= pilot else sum(capital)) * alpha / goal.AIM
-        wish = hazard(p) / math.sqrt(sigma2 * (n - t + 1))
+    lift = -NORMAL.inv_cdf(alpha / goal.AIM) / 2
+    total, squares, cubes, best, held = goal.PRIOR_WEIGHT / 2, 0.0, 0.0, 0.0, 0
+    for i, value in enumerate(x):
+        mean = min(total / (i + goal.PRIOR_WEIGHT), 1)
+        fall = (goal.PRIOR_FALLS * mean - cubes) / (squares + goal.PRIOR_FALLS)
+        if i < pilot:
+            spread = math.sqrt((squares + goal.PILOT_SQUARES) / (i + 1) * (n - i))
+            wish = bet(alpha / goal.AIM, spread + lift * max(fall, 0), fall)
+        elif i >= held:
+            size, variance = min(fall, m), (squares + goal.PRIOR_SQUARES) / (i + 1)
+            under = max(variance + size * (mean - m), goal.LEAST * variance)
+            wish = bet(sum(capital) * alpha / goal.AIM, math.sqrt(under * (n - i)), size)
+            held = i + max(1, min(goal.MOST_HELD, (n - i) // goal.STEPS_LEFT))
         capital = [
             w * (1 + min(wish, c / m) * (value - m)) for w, c in zip(capital, caps, strict=True)
         ]
         best = max(best, sum(capital))
         total += value
-        squares += (value - (0.5 + total) / (t + 1)) ** 2
-        sigma2 = (0.25 + squares) / (t + 1)
+        step = value - total / (i + 1 + goal.PRIOR_WEIGHT)
+        squares += step**2
+        cubes += step**3
     return best
 
 
@@ -217,7 +242,7 @@ def test_goal(x):
     alpha, n = 0.01, len(x)
     method = goal.Goal()
     pilot = math.ceil(goal.PILOT_SHARE * n)
-    grid = goal._grid(x[:pilot], n, alpha, goal.PITCH_SHORT)
+    grid = goal._grid(x[:pilot], n, alpha)
     assert (np.diff(grid) > 0).all()
     assert grid[-1] == 1.0
     got = mean_bound(x, alpha=alpha, method="goal").lower[0]
@@ -226,21 +251,110 @@ def test_goal(x):
     if got > 0:
         assert grid[cell] == got
         # The bound is a candidate that was rejected, not the nearest one that was not.
-        assert goal_capital(x, got, *settings, hazard=goal._hazard) >= (1 - 1e-9) / alpha
-    # The table of hazards is interpolated: allow the decision to differ by one cell.
+        assert goal_capital(x, got, *settings, bet=_option.stake) >= (1 - 1e-9) / alpha
+    # The table of quantiles is interpolated: allow the decision to differ by one cell.
     want = 0
     while goal_capital(x, grid[want], *settings) >= 1 / alpha:
         want += 1
     assert abs((want - 1) - cell) <= 1
 
 
-def test_hazard_table():
-    normal = NormalDist()
-    for p in np.geomspace(1e-15, 0.9999, 300):
-        y = normal.inv_cdf(p)
-        assert goal._hazard(p) == pytest.approx(normal.pdf(y) / p, rel=2e-3, abs=1e-3)
-    assert goal._hazard(1.0) == 0.0
-    assert goal._hazard(0.0) == goal._hazard(1e-300) > 0
+def replay(x, m, alpha, method):
+    """Capital against m over time, of the kernel's bets: in its arithmetic, and exact."""
+    n, weights = len(x), np.array(method.weights) / (sum(method.weights) * (1 + 16 * 2.0**-52))
+    pilot = math.ceil(goal.PILOT_SHARE * n)
+    mean, variance, fall = np.empty(n), np.empty(n), np.empty(n)
+    goal._shape(x, mean, variance, fall)
+    openings = np.empty(pilot)
+    goal._openings(variance, fall, pilot, alpha / goal.AIM, openings)
+    capital = [float(w) for w in weights]
+    exact, there = [mpmath.mpf(w) for w in capital], mpmath.mpf(float(m))
+    path = [(sum(capital), sum(exact))]
+    i = 0
+    while i < n:
+        wish, stop = openings[min(i, pilot - 1)], i + 1
+        if i >= pilot:
+            p = sum(capital) * (alpha / goal.AIM)
+            wish = goal._bet(p, m, mean[i], variance[i], fall[i], n - i)
+            stop = i + goal._held(i, n)
+        bets = [min(float(wish), c / m) for c in method.caps]
+        for value in x[i:stop].tolist():
+            capital = [
+                w * ((1.0 - bet * m) + bet * value) for w, bet in zip(capital, bets, strict=True)
+            ]
+            gains = [1 + mpmath.mpf(bet) * (mpmath.mpf(value) - there) for bet in bets]
+            exact = [w * gain for w, gain in zip(exact, gains, strict=True)]
+        path.append((sum(capital), sum(exact)))
+        i = stop
+    return path
+
+
+MIXED = goal.Goal(caps=(0.5, 0.999), weights=(0.4, 0.6))
+
+
+@pytest.mark.parametrize("method", [goal.Goal(), MIXED], ids=["one cap", "two caps"])
+@pytest.mark.parametrize("alpha", [0.01, 1e-6])
+@pytest.mark.parametrize("x", [*ROWS, RNG.beta(9, 1, 3000)], ids=range(len(ROWS) + 1))
+def test_the_goal_was_reached_at_60_digits(x, alpha, method):
+    found = float(method.lower(x[None], alpha)[0])
+    grid = goal._grid(x[: math.ceil(goal.PILOT_SHARE * len(x))], len(x), alpha)
+    limit = _capital.threshold(len(x), alpha, max(method.caps))
+    with mpmath.workdps(60):
+        if found > 0:
+            reached = [exact for quick, exact in replay(x, found, alpha, method) if quick >= limit]
+            assert reached
+            assert reached[0] >= 1 / mpmath.mpf(alpha)
+        after = float(grid[np.searchsorted(grid, found, side="right")])
+        assert all(quick < limit for quick, _ in replay(x, after, alpha, method))
+
+
+@pytest.mark.parametrize("m", [0.1, 0.5, 0.9, 0.97])
+def test_the_goal_is_bet_on_fairly(m):
+    # Over every path of votes whose mean is m the capital is one on average, exactly.
+    n, alpha = 9, 0.05
+    with mpmath.workdps(40):
+        total = mpmath.mpf(0)
+        for path in range(2**n):
+            x = np.array([float(path >> i & 1) for i in range(n)])
+            chance = mpmath.mpf(m) ** int(x.sum()) * (1 - mpmath.mpf(m)) ** int(n - x.sum())
+            total += chance * replay(x, m, alpha, goal.Goal())[-1][1]
+        assert abs(total - 1) < 1e-14
+
+
+def test_quantile_table():
+    for p in (*np.geomspace(1e-15, 0.5, 200), *(1 - np.geomspace(1e-9, 0.5, 200))):
+        assert _option.quantile(p) == pytest.approx(NORMAL.inv_cdf(p), abs=2e-3)
+    assert _option.quantile(1e-300) == _option.quantile(0.0) == -_option.quantile(1.0)
+
+
+def test_the_stake_replicates_options_on_normal_and_poisson_sums():
+    for p in np.geomspace(1e-12, 0.9, 40):
+        hazard = NORMAL.pdf(NORMAL.inv_cdf(p)) / p
+        for s in (-1e-9, 0.0, 1e-9):
+            assert _option.stake(p, 30.0, s) == pytest.approx(hazard / 30.0, rel=1e-2)
+    # Of N falls, at most k: one fall more leaves P(N < k) of P(N <= k).
+    for mean in (3.0, 8.0, 24.0, 60.0, 400.0):
+        for k in range(math.ceil(mean - 3.5 * math.sqrt(mean)), math.floor(mean)):
+            if k > 1:
+                p, less = poisson.cdf(k, mean), poisson.cdf(k - 1, mean)
+                for s in (1.0, 0.3):
+                    found = s * _option.stake(p, math.sqrt(mean) * s, s)
+                    assert found == pytest.approx(1 - less / p, rel=0.17), (mean, k)
+
+
+@given(st.floats(0, 2), st.floats(0, 1e6), st.floats(-1, 1), st.sampled_from([1.0, 1e-3, 1e-9]))
+def test_no_stake_is_negative_or_not_a_number(p, deviation, s, scale):
+    assert _option.stake(p, max(deviation * scale, 1e-12), s * scale) >= 0
+
+
+def test_running_moments_are_those_of_the_samples():
+    x = RNG.beta(3, 1, 4000)
+    mean, variance, fall = np.empty(4000), np.empty(4000), np.empty(4000)
+    goal._shape(x, mean, variance, fall)
+    assert mean[-1] == pytest.approx(x.mean(), rel=1e-3)
+    assert variance[-1] == pytest.approx(x.var(), rel=0.02)
+    third = ((x.mean() - x) ** 3).mean()
+    assert fall[-1] == pytest.approx(third / x.var(), rel=0.1)
 
 
 def test_bets_do_not_see_the_sample_they_are_placed_on():
@@ -252,15 +366,15 @@ def test_bets_do_not_see_the_sample_they_are_placed_on():
         for y, out in ((x, first), (other, second)):
             _capital.plug_in_bets(y, 0.01, 0, out)
         assert (first[: changed + 1] == second[: changed + 1]).all()
-        for y, out in ((x, first), (other, second)):
-            goal._stakes(y, out)
-        assert (first[: changed + 1] == second[: changed + 1]).all()
+        for place in range(3):
+            shapes = np.empty((2, 3, 50))
+            for y, out in zip((x, other), shapes, strict=True):
+                goal._shape(y, *out)
+            assert (shapes[0, place, : changed + 1] == shapes[1, place, : changed + 1]).all()
 
 
 def test_the_grid_rests_on_the_pilot_alone():
     x = RNG.beta(20, 2, 2000)
     other = x.copy()
-    other[100:] = RNG.random(1900)
-    assert (
-        goal._grid(x[:100], 2000, 0.01, 0.003) == goal._grid(other[:100], 2000, 0.01, 0.003)
-    ).all()
+    other[40:] = RNG.random(1960)
+    assert (goal._grid(x[:40], 2000, 0.01) == goal._grid(other[:40], 2000, 0.01)).all()
