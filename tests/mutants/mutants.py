@@ -270,10 +270,9 @@ MUTANTS = [
     Mutant(
         "look-ahead in lambda_t",
         f"{MEAN}/_capital.py",
-        "        bets[i] = math.sqrt(scale * t / (squares * budget))\n        total += y[i]\n"
-        "        step = y[i] - total / (t + 1.0)\n        squares += step * step\n",
-        "        total += y[i]\n        step = y[i] - total / (t + 1.0)\n"
-        "        squares += step * step\n"
+        "        bets[i] = math.sqrt(scale * t / (squares * budget))\n"
+        "        total, squares, _ = took(y[i], t + 1.0, total, squares, 0.0)\n",
+        "        total, squares, _ = took(y[i], t + 1.0, total, squares, 0.0)\n"
         "        bets[i] = math.sqrt(scale * (t + 1.0) / (squares * budget))\n",
         SAMPLES,
     ),
