@@ -199,7 +199,7 @@ def test_the_command_line_knows_its_width(tmp_path, capsys):
     assert {s["norm"] for s in said} == {"l1"}
     assert {s["method"] for s in said} == {"runner-up"}
     assert main(["certify", str(file), "--top", "label", "--width", "0"]) == 2
-    assert "width is 0.0; allowed" in capsys.readouterr().err
+    assert "width is 0; allowed" in capsys.readouterr().err
 
 
 def test_a_store_keeps_the_law_and_bounds_its_rows_again(tmp_path):
