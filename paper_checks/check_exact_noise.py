@@ -67,6 +67,7 @@ def certified(
 ) -> tuple[float, int, float]:
     """Radius and class at the first input, and the share of that class at the second."""
     shared: dict[str, Any] = {"noise": law, "num_classes": 2, "seed": 1, "progress": False}
+    shared["lattice"] = law.spacing
     select = rsbounds.sample_counts(classifier, x, n=100, role="select", **shared)
     estimate = rsbounds.sample_counts(classifier, x, n=n, **shared)
     found = rsbounds.certify(estimate, rsbounds.select_top(select), noise=law)

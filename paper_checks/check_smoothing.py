@@ -183,8 +183,8 @@ def mnist(data: Path, folder: Path, images: int, n: int = N, epochs: int = 12) -
     model = lenet(torch.empty(0, 1, 28, 28), torch.empty(0, dtype=torch.long), 0)
     model.load_state_dict(torch.load(weights, weights_only=True))
     classifier = rsbounds_torch.SmoothedClassifier(
-        model, num_classes=10, noise=rsbounds.Gaussian(SIGMA), input_bounds=(0.0, 1.0),
-        batch_size=250,
+        model, num_classes=10, noise=rsbounds.Gaussian(SIGMA), lattice=None,
+        input_bounds=(0.0, 1.0), batch_size=250,
     )  # fmt: skip
     wanted = np.linspace(8000, 9999, images).round().astype(int).tolist()
     truth = np.array([held[i][1] for i in sorted(wanted)])

@@ -114,8 +114,8 @@ def own(images: int, n: int, epochs: int) -> dict[float, Pair] | None:
         law = rsbounds.Gaussian(sigma)
         select, estimate = (
             rsbounds.sample_counts(
-                model.predict, x[1000 : 1000 + images], noise=law, n=size, num_classes=10,
-                role=role, seed=0, progress=False, batch_size=10_000,
+                model.predict, x[1000 : 1000 + images], noise=law, lattice=None, n=size,
+                num_classes=10, role=role, seed=0, progress=False, batch_size=10_000,
             )
             for role, size in (("select", 100), ("estimate", n))
         )  # fmt: skip

@@ -47,7 +47,8 @@ def three_classes(angle: float = 0.0) -> tuple[SmoothedClassifier, torch.Tensor]
     with torch.no_grad():
         model.weight.copy_(4.0 * lines @ turn.T)
         model.bias.copy_(4.0 * torch.tensor([0.0, -0.7, -0.6]))
-    classifier = SmoothedClassifier(model, num_classes=3, noise=rsbounds.Gaussian(0.25))
+    law = rsbounds.Gaussian(0.25)
+    classifier = SmoothedClassifier(model, num_classes=3, noise=law, lattice=None)
     return classifier, torch.tensor([[0.2, 0.1]], dtype=torch.float64) @ turn.T
 
 

@@ -15,7 +15,7 @@ from rsbounds._types import NO_CLASS, Counts, Selection
 from rsbounds.bounds.margin import MarginMethod, margin_method
 from rsbounds.certificates import certify_components, certify_votes
 from rsbounds.certificates.complete import sampled_only
-from rsbounds.certificates.exact import offset_in
+from rsbounds.certificates.exact import law_of_sample
 from rsbounds.claims import checked_k
 from rsbounds.noises import Noise
 from rsbounds.streams import Piece, Role
@@ -98,9 +98,10 @@ class Outputs(NoisyModel):
         select = source.sample_counts(inputs, n=n0, role="select", **arguments)
         estimate = source.sample_counts(inputs, n=n, role="estimate", **arguments)
         invalid = select.invalid + estimate.invalid
+        law, offset = law_of_sample(source.noise, estimate)
         result = certify_votes(
-            select.values, estimate.values, invalid, noise=source.noise, alpha=level,
-            method=chosen, offset=offset_in(source.noise, estimate), k=k,
+            select.values, estimate.values, invalid, noise=law, alpha=level, method=chosen,
+            offset=offset, k=k,
         )  # fmt: skip
         _text.warn_invalid("the model", invalid > 0)
         return dataclasses.replace(

@@ -51,6 +51,7 @@ class NoisyModel:
         *,
         num_classes: int,
         noise: Noise,
+        lattice: float | Literal["auto"] | None = "auto",
         input_bounds: tuple[float, float] | None = None,
         preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
         input_shape: Sequence[int] | None = None,
@@ -81,7 +82,7 @@ class NoisyModel:
             )
         self.model = model
         self.num_classes = _validate.integer("num_classes", num_classes, low=self._fewest)
-        self.noise = noise
+        self.noise = noise.on_lattice(lattice)
         self.input_bounds = _inputs.checked_bounds(input_bounds)
         self.preprocess = preprocess
         self.batch_size = batch_size

@@ -101,6 +101,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--every", type=int, default=1, metavar="K", help="take every K-th input")
     add("--device", help="torch device: cpu, cuda, cuda:1 (default: a GPU where there is one, and "
         "under torchrun each process its own)")  # fmt: skip
+    add("--floats", action="store_true",
+        help="noise in floats, where it is else on a lattice that makes it exact")  # fmt: skip
     add("--batch-size", default="auto", help="copies per batch, or auto")
     add("--model-id", metavar="NAME", help="a name for the model; a store of another is refused")
     add("--on-error", default="record", metavar="WHAT",
@@ -205,6 +207,8 @@ def _certify(given: argparse.Namespace) -> int:
     files = [f for f in (given.store, given.weights, given.data, given.labels) if f is not None]
     path = checked_output(given, given.output, (".tsv", ".jsonl"), files)
     size, law = _batch_size(given.batch_size), law_of(given)
+    if given.floats and law.spacing is not None:
+        raise ValueError("--floats is given together with --lattice; allowed: one of them")
     draws = draws_of(law, given.n, 100_000)
     kind, options = _kind(given)
     smoothing = _smoothing(given)
@@ -220,6 +224,7 @@ def _certify(given: argparse.Namespace) -> int:
         classifier = SmoothedClassifier(
             _model(given, device), num_classes=given.num_classes, noise=law, device=device,
             batch_size=size, input_bounds=given.input_bounds,
+            lattice=None if given.floats else "auto",
         )  # fmt: skip
         result = certify_dataset(
             classifier, data, store=given.store, n=draws, n0=given.n0, alpha=given.alpha,

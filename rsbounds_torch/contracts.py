@@ -30,8 +30,9 @@ def _classifier(batch_size: int = 64) -> SmoothedClassifier:
     with torch.no_grad():
         model.weight.copy_(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]))
     return SmoothedClassifier(
-        model, num_classes=2, noise=Gaussian(0.25), batch_size=batch_size, input_shape=(2,)
-    )
+        model, num_classes=2, noise=Gaussian(0.25), lattice=None, batch_size=batch_size,
+        input_shape=(2,),
+    )  # fmt: skip
 
 
 def _found(optimizer: NoiseOptimizer[Any], **changes: Any) -> Noise:
@@ -104,8 +105,7 @@ def a_step_leaves_the_state_it_was_given(optimizer: NoiseOptimizer[Any]) -> None
 
 def never_worse_than_its_start(optimizer: NoiseOptimizer[Any]) -> None:
     """On the draws that judge, no input's law is worth less than the one it started from."""
-    law = _found(optimizer)
-    problem = _problem()
+    law, problem = _found(optimizer), _problem()
     worth, was = (problem.worth(one, 400, "judge").proxy for one in (law, problem.start))
     assert (worth >= was).all(), f"{worth} against {was}"
 

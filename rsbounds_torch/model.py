@@ -16,7 +16,7 @@ from rsbounds.bounds.margin import MarginMethod, margin_method
 from rsbounds.bounds.mean import MeanMethod, mean_method
 from rsbounds.certificates import certify_votes, predict_votes, voted_top
 from rsbounds.certificates.complete import draws_of, sampled_only
-from rsbounds.certificates.exact import farther, offset_in
+from rsbounds.certificates.exact import farther, law_of_sample
 from rsbounds.certificates.scores import Scores, certify_score_rows, score_rows
 from rsbounds.certificates.soft import Pair
 from rsbounds.noises import Noise
@@ -49,6 +49,9 @@ class SmoothedClassifier(Outputs):
         K >= 2.
     noise : Noise
         Law of the noise, such as ``rsbounds.Gaussian(sigma=0.25)``, in raw input units.
+    lattice : float, "auto" or None
+        Where the law says nothing of a lattice: the one that its noise is drawn on, exactly
+        (`rsbounds.sample_counts`), so that certificates hold in floating point; None adds floats.
     input_bounds : (float, float), optional
         Range of raw inputs. An input outside is refused; noisy copies may leave it. Integers,
         such as pixels, are refused without it: it says in what units the noise is.
@@ -226,9 +229,10 @@ class SmoothedClassifier(Outputs):
         if source.noise.cells is not None:
             select = estimate
         invalid = select.invalid + estimate.invalid
+        law, offset = law_of_sample(source.noise, estimate)
         result = certify_votes(
-            select.values, estimate.values, invalid, noise=source.noise, alpha=level,
-            method=chosen, offset=offset_in(source.noise, estimate),
+            select.values, estimate.values, invalid, noise=law, alpha=level, method=chosen,
+            offset=offset,
         )  # fmt: skip
         _text.warn_invalid("the model", invalid > 0)
         return dataclasses.replace(

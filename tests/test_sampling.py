@@ -55,7 +55,7 @@ def test_every_input_draws_by_its_own_law():
     law = rsbounds.Gaussian([0.5, 2.0, 0.01])
     whole = counts(noise=law)
     for i, sigma in enumerate([0.5, 2.0, 0.01]):
-        alone = counts(inputs=X[i : i + 1], index=i, noise=rsbounds.Gaussian(sigma))
+        alone = counts(inputs=X[i : i + 1], index=i, noise=rsbounds.Gaussian(sigma), lattice=None)
         assert (alone.values == whole.values[i]).all()
     with pytest.raises(ValueError, match="noise has parameters for 3 inputs; allowed: one set"):
         counts(inputs=X[:2], noise=law)
@@ -167,11 +167,12 @@ def test_bad_input_is_named(change, message):
 
 def test_a_stopping_rule_sees_the_draws_of_sample_counts():
     select = counts(role="select", n=100)
-    test = rsbounds.Decide(0.1, rsbounds.select_top(select), noise=LAW, alpha=0.01, limit=3000)
+    law = LAW.on_lattice()
+    test = rsbounds.Decide(0.1, rsbounds.select_top(select), noise=law, alpha=0.01, limit=3000)
     done = rsbounds.sample_until(test, vote, X, num_classes=2, seed=7, batch_size=50)
     assert done is test
     assert not test.active.any()
-    by_hand = rsbounds.Decide(0.1, rsbounds.select_top(select), noise=LAW, alpha=0.01, limit=3000)
+    by_hand = rsbounds.Decide(0.1, rsbounds.select_top(select), noise=law, alpha=0.01, limit=3000)
     while by_hand.active.any():
         more = np.zeros((3, 2), dtype=np.int64)
         for i in np.flatnonzero(by_hand.active):

@@ -12,7 +12,7 @@ from rsbounds import _validate
 from rsbounds._types import Certificates, MarginBound, Selection, content_hash
 from rsbounds.bounds.margin import MarginMethod, bound_of_claim, margin_method
 from rsbounds.certificates.complete import settled
-from rsbounds.certificates.exact import details_of, nearer, offset_in
+from rsbounds.certificates.exact import details_of, law_of_sample, nearer
 from rsbounds.noises import Noise
 from rsbounds.regions import Region
 
@@ -188,7 +188,8 @@ def certify(
     """
     if not isinstance(noise, Noise):
         raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
-    table, offset = _validate.count_table(counts), offset_in(noise, counts)
+    noise, offset = law_of_sample(noise, counts)
+    table = _validate.count_table(counts)
     chosen = margin_method(noise.default_method if method is None else method, options)
     how = settled(noise, counts, top, alpha=_validate.alpha(alpha), method=chosen)
     bound = bound_of_claim(

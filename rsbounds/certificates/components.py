@@ -31,7 +31,7 @@ from rsbounds.bounds.margin import (
 )
 from rsbounds.certificates.ball import plain_law, radii
 from rsbounds.certificates.complete import sampled_only
-from rsbounds.certificates.exact import details_of, level_left, nearer, offset_in
+from rsbounds.certificates.exact import details_of, law_of_sample, level_left, nearer
 from rsbounds.claims import Claim, Top
 from rsbounds.noises import Noise
 
@@ -139,7 +139,8 @@ def certify_components(
     _validate.choice("family", family, ("bonferroni", "holm"))
     chosen = margin_method(method, options)
     target = _target(noise, family, radius, tau, chosen)
-    table, offset = _validate.count_table(counts), offset_in(noise, counts)
+    noise, offset = law_of_sample(noise, counts)
+    table = _validate.count_table(counts)
     parts = _components(table, claimed(top, table, chosen), chosen)
     level = level_left(noise.spacing, total, int(parts.n.max()))
     if target is None:

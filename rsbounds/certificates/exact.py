@@ -12,6 +12,7 @@ it takes the distance from the input to its lattice point, about which the state
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,17 @@ def offset_of(noise: Noise, inputs: ArrayLike) -> Offset | None:
     return {norm: distances(values, noise.spacing, norm) for norm in ("l1", "l2", "linf")}
 
 
-def offset_in(noise: Noise, sample: Any) -> NDArray[np.float64] | None:
-    """(B,) distances that a sample of counts or scores says its inputs have, in the law's norm.
+def law_of_sample(noise: Noise, sample: Any) -> tuple[Noise, NDArray[np.float64] | None]:
+    """The law of a sample, and (B,) distances of its inputs from the lattice, in the law's norm.
+
+    A law that says nothing of a lattice is on that of the sample, if it was drawn on one.
+
+    Parameters
+    ----------
+    noise : Noise
+        The law as it was given.
+    sample : Counts, BoundedSamples or array_like
+        The sample; a plain array says nothing of its noise, and the law stays as it is.
 
     Raises
     ------
@@ -77,7 +87,7 @@ def offset_in(noise: Noise, sample: Any) -> NDArray[np.float64] | None:
         but all cells of an enumerated law, where the law is none.
     """
     if not isinstance(sample, (Counts, BoundedSamples)):
-        return None
+        return noise, None
     held = sample.cells if isinstance(sample, Counts) else None
     if held != noise.cells:
         drawn, asked = (
@@ -87,6 +97,10 @@ def offset_in(noise: Noise, sample: Any) -> NDArray[np.float64] | None:
             f"counts are of {drawn}, and the votes of noise {noise} are of {asked}; allowed: the "
             "law that they were taken with"
         )
+    if noise.spacing is None and sample.lattice is not None:
+        with suppress(ValueError):
+            # What it cannot be on is refused below.
+            noise = noise.on_lattice(sample.lattice)
     if sample.lattice != noise.spacing:
         drawn, asked = (
             "floats" if h is None else f"a lattice of {spacing_words(h)}"
@@ -96,7 +110,7 @@ def offset_in(noise: Noise, sample: Any) -> NDArray[np.float64] | None:
             f"noise is {noise}, on {asked}, and the sample was drawn with noise of {drawn}; "
             "allowed: the law that it was drawn with"
         )
-    return None if sample.offset is None else sample.offset[noise.norm]
+    return noise, None if sample.offset is None else sample.offset[noise.norm]
 
 
 def nearer(radius: NDArray[np.float64], offset: ArrayLike | None) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from rsbounds._types import BoundedSamples, CertifiedQuantiles, content_hash
 from rsbounds.bounds.proportion import lower_rank
 from rsbounds.certificates.ball import plain_law
 from rsbounds.certificates.complete import sampled_only
-from rsbounds.certificates.exact import details_of, farther, level_left, offset_in
+from rsbounds.certificates.exact import details_of, farther, law_of_sample, level_left
 from rsbounds.noises import Noise
 
 SIDES = ("lower", "upper", "both")
@@ -110,7 +110,7 @@ def certify_quantile(
     table, single = _checked_table(samples)
     inputs, n, outputs = table.shape
     noise.check_rows(inputs)
-    offset = offset_in(noise, samples)
+    noise, offset = law_of_sample(noise, samples)
     statements = (2 if side == "both" else 1) * len(at)
     statements *= {"output": 1, "input": outputs, "all": inputs * outputs}[family]
     level = level_left(noise.spacing, total, n * (inputs if family == "all" else 1))

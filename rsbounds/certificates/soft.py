@@ -23,7 +23,7 @@ from rsbounds.bounds.mean import MeanMethod, mean_bound, mean_method
 from rsbounds.bounds.mean._samples import checked_samples
 from rsbounds.certificates.ball import ball
 from rsbounds.certificates.complete import sampled_only
-from rsbounds.certificates.exact import level_left, offset_in
+from rsbounds.certificates.exact import law_of_sample, level_left
 from rsbounds.noises import Noise
 
 Pair = Literal["split", "difference"]
@@ -245,7 +245,8 @@ def certify_soft(
     if not isinstance(noise, Noise):
         raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
     sampled_only(noise, "scores")
-    total, offset = _validate.alpha(alpha), offset_in(noise, scores)
+    total = _validate.alpha(alpha)
+    noise, offset = law_of_sample(noise, scores)
     table = _score_table(scores)
     bound = soft_margin_bound(
         table,

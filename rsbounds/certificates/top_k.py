@@ -12,7 +12,7 @@ from rsbounds._types import Certificates, Selection, content_hash
 from rsbounds.bounds.margin import MarginMethod, bound_of_claim, claimed, margin_method
 from rsbounds.certificates.ball import ball
 from rsbounds.certificates.complete import sampled_only
-from rsbounds.certificates.exact import level_left, offset_in
+from rsbounds.certificates.exact import law_of_sample, level_left
 from rsbounds.claims import TopK, checked_k
 from rsbounds.noises import Noise
 
@@ -90,7 +90,8 @@ def certify_top_k(
     if not isinstance(noise, Noise):
         raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
     sampled_only(noise, "top-k")
-    table, offset = _validate.count_table(counts), offset_in(noise, counts)
+    noise, offset = law_of_sample(noise, counts)
+    table = _validate.count_table(counts)
     among, total = checked_k(k, table.shape[1]), _validate.alpha(alpha)
     if isinstance(label, TopK):
         raise ValueError("label is a claim of kind TopK; allowed: classes, or select_top of others")

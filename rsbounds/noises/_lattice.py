@@ -82,6 +82,27 @@ class LatticeLaw(Noise):
     def in_floats(self: Self) -> Self:
         return cast(Self, dataclasses.replace(cast(Any, self), lattice=None))
 
+    def on_lattice(self: Self, lattice: Any = "auto") -> Self:
+        if lattice is None or self.lattice is not None:
+            return super().on_lattice(lattice)
+        if not isinstance(lattice, str):
+            return cast(Self, dataclasses.replace(cast(Any, self), lattice=lattice))
+        if lattice != "auto":
+            raise ValueError(f"lattice is {lattice!r}; allowed: a spacing, 'auto' or None")
+        if self.batch_shape:
+            return self
+        try:
+            return cast(Self, dataclasses.replace(cast(Any, self), lattice=lattice))
+        except ValueError:
+            # Far too small or large for one: floats, and the certificate says so.
+            return self
+
+    def room(self, spacing: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The smallest and the largest factor on each size that fits a lattice; (B,) or () each."""
+        cells = np.asarray(getattr(self, self._size), dtype=np.float64) / spacing
+        most = ((1 << (MAX_BITS - 1)) - 2) / self._reach
+        return self._coarsest * (1 + 1e-12) / cells, most * (1 - 1e-12) / cells
+
     @abc.abstractmethod
     def table(self) -> Table | None: ...
 
@@ -133,7 +154,7 @@ def distances(x: NDArray[Any], spacing: float, norm: str) -> NDArray[np.float64]
     if not (np.abs(flat) < spacing * _FARTHEST).all():
         raise ValueError(
             f"inputs hold {np.abs(flat).max():g} with noise on a lattice of {spacing:g}; allowed: "
-            f"numbers up to {spacing * _FARTHEST:g}, or a coarser lattice"
+            f"numbers up to {spacing * _FARTHEST:g}, a coarser lattice, or none (lattice=None)"
         )
     found = np.empty(len(flat))
     for row, values in enumerate(flat):

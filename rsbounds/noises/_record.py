@@ -67,6 +67,36 @@ class Record(abc.ABC):
         """The law in real numbers, drawn at random: for training, which needs no exact law."""
         return self
 
+    def on_lattice(self: Self, lattice: Any = "auto") -> Self:
+        """The law with its noise drawn on a lattice, which makes it exact, where it can be.
+
+        Parameters
+        ----------
+        lattice : float, "auto" or None
+            The spacing. "auto" leaves a law as it is that has a lattice of its own, no form on
+            lattices, parameters for several inputs (whose noise must not depend on one another),
+            or no room for one. None leaves every law as it is.
+
+        Returns
+        -------
+        Noise
+            A law of the same kind and parameters.
+
+        Raises
+        ------
+        ValueError
+            A spacing that the law cannot have, or another than it has.
+
+        Examples
+        --------
+        >>> import rsbounds
+        >>> print(rsbounds.Gaussian(sigma=0.25).on_lattice())
+        gaussian(sigma=0.25, lattice=1/2040)
+        """
+        if lattice not in (None, "auto", self.spacing):
+            raise ValueError(f"lattice is {lattice!r}; allowed with noise {self}: 'auto' or None")
+        return self
+
     def __len__(self) -> int:
         if not self.batch_shape:
             raise TypeError(f"{type(self).__name__} has one set of parameters and no length")

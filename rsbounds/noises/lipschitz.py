@@ -118,6 +118,11 @@ class Lipschitz(Noise):
     def in_floats(self) -> Lipschitz:
         return Lipschitz(self.constant, self.noise.in_floats())
 
+    def on_lattice(self, lattice: Any = "auto") -> Lipschitz:
+        if lattice == "auto" and self.batch_shape:
+            return self
+        return Lipschitz(self.constant, self.noise.on_lattice(lattice))
+
     def base_size(self, shape: tuple[int, ...]) -> int:
         return self.noise.base_size(shape)
 

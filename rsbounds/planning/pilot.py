@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsbounds import _validate
 from rsbounds._types import Counts
 from rsbounds.certificates.complete import sampled_only
-from rsbounds.certificates.exact import offset_in
+from rsbounds.certificates.exact import law_of_sample
 from rsbounds.noises import Noise, noise_from_dict
 from rsbounds.runs import RunStore
 from rsbounds.runs.kinds.scores import ScoresKind
@@ -101,7 +101,7 @@ def made_pilot(
         shares, source = _shares(p, num_classes), "probabilities that are assumed"
     else:
         # Votes that were drawn on another lattice than the law's are refused.
-        offset_in(noise, pilot)
+        noise, _ = law_of_sample(noise, pilot)
         table = _validate.count_table(pilot, "pilot")
         votes, draws = _validate.count_rows(table, name="pilot")
         source = f"a pilot of {_few(draws)} draws"

@@ -19,7 +19,7 @@ from rsbounds._types import Certificates, Guarantee, Selection
 from rsbounds.bounds.margin import MARGIN_METHODS
 from rsbounds.certificates import certify
 from rsbounds.certificates.complete import sampled_only
-from rsbounds.certificates.exact import offset_in
+from rsbounds.certificates.exact import law_of_sample
 from rsbounds.noises import Noise
 from rsbounds.report.accuracy import average_certified_radius, certified_accuracy
 from rsbounds.report.limit import LimitCurve, likelihood_limit
@@ -294,7 +294,7 @@ def compare(
     if isinstance(noise, Noise):
         sampled_only(noise, "a comparison of methods")
         # A sample of another lattice is refused.
-        offset_in(noise, counts)
+        noise, _ = law_of_sample(noise, counts)
     table = _validate.count_table(counts)
     timed = _timed(table, top, noise, alpha, _settings(methods), progress)
     if radii is None:

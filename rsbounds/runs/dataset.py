@@ -92,6 +92,7 @@ def certify_dataset(
     num_classes: int,
     n: int | None = None,
     n0: int | None = None,
+    lattice: float | Literal["auto"] | None = "auto",
     alpha: float = 0.001,
     kind: Literal["votes", "scores", "adaptive", "top-k"] = "votes",
     decide: ArrayLike | None = None,
@@ -131,6 +132,8 @@ def certify_dataset(
         no samples.
     num_classes : int
         K.
+    lattice : float, "auto" or None
+        As in `sample_counts`.
     alpha : float
         Error probability for each input.
     kind : {"votes", "scores", "adaptive", "top-k"}
@@ -207,8 +210,10 @@ def certify_dataset(
                 "map or temperature is given; allowed: none, the classifier returns its scores"
             )
         options["map"] = None
+    if not isinstance(noise, Noise):
+        raise ValueError(f"noise is {noise!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
     plan = RunPlan(
-        noise=noise, n0=n0, n=n,  # type: ignore[arg-type]
+        noise=noise.on_lattice(lattice), n0=n0, n=n,  # type: ignore[arg-type]
         alpha=alpha, kind=asked_kind, method=method, options=options,
         seed=resumed_seed([store], seed), num_classes=num_classes, inputs=len(array),
         # A name, where there is no hash of weights, is all that tells the model.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ import torch
 from rsbounds import _validate
 from rsbounds._parallel import Progress
 from rsbounds.noises import Noise
+from rsbounds.noises._lattice import LatticeLaw
 from rsbounds_torch import _inputs
 from rsbounds_torch._inputs import Inputs
 from rsbounds_torch._sampler import NoisyModel
@@ -144,7 +145,8 @@ def optimize_noise(
     input's own law (Alfarra et al. 2022, section 3). Nothing is promised about the size of the
     regions but that, on draws used for nothing else, each was worth no less than the start's.
     Where the regions are no balls, report ``inscribed_radius`` beside ``proxy_radius``: a region
-    may be long in directions that no input takes.
+    may be long in directions that no input takes. Where the start's noise is on a lattice, so is
+    that of a law of the same kind, within the lattice's room; other kinds add floats.
 
     Parameters
     ----------
@@ -211,16 +213,25 @@ def optimize_noise(
     if not isinstance(start, Noise):
         raise ValueError(f"noise0 is {start!r}; allowed: a noise law such as Gaussian(sigma=0.25)")
     start.check_rows(len(x))
-    each = start.scaled(np.ones(len(x)))
+    # Looking needs no exact noise, which takes a table for each scale.
+    each = first = start.in_floats().scaled(np.ones(len(x)))
     # What a method cannot start from is refused before the first draw.
     for stage in _stages(optimizer):
         each = stage.start(each, tuple(x.shape[1:]))
+    spacing = start.spacing if type(each) is type(start) else None
     problem = noise_problem(
-        classifier, x, start.scaled(np.ones(len(x))), n=n, alpha=level,
+        classifier, x, first, n=n, alpha=level,
         seed=_inputs.chosen_seed(seed), streams=_inputs.stream_numbers(index, len(x)),
         draws=judged, diameter=_diameter(classifier, x, start) if cap else math.inf,
     )  # fmt: skip
-    return run_stages(optimizer, problem, judged, progress=progress, stop=stop)
+    if spacing is not None and isinstance(first, LatticeLaw):
+        problem = replace(problem, room=first.room(spacing)[1])
+    found = run_stages(optimizer, problem, judged, progress=progress, stop=stop)
+    if spacing is None or not isinstance(found, LatticeLaw):
+        return found
+    low, high = found.room(spacing)
+    fits = (low <= 1) & (high >= 1)
+    return found.where(fits, cast(LatticeLaw, first)).on_lattice(spacing)
 
 
 def _diameter(classifier: NoisyModel, x: torch.Tensor, start: Noise) -> float:

@@ -72,6 +72,9 @@ class NoiseProblem:
     diameter : float
         No semi-axis of a region shall be longer: the diameter of the box of all inputs, in the
         norm of the region, or infinity.
+    room : (B,) float64
+        Factor on the start's law above which the lattice of the certificates' noise, if they
+        have one, would not hold it.
     """
 
     model: NoisyModel
@@ -83,6 +86,7 @@ class NoiseProblem:
     seed: int
     streams: list[int]
     diameter: float = np.inf
+    room: float | NDArray[np.float64] = np.inf
 
     def __len__(self) -> int:
         return len(self.x)
@@ -128,17 +132,19 @@ class NoiseProblem:
         return replace(
             self, x=self.x[some], start=self.start.at(rows), top=self.top[some],
             streams=[self.streams[row] for row in some],
+            room=np.broadcast_to(self.room, (len(self),))[rows],
         )  # fmt: skip
 
     def largest_factor(self) -> NDArray[np.float64]:
         """(B,) factor on the start's law above which a semi-axis may pass the diameter.
 
-        At least 1: the start is the caller's choice.
+        Or the law its room. At least 1: the start is the caller's choice.
         """
         region = self.start.region(np.ones(len(self)))
         axes = region.radius if isinstance(region, Ball) else region.circumscribed_radius()
         reach = np.maximum(self.foretold.largest, 1e-300) * axes
-        return np.asarray(np.maximum(np.minimum(self.diameter, 1e300) / reach, 1.0))
+        most = np.minimum(np.minimum(self.diameter, 1e300) / reach, self.room)
+        return np.asarray(np.maximum(most, 1.0))
 
 
 class NoiseOptimizer(abc.ABC, Generic[State]):
@@ -183,7 +189,7 @@ class NoiseOptimizer(abc.ABC, Generic[State]):
     ...     def step(self, problem, state):
     ...         worth, factor, done = state
     ...         found = problem.worth(problem.start.scaled(2 * factor), self.draws).proxy
-    ...         done = done | (found <= worth)
+    ...         done = done | (found <= worth) | (2 * factor > problem.largest_factor())
     ...         return np.where(done, worth, found), np.where(done, factor, 2 * factor), done
     ...     def done(self, state):
     ...         return state[2]
@@ -195,7 +201,7 @@ class NoiseOptimizer(abc.ABC, Generic[State]):
     >>> x = torch.tensor([[2.0, 0.0], [0.1, 0.0]])
     >>> law = optimize_noise(classifier, x, method=Doubling(), n=1000, seed=1, progress=False)
     >>> law.sigma
-    array([2.  , 0.25])
+    array([1.  , 0.25])
 
     By its name: ``OPTIMIZERS.register("doubling", Doubling)``, or an entry point of the group
     ``rsbounds.optimizers``.

@@ -107,7 +107,9 @@ def sampling(repeats: int, copies: int = 20_000) -> dict[str, float]:
     x = torch.rand(1, 1, 28, 28)
 
     def work(law: rsbounds.Gaussian) -> Callable[[], object]:
-        classifier = SmoothedClassifier(model, num_classes=10, noise=law, batch_size=500)
+        classifier = SmoothedClassifier(
+            model, num_classes=10, noise=law, lattice=law.spacing, batch_size=500
+        )
         return lambda: classifier.sample_counts(x, n=copies, seed=1, progress=False)
 
     found = in_turns({name: work(LAWS[name]) for name in ("float", "1/255", "auto")}, repeats)

@@ -144,7 +144,8 @@ def measured(network, sigma, x, y, method, options, fixed=None, bound="complemen
     inscribed, proxy, errors = [], [], []
     counted = Counted(network)
     classifier = rsbounds_torch.SmoothedClassifier(
-        counted, num_classes=10, noise=rsbounds.Gaussian(sigma), input_shape=tuple(x.shape[1:]),
+        counted, num_classes=10, noise=rsbounds.Gaussian(sigma), lattice=None,
+        input_shape=tuple(x.shape[1:]),
         input_bounds=None if isinstance(network, Turned) else (0.0, 1.0), batch_size=200,
     )  # fmt: skip
     took, forward, both = 0.0, 0, 0

@@ -83,7 +83,87 @@ def test_a_radius_smaller_than_the_distance_is_none():
     assert rsbounds.certify(counts.values, 0, noise=LAW).certified.all()
 
 
-@pytest.mark.parametrize("law", [FLOATS, rsbounds.Gaussian(0.5, lattice=1 / 510)], ids=str)
+def test_a_law_that_says_nothing_of_a_lattice_is_on_that_of_the_sample():
+    counts, top = sampled(X, n=200)
+    told, found = (rsbounds.certify(counts, top, noise=law) for law in (LAW, FLOATS))
+    assert found.noise == told.noise == str(LAW)
+    assert (found.radius == told.radius).all()
+    assert found.details["lattice"] == LAW.lattice
+    # Counts alone say nothing of their noise, and no more is claimed than was.
+    plain = rsbounds.certify(counts.values, top, noise=FLOATS)
+    assert str(plain).endswith("proven in real arithmetic")
+    assert "lattice" not in plain.details
+    compared = (
+        rsbounds.compare(counts, top, noise=law, labels=[0] * len(X)) for law in (LAW, FLOATS)
+    )
+    assert len({str(result.noise) for result in compared}) == 1
+    soft = rsbounds.sample_scores(scores, X[0], noise=LAW, n=50, seed=1)
+    told, found = (rsbounds.certify_soft(soft, 1, noise=law) for law in (LAW, FLOATS))
+    assert found.noise == told.noise
+    assert (found.radius == told.radius).all()
+    # A law that has no lattice cannot have drawn the sample.
+    with pytest.raises(ValueError, match=r"diagonal.* on floats, and the sample was drawn with"):
+        rsbounds.certify(counts, top, noise=rsbounds.noises.DiagonalGaussian([0.5] * X[0].size))
+
+
+def test_sampling_is_exact_unless_told_otherwise():
+    def label(batch):
+        return np.zeros(len(batch), np.int64)
+
+    arguments = {"n": 50, "num_classes": 2, "seed": 1}
+    counts = rsbounds.sample_counts(label, X, noise=FLOATS, **arguments)
+    asked = rsbounds.sample_counts(label, X, noise=FLOATS.on_lattice("auto"), **arguments)
+    assert counts.lattice == asked.lattice == FLOATS.on_lattice().lattice
+    assert {key: value.tolist() for key, value in counts.offset.items()} == {
+        key: value.tolist() for key, value in asked.offset.items()
+    }
+    assert rsbounds.certify(counts, 0, noise=FLOATS).details["lattice"] == counts.lattice
+    floats = rsbounds.sample_counts(label, X, noise=FLOATS, lattice=None, **arguments)
+    assert floats.lattice is None
+    shown = str(rsbounds.certify(floats, 0, noise=FLOATS))
+    assert shown.endswith("proven in real arithmetic")
+    # What a law says goes before what the call asks for by default, and against it is refused.
+    told = rsbounds.sample_counts(label, X, noise=LAW, **arguments)
+    assert told.lattice == LAW.lattice
+    with pytest.raises(ValueError, match=r"lattice is 0\.5; allowed with noise gaussian"):
+        rsbounds.sample_counts(label, X, noise=LAW, lattice=0.5, **arguments)
+    with pytest.raises(ValueError, match="lattice is 'fine'; allowed: a spacing, 'auto' or None"):
+        rsbounds.sample_counts(label, X, noise=FLOATS, lattice="fine", **arguments)
+    soft = rsbounds.sample_scores(scores, X[0], noise=FLOATS, n=50, seed=1)
+    assert soft.lattice == counts.lattice
+
+
+def test_a_law_that_cannot_be_on_a_lattice_stays_in_floats():
+    laws = [
+        rsbounds.noises.DiagonalGaussian([0.5, 0.25]), rsbounds.Gaussian([0.25, 0.5]),
+        rsbounds.Gaussian(1e-35), rsbounds.Lipschitz(2.0, rsbounds.Gaussian([0.25, 0.5])),
+    ]  # fmt: skip
+    for law in laws:
+        assert law.on_lattice() is law or law.on_lattice() == law
+        assert law.on_lattice().spacing is None
+        assert law.on_lattice(None) is law or law.on_lattice(None) == law
+    around = rsbounds.Lipschitz(2.0, FLOATS)
+    assert around.on_lattice().noise == FLOATS.on_lattice()
+    # With a spacing, each input's noise is told without the others'.
+    assert rsbounds.Gaussian([0.25, 0.5]).on_lattice(1 / 255).lattice == 1 / 255
+    with pytest.raises(ValueError, match=r"lattice is 0\.3; allowed: a spacing from"):
+        rsbounds.Gaussian(0.25).on_lattice(0.3)
+
+
+@pytest.mark.parametrize("size", [1e-3, 0.25, 3.0])
+def test_room_is_what_a_lattice_holds(size):
+    law, spacing = rsbounds.Gaussian([size]), 1 / 2040
+    low, high = (float(part[0]) for part in law.room(spacing))
+    for factor, fits in ((low, True), (high, True), (low * 0.999, False), (high * 1.001, False)):
+        scaled = law.scaled([factor])
+        if fits:
+            assert scaled.on_lattice(spacing).lattice == spacing
+            continue
+        with pytest.raises(ValueError, match="lattice is"):
+            scaled.on_lattice(spacing)
+
+
+@pytest.mark.parametrize("law", [rsbounds.Gaussian(0.5, lattice=1 / 510)], ids=str)
 def test_a_sample_of_another_lattice_is_refused(law):
     counts, top = sampled(X, n=200)
     with pytest.raises(

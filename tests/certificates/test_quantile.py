@@ -166,7 +166,9 @@ def test_outputs_of_a_callable_on_exact_noise():
     assert plain.details["offset"] is None
     assert (found.lower <= plain.lower).all()
     with pytest.raises(ValueError, match="was drawn with noise of a lattice"):
-        rsbounds.certify_quantile(scores, 0.1, noise=LAW)
+        rsbounds.certify_quantile(scores, 0.1, noise=rsbounds.Gaussian(0.5, lattice=1 / 255))
+    told = rsbounds.certify_quantile(scores, 0.1, noise=rsbounds.Gaussian(0.5))
+    assert (told.noise, told.lower.tolist()) == (found.noise, found.lower.tolist())
 
 
 BAD = [

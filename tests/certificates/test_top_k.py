@@ -242,7 +242,9 @@ def test_rows_scales_laws_and_selections():
     exact = rsbounds.certify_top_k(counts, 1, 2, noise=rsbounds.Gaussian(0.5, lattice="auto"))
     assert exact.details["alpha_of_noise"] > 0
     with pytest.raises(ValueError, match="drawn with noise of a lattice"):
-        rsbounds.certify_top_k(counts, 1, 2, noise=rsbounds.Gaussian(0.5))
+        rsbounds.certify_top_k(counts, 1, 2, noise=rsbounds.Gaussian(0.5, lattice=1 / 255))
+    told = rsbounds.certify_top_k(counts, 1, 2, noise=rsbounds.Gaussian(0.5))
+    assert (told.noise, told.radius[0]) == (exact.noise, exact.radius[0])
 
 
 def test_certificates_say_what_they_are_about(tmp_path):

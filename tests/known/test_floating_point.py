@@ -33,7 +33,7 @@ def certificate_and_votes(case, lattice):
     kind, d, value, sigma, near, grid = CASES[case]
     law = rsbounds.Gaussian(sigma, lattice=lattice)
     x = np.array([np.full(d, value), np.zeros(d)], dtype=kind)
-    shared = {"noise": law, "num_classes": 2, "seed": 1}
+    shared = {"noise": law, "lattice": lattice, "num_classes": 2, "seed": 1}
     select = rsbounds.sample_counts(detector(near, grid), x, n=100, role="select", **shared)
     estimate = rsbounds.sample_counts(detector(near, grid), x, n=N, **shared)
     found = rsbounds.certify(estimate, rsbounds.select_top(select), noise=law)

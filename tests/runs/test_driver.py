@@ -26,7 +26,15 @@ def logits(batch):
 
 
 def run(path, classifier=vote, inputs=X, labels=LABELS, **changes):
-    arguments = {"noise": LAW, "n": 200, "n0": 50, "num_classes": 2, "seed": 3, **changes}
+    arguments = {
+        "noise": LAW,
+        "lattice": None,
+        "n": 200,
+        "n0": 50,
+        "num_classes": 2,
+        "seed": 3,
+        **changes,
+    }
     return rsbounds.certify_dataset(classifier, inputs, labels, store=path, **arguments)
 
 
@@ -64,8 +72,8 @@ class Counting:
         if self._votes is not None:
             return self._votes(inputs, indices, role, n)
         counts = [
-            rsbounds.sample_counts(vote, x[None], noise=LAW, n=n, num_classes=2, role=role,
-                                   seed=3, index=i).values[0]
+            rsbounds.sample_counts(vote, x[None], noise=LAW, lattice=None, n=n, num_classes=2,
+                                   role=role, seed=3, index=i).values[0]
             for x, i in zip(inputs, indices, strict=True)
         ]  # fmt: skip
         return np.array(counts), np.zeros(len(counts), dtype=np.int64)

@@ -50,7 +50,7 @@ SETTINGS = {
 
 
 def run(path, kind, inputs=X, labels=LABELS, **changes):
-    settings = {"noise": LAW, "n0": 50, "num_classes": 2, "seed": 5}
+    settings = {"noise": LAW, "lattice": None, "n0": 50, "num_classes": 2, "seed": 5}
     settings |= {**SETTINGS[kind], **({} if kind == "decide" else {"kind": kind}), **changes}
     return rsbounds.certify_dataset(
         settings.pop("classifier"), inputs, labels, store=path, **settings
@@ -74,7 +74,9 @@ def same(one, other):
 
 def selection():
     return rsbounds.select_top(
-        rsbounds.sample_counts(vote, X, noise=LAW, n=50, num_classes=2, role="select", seed=5),
+        rsbounds.sample_counts(
+            vote, X, noise=LAW, lattice=None, n=50, num_classes=2, role="select", seed=5
+        ),
         independent=True,
     )
 
@@ -117,7 +119,7 @@ def test_scores_are_those_of_certify_soft(tmp_path):
     got = run(tmp_path / "run.sqlite", "scores")
     assert got.certified.sum() > 5
     for i, x in enumerate(X):
-        arguments = {"noise": LAW, "seed": 5, "index": i}
+        arguments = {"noise": LAW, "lattice": None, "seed": 5, "index": i}
         select = rsbounds.sample_scores(soft, x, n=50, role="select", **arguments)
         estimate = rsbounds.sample_scores(soft, x, n=200, **arguments)
         top = int(np.asarray(select).mean(axis=0).argmax())
@@ -444,7 +446,7 @@ def format2(path):
 def go_on(path, options={"split": 0.75}, **changes):  # noqa: B006
     inputs = np.array([[0.4, 0.1], [-0.7, 0.2], [0.05, 0.0], [0.3, -0.2]])
     settings = {"n": 1000, "n0": 50, "alpha": 0.01, "num_classes": 3}
-    settings |= options | {"noise": STORED_LAW, "seed": 2**62 + 1, **changes}
+    settings |= options | {"noise": STORED_LAW, "lattice": None, "seed": 2**62 + 1, **changes}
     return rsbounds.certify_dataset(vote, inputs, [1, 0, 1, 0], store=path, **settings)
 
 

@@ -28,7 +28,15 @@ def vote(batch):
 
 
 def run(path, classifier=vote, inputs=X, **changes):
-    settings = {"noise": LAW, "n": 3000, "n0": 40, "num_classes": 2, "seed": 5, "decide": RADII}
+    settings = {
+        "noise": LAW,
+        "lattice": None,
+        "n": 3000,
+        "n0": 40,
+        "num_classes": 2,
+        "seed": 5,
+        "decide": RADII,
+    }
     settings |= {"progress": False, **changes}
     return rsbounds.certify_dataset(classifier, inputs, LABELS, store=path, **settings)
 

@@ -30,7 +30,15 @@ def vote(batch):
 
 
 def run(path, classifier=vote, inputs=X, labels=LABELS, **changes):
-    arguments = {"noise": LAW, "n": 500, "n0": 50, "num_classes": 2, "seed": 3, **changes}
+    arguments = {
+        "noise": LAW,
+        "lattice": None,
+        "n": 500,
+        "n0": 50,
+        "num_classes": 2,
+        "seed": 3,
+        **changes,
+    }
     return rsbounds.certify_dataset(classifier, inputs, labels, store=path, **arguments)
 
 

@@ -119,7 +119,7 @@ def test_integers_say_their_scale(folder, capsys):
     )
     assert main([*words, "--input-bounds", "0", "255", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["summary"]["noise"] == "gaussian(sigma=100)"
+    assert found["summary"]["noise"] == "gaussian(sigma=100, lattice=1/4)"
     radius = [row["radius"] for row in found["rows"]]
     assert 50 < max(radius) < 255 / 2**0.5
 
@@ -148,7 +148,8 @@ def test_it_has_what_certify_has(folder, capsys):
     made = rsbounds.Certificates.read("rows.tsv")
     assert [row["radius"] for row in found["rows"]] == made.radius.tolist()
     assert found["summary"]["rows"] == 4
-    assert found["summary"]["noise"] == "lipschitz(constant=2, noise=gaussian(sigma=0.5))"
+    law = "gaussian(sigma=0.5, lattice=1/1020)"
+    assert found["summary"]["noise"] == f"lipschitz(constant=2, noise={law})"
     assert found["summary"]["acr"] == rsbounds.average_certified_radius(made, [0, 1, 0, 1])
 
 

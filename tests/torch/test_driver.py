@@ -213,7 +213,9 @@ def test_each_input_may_have_its_own_law(tmp_path):
     assert plain(tmp_path / "part") == [plain(tmp_path / "whole")[i] for i in (2, 5)]
     with RunStore(tmp_path / "whole") as store:
         assert [row.law["sigma"] for row in store.rows()] == law.sigma.tolist()
-    alone = rsbounds_torch.SmoothedClassifier(model, num_classes=3, noise=law[4], batch_size=100)
+    alone = rsbounds_torch.SmoothedClassifier(
+        model, num_classes=3, noise=law[4], lattice=None, batch_size=100
+    )
     counts = alone.sample_counts(X[4], n=200, seed=1, index=[4])
     assert plain(tmp_path / "whole")[4][4] == counts.values[0].tolist()
 

@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import rsbounds
+import rsbounds_torch
 from rsbounds.certificates.exact import alpha_of_noise, nearer
 from rsbounds.noises import distances
 from rsbounds_torch import SmoothedClassifier
@@ -49,7 +50,7 @@ def test_certificates_are_smaller_by_the_distance():
     assert one.details["offset"] == AWAY[0]
     assert "exact noise" in str(one)
     with pytest.raises(ValueError, match="was drawn with noise of a lattice of 1/255"):
-        rsbounds.certify(counts, found.candidate, noise=rsbounds.Gaussian(0.5))
+        rsbounds.certify(counts, found.candidate, noise=rsbounds.Gaussian(0.5, lattice=1 / 510))
 
 
 def test_soft_certificates_and_stopping_rules_too():
@@ -88,3 +89,65 @@ def test_training_draws_floats():
     assert torch.equal(*made)
     outer = TrainingNoise(rsbounds.Lipschitz(1.0, LAW), seed=1)
     assert torch.equal(outer.copies(x, 2), made[0])
+
+
+def test_noise_is_exact_unless_told_otherwise():
+    plain = rsbounds.Gaussian(0.5)
+    made = classifier(plain)
+    assert made.noise == plain.on_lattice()
+    arguments = {"n": 300, "num_classes": 2, "seed": 4, "index": 5}
+    core = rsbounds.sample_counts(
+        lambda batch: (batch[:, 0] > -batch[:, 0]).astype(int), X.astype(np.float32), noise=plain,
+        **arguments,
+    )  # fmt: skip
+    found = made.sample_counts(X, n=300, seed=4, index=5)
+    assert (found.values == core.values).all()
+    assert found.lattice == core.lattice == made.noise.spacing
+    # The law that was given, and the classifier's, are the same to whoever certifies the counts.
+    told, said = (rsbounds.certify(found, [1, 0, 1], noise=law) for law in (plain, made.noise))
+    assert (told.radius == said.radius).all()
+    assert "exact noise" in str(told)
+    floats = classifier(plain, lattice=None)
+    assert floats.noise == plain
+    assert str(floats.certify(X, n=300, seed=4)).endswith("proven in real arithmetic")
+    assert classifier(plain, lattice=1 / 64).noise.spacing == 1 / 64
+    for law in (rsbounds.Gaussian([0.5, 0.25, 0.5]), rsbounds.noises.DiagonalGaussian([0.5, 0.1])):
+        assert classifier(law).noise == law
+    with pytest.raises(ValueError, match=r"lattice is 0\.1; allowed with noise gaussian"):
+        classifier(LAW, lattice=0.1)
+
+
+@pytest.mark.parametrize("method", ["search", "ddrs"])
+def test_a_law_that_was_found_is_on_the_lattice_of_its_start(method):
+    made = classifier(rsbounds.Gaussian(0.05))
+    # The best scale of the first is a hundred times the start's, for which there is no room.
+    x = torch.tensor([[8.0, 0.0], [-0.1, 0.2]])
+    law = rsbounds_torch.optimize_noise(made, x, method=method, n=1000, seed=1)
+    assert law.spacing == made.noise.spacing
+    assert law.sigma.max() <= made.noise.room(law.spacing)[1] * 0.05
+    both = [
+        rsbounds_torch.optimize_noise(
+            made, x[row : row + 1], method=method, n=1000, seed=1, index=row
+        )
+        for row in range(2)
+    ]
+    assert [float(one.sigma[0]) for one in both] == law.sigma.tolist()
+    assert "exact noise" in str(made.certify(x, noise=law, n=1000, seed=1))
+    floats = rsbounds_torch.optimize_noise(
+        classifier(rsbounds.Gaussian(0.05), lattice=None), x, method=method, n=1000, seed=1
+    )
+    assert floats.spacing is None
+    if method == "search":
+        assert floats.sigma[0] > law.sigma[0]
+
+
+def test_a_scale_too_small_for_the_lattice_gives_way_to_the_start():
+    # All that is certified is nearer to the boundary than a spacing.
+    made = classifier(rsbounds.Gaussian(0.5, lattice=0.2))
+    law = rsbounds_torch.optimize_noise(made, torch.tensor([[0.05, 0.0]]), n=1000, seed=1)
+    floats = rsbounds_torch.optimize_noise(
+        classifier(rsbounds.Gaussian(0.5), lattice=None), torch.tensor([[0.05, 0.0]]), n=1000,
+        seed=1,
+    )  # fmt: skip
+    assert floats.sigma[0] < 0.4
+    assert (law.sigma[0], law.spacing) == (0.5, 0.2)

@@ -53,7 +53,7 @@ def rows(path):
 
 
 def test_rows_are_those_of_the_classifier_itself(tmp_path):
-    classifier = smoothed()
+    classifier = smoothed(lattice=None)
     decided = classifier.decide(X, 0.3, n0=50, seed=5, limit=5000, no="futile")
     adapted = classifier.adaptive(X, n0=50, seed=5, looks=(200, 1000, 3000)).certificates()
     softly = classifier.certify_soft(
@@ -63,7 +63,10 @@ def test_rows_are_those_of_the_classifier_itself(tmp_path):
         ("decide", decided.certificates()), ("adaptive", adapted), ("scores", softly)
     ]:  # fmt: skip
         got = certify(
-            tmp_path / f"{kind}.sqlite", kind, **({"decide": 0.3} if kind == "decide" else {})
+            tmp_path / f"{kind}.sqlite",
+            kind,
+            classifier,
+            **({"decide": 0.3} if kind == "decide" else {}),
         )
         for name in ("candidate", "radius", "margin_lower", "n"):
             assert getattr(got, name).tolist() == getattr(expected, name).tolist(), (kind, name)
@@ -72,9 +75,9 @@ def test_rows_are_those_of_the_classifier_itself(tmp_path):
         assert stored_answers(store)[:, 0].tolist() == decided.status.tolist()
     # Another question to the same store, and another map.
     with pytest.raises(ValueError, match=r"option radius = \[0\.3\]; .*\[0\.25\]"):
-        certify(tmp_path / "decide.sqlite", "decide", decide=0.25)
+        certify(tmp_path / "decide.sqlite", "decide", classifier, decide=0.25)
     with pytest.raises(ValueError, match=r"option map = 'sparsemax'.*'softmax'"):
-        certify(tmp_path / "scores.sqlite", "scores", map="softmax")
+        certify(tmp_path / "scores.sqlite", "scores", classifier, map="softmax")
     with pytest.raises(ValueError, match="map is <function logits"):
         certify(tmp_path / "own.sqlite", "scores", map=logits)
 
@@ -224,7 +227,7 @@ def test_command_line(tmp_path, capsys, monkeypatch):
     assert "which are not kept" in capsys.readouterr().err
     assert main(["export", "adaptive.sqlite", "rows.jsonl"]) == 0
     first = json.loads(Path("rows.jsonl").read_text().splitlines()[0])
-    assert (first["kind"], list(first["evidence"])) == ("adaptive", ["looks"])
+    assert (first["kind"], list(first["evidence"])) == ("adaptive", ["looks", "offset"])
     capsys.readouterr()
     for more, said in [
         (["--radius", "0"], "--radius is [0.0]; allowed: finite numbers > 0"),

@@ -359,6 +359,7 @@ def test_nan_draws_of_decide_and_adaptive_abstain_as_in_certify():
     with pytest.warns(RuntimeWarning, match="NaN on 1 of 1 inputs"):
         run = late.adaptive([[0.9, 0.0]], n0=5, looks=(3000, 6000), seed=1)
     assert run.n.tolist() == [3000]
+    late = late.under(rsbounds.Gaussian(0.5))
     with pytest.warns(RuntimeWarning, match="NaN on 1 of 1 inputs"):
         test = late.decide([[0.9, 0.0]], 0.88, n0=5, seed=1)
     assert test.n[0] > 100

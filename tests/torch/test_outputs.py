@@ -35,7 +35,8 @@ def test_top_k_is_that_of_the_counts():
     # The distance at which two other coordinates are as large bounds what can be true.
     assert (found.radius > classifier.certify(X, n=2000, seed=3).radius).all()
     assert found.radius[0] < np.linalg.norm([0.4, 0.2, 0.6])
-    each = classifier.certify_top_k(X, 2, n=2000, seed=3, noise=rsbounds.Gaussian([0.25, 0.5]))
+    law = rsbounds.Gaussian([0.25, 0.5]).on_lattice(classifier.noise.spacing)
+    each = classifier.certify_top_k(X, 2, n=2000, seed=3, noise=law)
     assert each.radius[1] == found.radius[1]
     flat = classifier.certify_top_k(X, 2, n=2000, seed=3, noise=rsbounds.Laplace(0.5))
     assert (flat.norm, flat.certified.all()) == ("l1", True)

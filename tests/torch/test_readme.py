@@ -25,7 +25,7 @@ def test_ten_lines_certify_a_model(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(code.replace("n=100_000", "n=500"), "README", "exec"), names)
     assert len(names["certificates"]) == 2
-    assert "gaussian(sigma=0.25), exact" in capsys.readouterr().out
+    assert "exact noise" in capsys.readouterr().out
 
 
 def test_the_snippets_on_per_input_noise_and_training_run(tmp_path, monkeypatch):

@@ -170,7 +170,7 @@ def test_a_law_given_to_one_call_replaces_the_classifiers():
     def half_space(batch):
         return torch.stack([-batch[:, 0], batch[:, 0]], 1)
 
-    model = SmoothedClassifier(half_space, num_classes=2, noise=LAW, batch_size=500)
+    model = SmoothedClassifier(half_space, num_classes=2, noise=LAW, lattice=None, batch_size=500)
     x = np.array([[0.9, 0.1], [0.9, 0.2], [-0.2, 0.0]])
     sigmas = [0.25, 1.0, 0.5]
     arguments = {"n": 2000, "seed": 3, "progress": False}
@@ -178,8 +178,9 @@ def test_a_law_given_to_one_call_replaces_the_classifiers():
     assert model.noise == LAW
     for i, sigma in enumerate(sigmas):
         own = SmoothedClassifier(
-            half_space, num_classes=2, noise=rsbounds.Gaussian(sigma), batch_size=500
-        )
+            half_space, num_classes=2, noise=rsbounds.Gaussian(sigma), lattice=None,
+            batch_size=500,
+        )  # fmt: skip
         assert own.certify(x[i : i + 1], index=i, **arguments).radius[0] == found.radius[i]
     soft = model.under(rsbounds.Gaussian(sigmas)).certify_soft(x, **arguments)
     assert soft.noise == found.noise == str(rsbounds.Gaussian(sigmas))

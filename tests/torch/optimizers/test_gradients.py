@@ -314,8 +314,9 @@ def test_the_box_of_the_inputs_is_the_end_of_growth():
 
     x = torch.full((1, 4), 0.5)
     classifier = SmoothedClassifier(
-        always, num_classes=2, noise=rsbounds.Gaussian(0.3), batch_size=500, input_bounds=(0.0, 1.0)
-    )
+        always, num_classes=2, noise=rsbounds.Gaussian(0.3), lattice=None, batch_size=500,
+        input_bounds=(0.0, 1.0),
+    )  # fmt: skip
     law = optimize_noise(classifier, x, n=1000, seed=1)
     radius = classifier.certify(x, noise=law, n=1000, seed=1).radius
     assert 1.5 < radius[0] <= 2.0 * (1 + 1e-9)

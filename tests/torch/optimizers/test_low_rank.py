@@ -177,8 +177,9 @@ def test_it_grows_what_a_linear_classifier_does_not_feel(complement):
     with torch.no_grad():
         model.weight.copy_(torch.stack([-25.0 * weight, 25.0 * weight]))
     classifier = SmoothedClassifier(
-        model, num_classes=2, noise=rsbounds.Gaussian(0.3), batch_size=500, input_bounds=(-3.0, 3.0)
-    )
+        model, num_classes=2, noise=rsbounds.Gaussian(0.3), lattice=None, batch_size=500,
+        input_bounds=(-3.0, 3.0),
+    )  # fmt: skip
     x = torch.stack([weight, 0.7 * weight + torch.tensor(turned(d)[:, 1])])
     found = optimize_noise(
         classifier, x, method="low-rank", rank=1, complement=complement, n=10_000, seed=1,

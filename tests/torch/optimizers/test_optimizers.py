@@ -143,8 +143,9 @@ def test_draws_that_certify_are_not_those_that_search():
         return shell(batch)
 
     watched = SmoothedClassifier(
-        spy, num_classes=2, noise=rsbounds.Gaussian(0.5), input_shape=(1,), batch_size=64
-    )
+        spy, num_classes=2, noise=rsbounds.Gaussian(0.5), lattice=None, input_shape=(1,),
+        batch_size=64,
+    )  # fmt: skip
     optimize_noise(watched, x, n=1000, seed=7, draws=50, judge_draws=50, steps=0)
     searched = torch.cat(seen).ravel()
     seen.clear()
