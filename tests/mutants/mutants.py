@@ -377,8 +377,8 @@ MUTANTS = [
     Mutant(
         "sigma^2/2 for sigma/2",
         "rsbounds/noises/gaussian.py",
-        "        return self.sigma / 2\n",
-        "        return self.sigma**2 / 2\n",
+        "        return self.sigma / 2 / math.sqrt(self.dimension or 1)\n",
+        "        return self.sigma**2 / 2 / math.sqrt(self.dimension or 1)\n",
         LAWS,
     ),
     Mutant(
