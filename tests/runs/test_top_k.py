@@ -43,7 +43,10 @@ def test_a_run_is_what_the_counts_say_and_is_bounded_again(tmp_path):
             rsbounds.rebound(held, method="exact")
         with pytest.raises(ValueError, match="holds no decisions"):
             stored_answers(held)
-    assert found.radius.tolist() == expected.radius.tolist() == again.radius.tolist()
+    assert found.radius.tolist() == again.radius.tolist()
+    # The run's noise is exact, and its inputs are a little off the lattice.
+    assert (found.radius <= expected.radius).all()
+    np.testing.assert_allclose(found.radius, expected.radius, rtol=1e-6)
     assert theirs.k == 2
     assert theirs.method == "bonferroni"
     # The same call reads what is there.
