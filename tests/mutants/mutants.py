@@ -352,6 +352,13 @@ MUTANTS = [
         "tests/sequential/test_decide.py::test_tiny_and_lopsided_radii",
     ),
     Mutant(
+        "a yes at a radius without one at all smaller radii",
+        "rsbounds/sequential/ladder.py",
+        '        yes = np.logical_and.accumulate(own == "yes", axis=1)\n',
+        '        yes = own == "yes"\n',
+        "tests/sequential/test_ladder.py::test_answers_of_the_tests_are_put_in_order",
+    ),
+    Mutant(
         "every look of an adaptive run at all of alpha",
         "rsbounds/sequential/adaptive.py",
         "            alpha=float(self._level * self.shares[look]),",
