@@ -112,7 +112,7 @@ def test_certified_radii_keep_within_the_class(lattice):
     def vote(batch):
         return (batch @ a > 0).astype(int)
 
-    arguments = {"noise": law, "num_classes": 2, "seed": 4}
+    arguments = {"noise": law, "lattice": lattice, "num_classes": 2, "seed": 4}
     select = rsbounds.sample_counts(vote, x, n=50, role="select", **arguments)
     estimate = rsbounds.sample_counts(vote, x, n=400, **arguments)
     truth = np.abs(x @ a)

@@ -143,7 +143,7 @@ def test_a_store_of_one_norm_is_not_gone_on_with_in_another(tmp_path):
     assert (again.norm, again.radius.tolist()) == ("linf", found.radius.tolist())
     found.write(tmp_path / "rows.tsv")
     back = rsbounds.Certificates.read(tmp_path / "rows.tsv")
-    assert (back.norm, back.law) == ("linf", law_in("linf").to_dict())
+    assert (back.norm, back.law) == ("linf", law_in("linf").on_lattice().to_dict())
 
 
 def test_the_command_line_asks_for_the_dimension(tmp_path, capsys):

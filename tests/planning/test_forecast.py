@@ -425,7 +425,7 @@ def test_a_store_is_a_pilot_of_its_own_law(tmp_path):
     made = rsbounds.plan(path, radius=0.3, n=1000, method="runner-up")
     assert made.source == "the stored run pilot.sqlite"
     assert made.pilot.seed == 5
-    assert made.noise == "gaussian(sigma=0.5)"
+    assert made.noise == str(LAW.on_lattice())
     # An input without valid answers certifies nothing; one with a wrong class does not count.
     assert made.needed[0]["draws"][2] is None
     assert made.needed[0]["chance"][2] == 0.0

@@ -54,7 +54,7 @@ def plain(path):
 
 def test_a_run_is_select_estimate_certify(tmp_path):
     got = run(tmp_path / "run.sqlite")
-    arguments = {"noise": LAW, "num_classes": 2, "seed": 3}
+    arguments = {"noise": LAW, "lattice": None, "num_classes": 2, "seed": 3}
     select = rsbounds.sample_counts(vote, X, n=50, role="select", **arguments)
     estimate = rsbounds.sample_counts(vote, X, n=500, **arguments)
     expected = rsbounds.certify(estimate, rsbounds.select_top(select), noise=LAW)
