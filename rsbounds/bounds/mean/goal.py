@@ -47,7 +47,7 @@ LANES = 16
 #: squares, by themselves and while the pilot lasts; the squares of falls down to 0.
 PRIOR_WEIGHT, PRIOR_SQUARES, PILOT_SQUARES, PRIOR_FALLS = 0.1, 0.02, 0.06, 0.1
 #: A bet is held for a part of what is left, and at most for so many samples.
-STEPS_LEFT, MOST_HELD = 150, 64
+STEPS_LEFT, MOST_HELD = 150, 128
 #: The variance under a candidate is not taken to be less than this part of the samples'.
 LEAST = 0.1
 
