@@ -88,6 +88,18 @@ def law_of_sample(noise: Noise, sample: Any) -> tuple[Noise, NDArray[np.float64]
     """
     if not isinstance(sample, (Counts, BoundedSamples)):
         return noise, None
+    if noise.spacing is None and sample.lattice is not None:
+        with suppress(ValueError):
+            # What it cannot be on is refused below.
+            noise = noise.on_lattice(sample.lattice)
+    check_drawn(noise, sample)
+    return noise, None if sample.offset is None else sample.offset[noise.norm]
+
+
+def check_drawn(noise: Noise, sample: Any) -> None:
+    """Raise ValueError where a sample says that it was drawn in another way than the law's."""
+    if not isinstance(sample, (Counts, BoundedSamples)):
+        return
     held = sample.cells if isinstance(sample, Counts) else None
     if held != noise.cells:
         drawn, asked = (
@@ -97,10 +109,6 @@ def law_of_sample(noise: Noise, sample: Any) -> tuple[Noise, NDArray[np.float64]
             f"counts are of {drawn}, and the votes of noise {noise} are of {asked}; allowed: the "
             "law that they were taken with"
         )
-    if noise.spacing is None and sample.lattice is not None:
-        with suppress(ValueError):
-            # What it cannot be on is refused below.
-            noise = noise.on_lattice(sample.lattice)
     if sample.lattice != noise.spacing:
         drawn, asked = (
             "floats" if h is None else f"a lattice of {spacing_words(h)}"
@@ -110,7 +118,6 @@ def law_of_sample(noise: Noise, sample: Any) -> tuple[Noise, NDArray[np.float64]
             f"noise is {noise}, on {asked}, and the sample was drawn with noise of {drawn}; "
             "allowed: the law that it was drawn with"
         )
-    return noise, None if sample.offset is None else sample.offset[noise.norm]
 
 
 def nearer(radius: NDArray[np.float64], offset: ArrayLike | None) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsbounds import _validate
 from rsbounds._types import NO_CLASS, Certificates, MarginBound, Selection, plain_options
 from rsbounds.bounds.margin import MarginMethod, margin_lower_bound, margin_method
-from rsbounds.certificates.exact import level_left
+from rsbounds.certificates.exact import check_drawn, level_left
 from rsbounds.noises import Noise
 from rsbounds.sequential._checked import (
     checked_columns,
@@ -171,6 +171,7 @@ class Adaptive:
             that bring all counts so far to those that the class was selected from, as for
             `Decide`; nothing is taken then.
         """
+        check_drawn(self.noise, counts)
         fresh, total = checked_increments(counts, self.top, self._selection, self._counts)
         checked_columns(fresh, self._counts)
         wrong = total != self.wanted

@@ -14,7 +14,7 @@ from rsbounds import _validate
 from rsbounds._types import NO_CLASS, Certificates, Selection
 from rsbounds.bounds.mean._one_sided import log_capital
 from rsbounds.bounds.mean.beta_binomial import checked_prior
-from rsbounds.certificates.exact import level_left
+from rsbounds.certificates.exact import check_drawn, level_left
 from rsbounds.noises import Noise
 from rsbounds.sequential._checked import (
     checked_columns,
@@ -244,6 +244,7 @@ class Decide:
         """
         if not self.active.any():
             raise ValueError("counts were given after every answer; allowed: while active.any()")
+        check_drawn(self.noise, counts)
         fresh, total = checked_increments(counts, self.top, self._selection, self._seen)
         checked_columns(fresh, self._counts)
         grow = self.active

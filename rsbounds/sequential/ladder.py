@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsbounds import _validate
 from rsbounds._types import Certificates, Selection, content_hash
 from rsbounds.certificates.ball import plain_law
+from rsbounds.certificates.exact import check_drawn
 from rsbounds.noises import Noise
 from rsbounds.sequential._checked import checked_columns
 from rsbounds.sequential.decide import Decide
@@ -143,6 +144,7 @@ class Ladder:
         ValueError
             As for `Decide`; nothing is taken then.
         """
+        check_drawn(self.noise, counts)
         fresh = _validate.count_table(counts)
         if len(fresh) != len(self):
             raise ValueError(f"counts has {len(fresh)} row(s); allowed: {len(self)}, one per input")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
 from rsbounds._types import NO_CLASS, Selection
-from rsbounds.certificates.exact import level_left
+from rsbounds.certificates.exact import check_drawn, level_left
 from rsbounds.noises import Noise
 from rsbounds.sequential import _tangents
 from rsbounds.sequential._capital import capital_rows, evidence_rows
@@ -148,6 +148,7 @@ class MarginTest:
             that bring all counts so far to those that the class was selected from, as for
             `Decide`; nothing is taken then.
         """
+        check_drawn(self.noise, counts)
         self._counts, _ = checked_sums(counts, self.top, self._selection, self._counts)
 
     @property

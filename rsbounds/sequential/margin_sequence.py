@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsbounds import _validate
 from rsbounds._types import NO_CLASS, Certificates, Selection
-from rsbounds.certificates.exact import level_left, nearer
+from rsbounds.certificates.exact import check_drawn, level_left, nearer
 from rsbounds.noises import Noise
 from rsbounds.sequential._checked import (
     checked_law,
@@ -159,6 +159,7 @@ class MarginSequence:
             that bring all counts so far to those that the class was selected from, as for
             `Decide`; nothing is taken then.
         """
+        check_drawn(self.noise, counts)
         self._counts, total = checked_sums(counts, self.top, self._selection, self._counts)
         self._look(np.flatnonzero((total > 0) & (self.top != NO_CLASS)))
 

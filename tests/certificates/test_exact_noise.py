@@ -340,3 +340,21 @@ def test_the_command_line_has_it(tmp_path, capsys):
             code = stop.code
         assert code == 2
         assert "lattice" in capsys.readouterr().err
+
+
+def test_rules_refuse_votes_that_were_drawn_in_another_way():
+    # Their radii would be about the lattice points, and be told as if about the inputs.
+    counts, top = sampled(X, n=200)
+    for law in (FLOATS, rsbounds.Gaussian(0.5, lattice=1 / 510)):
+        for rule in (
+            rsbounds.Decide(0.1, top, noise=law),
+            rsbounds.Adaptive(top, noise=law, looks=(200, 400)),
+            rsbounds.sequential.MarginSequence(top, noise=law),
+            rsbounds.sequential.MarginTest(0.1, top, noise=law),
+            rsbounds.sequential.Ladder([[0.1, 0.2]] * len(X), top, noise=law),
+        ):
+            with pytest.raises(ValueError, match="drawn with noise of a lattice of 1/255"):
+                rule.update(counts)
+    rule = rsbounds.Decide(0.1, top, noise=LAW)
+    rule.update(counts)
+    assert (rule.n == 200).all()
